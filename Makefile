@@ -1,0 +1,109 @@
+# Copyright (C) The Astro authors
+#
+# The two commands are `make run` and `make test`; `make help` lists the rest.
+#
+# BUILD=folder     where things are built (build)
+# CC=clang         another compiler
+# SANITIZE=1       with AddressSanitizer and UBSan (use another BUILD)
+
+BUILD    ?= build
+SANITIZE ?=
+PYTHON   := /usr/bin/python3
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+
+# ASTRO_CFLAGS and ASTRO_LDFLAGS are what every program of ours is built with;
+# nginx's configure has the module's in scripts/build_module.sh.
+ASTRO_CFLAGS := -std=gnu11 -g -Wall -Wextra -Werror -fPIE \
+                -fstack-protector-strong
+
+ifeq ($(SANITIZE),)
+ASTRO_CFLAGS  += -O2 -D_FORTIFY_SOURCE=2
+ASTRO_LDFLAGS := -pie -Wl,-z,relro -Wl,-z,now
+else
+ASTRO_CFLAGS  += -O1 -fno-omit-frame-pointer -fsanitize=address,undefined \
+                 -fno-sanitize-recover=all
+ASTRO_LDFLAGS := -pie -fsanitize=address,undefined
+endif
+
+export BUILD CC SANITIZE
+
+.PHONY: all
+all: build
+
+# targets: $(BUILD)/billing_worker
+include billing_worker/worker.mk
+
+# targets: unit, $(BUILD)/astro_password
+include t/unit/unit.mk
+
+
+.PHONY: build module mainline
+build: module $(BUILD)/billing_worker $(BUILD)/astro_password
+
+# nginx's own make knows what has changed.
+module:
+	@ASTRO_BUILD=$(BUILD) ASTRO_SANITIZE=$(SANITIZE) CC=$(CC) \
+	    scripts/build_module.sh
+
+mainline:
+	@test -n "$(NGINX_SRC)" || { \
+	    echo "make mainline NGINX_SRC=folder with nginx's sources" >&2; \
+	    exit 2; }
+	@ASTRO_BUILD=$(BUILD) NGINX_SRC=$(NGINX_SRC) CC=$(CC) \
+	    scripts/build_module.sh
+
+
+.PHONY: run test lint integration chaos soak bench
+run:
+	@ASTRO_BUILD=$(BUILD) scripts/run.sh $(ARGS)
+
+test:
+	@scripts/test.sh $(ARGS)
+
+lint: build
+	@ASTRO_BUILD=$(BUILD) scripts/lint.sh
+
+integration: build
+	@ASTRO_BUILD=$(BUILD) $(PYTHON) -m pytest t/integration $(ARGS)
+
+chaos: build
+	@ASTRO_BUILD=$(BUILD) $(PYTHON) -m pytest t/chaos $(ARGS)
+
+# chaos for SOAK_SECONDS
+SOAK_SECONDS ?= 1800
+soak: build
+	@ASTRO_BUILD=$(BUILD) ASTRO_CHAOS_SECONDS=$(SOAK_SECONDS) \
+	    $(PYTHON) -m pytest -s t/chaos $(ARGS)
+
+bench: build
+	@scripts/setup.sh bench
+	@ASTRO_BUILD=$(BUILD) t/bench/run.sh $(ARGS)
+
+
+.PHONY: setup clean help
+setup:
+	@scripts/setup.sh test
+
+clean:
+	rm -rf build
+
+help:
+	@echo 'make run          installs, builds, starts it all, shows a'
+	@echo '                  consultation; ARGS=--help for its options'
+	@echo 'make test         everything that is tested'
+	@echo
+	@echo 'make build        module, billing_worker and tools, into $(BUILD)/'
+	@echo 'make unit         unit tests of the C parts'
+	@echo 'make integration  pytest against a private stack; ARGS="-k name"'
+	@echo 'make chaos        kills processes in mid-session'
+	@echo 'make soak         chaos for SOAK_SECONDS (1800)'
+	@echo 'make lint         clang-tidy, cppcheck, and the house rules'
+	@echo 'make mainline     compiles the module against NGINX_SRC'
+	@echo 'make bench        figures, beside those of peers'
+	@echo 'make setup        installs the packages that the above need'
+	@echo 'make clean        removes build/ (var/ stays)'
+	@echo
+	@echo 'BUILD=folder  CC=clang  SANITIZE=1'

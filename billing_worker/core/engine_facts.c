@@ -1,0 +1,220 @@
+
+/*
+ * Copyright (C) The Astro authors
+ *
+ * The engine: what is, before anything is decided.
+ */
+
+#include "engine_core.h"
+
+
+/* instants and money beyond these are somebody's mistake */
+#define BILLING_INSTANT_MAX   (BILLING_NEVER / 2)
+#define BILLING_MONEY_MAX     (INT64_MAX / 4)
+
+
+static int billing_engine_check(const billing_facts_t *f);
+static int billing_engine_interval(const billing_interval_t *iv);
+static int billing_engine_instant(int64_t ms, int none);
+
+
+int
+billing_engine_init(billing_engine_t *e)
+{
+    int64_t              cut;
+    billing_facts_t     *f;
+    billing_decision_t  *d;
+
+    f = e->f;
+    d = e->d;
+
+    if (billing_engine_check(f) != BILLING_OK) {
+        return BILLING_ERROR;
+    }
+
+    billing_proof_sort(f->intervals, f->n);
+
+    e->both = (billing_proof_present(f->intervals, f->n)
+               == ((1u << BILLING_CLIENT) | (1u << BILLING_ADVISOR)));
+
+    e->committed = f->charged + f->held;
+    e->funds = e->committed + f->balance - f->wallet_held;
+
+    if (billing_engine_capacity(e, e->committed, &e->capacity) != BILLING_OK
+        || billing_engine_capacity(e, e->funds, &e->reach) != BILLING_OK)
+    {
+        return BILLING_ERROR;
+    }
+
+    cut = (f->end_ms == BILLING_NONE) ? BILLING_NEVER : f->end_ms;
+
+    e->proven = billing_engine_measure(e, cut, BILLING_PROVEN);
+    e->possible = billing_engine_measure(e, cut, BILLING_PROJECT);
+
+    e->spent = (e->proven < e->capacity) ? e->proven : e->capacity;
+
+    if (e->spent < f->billed_ms) {
+        e->spent = f->billed_ms;
+    }
+
+    d->state = f->state;
+    d->reason = NULL;
+    d->end_ms = f->end_ms;
+    d->active_ms = f->active_ms;
+    d->paid_until_ms = f->paid_until_ms;
+    d->billed_ms = f->billed_ms;
+    d->amount = 0;
+    d->fee = 0;
+    d->held = f->held;
+    d->left_ms = 0;
+    d->tick_ms = f->tick_ms;
+    d->wait_ms = BILLING_IDLE_MS;
+    d->apply = 0;
+    d->low_sent = f->low_sent;
+    d->settle = 0;
+    d->tick = 0;
+    d->low = 0;
+    d->ended = 0;
+
+    return BILLING_OK;
+}
+
+
+static int
+billing_engine_check(const billing_facts_t *f)
+{
+    size_t   i;
+    int64_t  charged, fee;
+
+    if (f->charged < 0 || f->held < 0 || f->fee < 0 || f->charge_no < 0
+        || f->wallet_held < f->held || f->balance < f->wallet_held
+        || f->charged > BILLING_MONEY_MAX || f->balance > BILLING_MONEY_MAX)
+    {
+        return BILLING_ERROR;
+    }
+
+    if ((f->max_ms != BILLING_NONE && f->max_ms <= 0) || f->silence_ms < 0) {
+        return BILLING_ERROR;
+    }
+
+    if (!billing_engine_instant(f->state_ms, 0)
+        || !billing_engine_instant(f->now_ms, 0)
+        || !billing_engine_instant(f->lease_ms, 0)
+        || !billing_engine_instant(f->est_ms, 0)
+        || !billing_engine_instant(f->end_ms, 1)
+        || !billing_engine_instant(f->active_ms, 1)
+        || !billing_engine_instant(f->paid_until_ms, 1)
+        || !billing_engine_instant(f->tick_ms, 1))
+    {
+        return BILLING_ERROR;
+    }
+
+    for (i = 0; i < f->n; i++) {
+        if (!billing_engine_interval(&f->intervals[i])) {
+            return BILLING_ERROR;
+        }
+    }
+
+    if (billing_tariff_charged(&f->tariff, f->billed_ms, &charged)
+        != BILLING_OK
+        || billing_tariff_fee(&f->tariff, f->charged, &fee) != BILLING_OK)
+    {
+        return BILLING_ERROR;
+    }
+
+    return (charged == f->charged && fee == f->fee) ? BILLING_OK
+                                                    : BILLING_ERROR;
+}
+
+
+static int
+billing_engine_interval(const billing_interval_t *iv)
+{
+    return billing_engine_instant(iv->from_ms, 0)
+           && billing_engine_instant(iv->to_ms, 0)
+           && iv->from_ms <= iv->to_ms
+           && iv->party <= BILLING_ADVISOR;
+}
+
+
+static int
+billing_engine_instant(int64_t ms, int none)
+{
+    if (ms == BILLING_NONE) {
+        return none;
+    }
+
+    return ms > -BILLING_INSTANT_MAX && ms < BILLING_INSTANT_MAX;
+}
+
+
+int64_t
+billing_engine_measure(billing_engine_t *e, int64_t cut_ms, int project)
+{
+    if (e->f->paid_until_ms == BILLING_NONE) {
+        return 0;
+    }
+
+    if (cut_ms > e->f->paid_until_ms) {
+        cut_ms = e->f->paid_until_ms;
+    }
+
+    return billing_proof_measure(e->f->intervals, e->f->n, cut_ms, project);
+}
+
+
+int64_t
+billing_engine_last(billing_engine_t *e)
+{
+    size_t   i;
+    int64_t  last;
+
+    last = e->f->est_ms;
+
+    for (i = 0; i < e->f->n; i++) {
+        if (e->f->intervals[i].to_ms > last) {
+            last = e->f->intervals[i].to_ms;
+        }
+    }
+
+    return last;
+}
+
+
+int
+billing_engine_cut_off(billing_engine_t *e)
+{
+    int                        party;
+    size_t                     i;
+    unsigned                   present;
+    const billing_interval_t  *iv, *last;
+
+    present = billing_proof_present(e->f->intervals, e->f->n);
+
+    for (party = BILLING_CLIENT; party <= BILLING_ADVISOR; party++) {
+
+        if (present & (1u << party)) {
+            continue;
+        }
+
+        last = NULL;
+
+        for (i = 0; i < e->f->n; i++) {
+            iv = &e->f->intervals[i];
+
+            if (iv->party == party
+                && (last == NULL || iv->to_ms >= last->to_ms))
+            {
+                last = iv;
+            }
+        }
+
+        if (last != NULL && last->unpaid
+            && last->to_ms >= e->f->paid_until_ms)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}

@@ -1,0 +1,223 @@
+
+/*
+ * Copyright (C) The Astro authors
+ *
+ * What every room of the module may know: the configuration, the worker's own
+ * state, the error codes and the counters.
+ */
+
+#ifndef _NGX_ASTRO_H_INCLUDED_
+#define _NGX_ASTRO_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "astro_arena.h"
+#include "astro_id.h"
+#include "astro_json.h"
+#include "astro_jwt.h"
+#include "astro_session.h"
+
+
+#define NGX_ASTRO_VERSION  "0.1.0"
+
+
+typedef struct ngx_astro_conn_s       ngx_astro_conn_t;
+typedef struct ngx_astro_pg_s         ngx_astro_pg_t;
+typedef struct ngx_astro_session_s    ngx_astro_session_t;
+
+
+typedef struct {
+    ngx_shm_zone_t      *zone;
+    astro_arena_conf_t   arena;
+
+    ngx_str_t            pg;
+    ngx_str_t            redis;
+    ngx_str_t            redis_prefix;
+    ngx_str_t            node;
+    ngx_str_t            secret_file;
+    ngx_str_t            secret;
+    ngx_str_t            pool_name;
+    ngx_thread_pool_t   *pool;
+    ngx_array_t         *origins;       /* of ngx_str_t, NULL: same host */
+
+    time_t               token_ttl;
+    ngx_msec_t           pg_timeout;
+    ngx_msec_t           hello_timeout;
+    ngx_msec_t           ping_interval;
+    ngx_msec_t           pong_timeout;
+    ngx_msec_t           live_ping;
+    ngx_msec_t           live_silence;
+    ngx_msec_t           drain;
+    ngx_msec_t           presence_grace;
+    ngx_msec_t           grace;
+    ngx_msec_t           ready;
+    size_t               max_frame;
+    size_t               out_queue;
+    ngx_flag_t           debug;
+
+    ngx_uint_t           used;          /* some location asks for us */
+} ngx_astro_conf_t;
+
+
+/* X(id, metric, help): monotonic first, gauges from NGX_ASTRO_GAUGES on */
+
+#define NGX_ASTRO_COUNTERS(X, G)                                              \
+    X(CONNECTIONS, "connections_opened", "WebSocket connections accepted")    \
+    X(CLOSED, "connections_closed", "WebSocket connections closed")           \
+    X(HANDSHAKE_REFUSED, "handshakes_refused", "upgrade requests refused")    \
+    X(HELLO, "hello", "connections signed in")                                \
+    X(RESUMED, "resumed", "connections signed in with a position")            \
+    X(MSG_IN, "messages_in", "messages received")                             \
+    X(MSG_OUT, "messages_out", "messages sent")                               \
+    X(BYTES_IN, "bytes_in", "bytes received on WebSockets")                   \
+    X(BYTES_OUT, "bytes_out", "bytes sent on WebSockets")                     \
+    X(BAD_FRAME, "bad_frames", "connections ended for an RFC 6455 violation") \
+    X(BAD_MESSAGE, "bad_messages", "messages that were not valid JSON or "    \
+      "lacked a field")                                                       \
+    X(UNKNOWN_TYPE, "unknown_types", "messages of an unknown type")           \
+    X(DENIED, "denied", "messages refused for who sent them")                 \
+    X(SIGNALS, "signals", "signals relayed")                                  \
+    X(CHATS, "chats", "chat messages stored")                                 \
+    X(CHAT_BATCHES, "chat_batches", "transactions that stored them")          \
+    X(UNPAID, "unpaid", "messages refused because paid_until had passed")     \
+    X(SLOW, "slow_clients", "connections closed 4504")                        \
+    X(EPHEMERAL_DROPPED, "ephemeral_dropped", "ephemeral messages dropped")   \
+    X(RING_OUT, "ring_records", "records sent to other workers")              \
+    X(RING_FULL, "ring_full", "records dropped: the peer's ring was full")    \
+    X(RING_STALE, "ring_stale", "records for a dead tenant of a seat")        \
+    X(BELLS, "doorbells", "wake-ups of other workers")                        \
+    X(HOLES, "holes_fetched", "gaps in a conversation fetched again")         \
+    X(SEATS_RECLAIMED, "seats_reclaimed", "seats of dead workers taken over") \
+    X(HTTP_REQUESTS, "http_requests", "REST requests")                        \
+    X(HTTP_ERRORS, "http_errors", "REST requests answered 4xx or 5xx")        \
+    X(AUTH_FAILED, "auth_failed", "tokens and passwords refused")             \
+    X(PG_CALLS, "pg_calls", "calls of SQL functions")                         \
+    X(PG_FAILED, "pg_failed", "calls that failed or were lost")               \
+    X(PG_CONNECTS, "pg_connects", "connections made to PostgreSQL")           \
+    X(REDIS_CONNECTS, "redis_connects", "connections made to Redis")          \
+    X(REDIS_EVENTS, "redis_events", "events received from Redis")             \
+    X(LEASES, "gateway_leases", "gateway leases opened")                      \
+    G(OPEN, "connections", "WebSocket connections open now")                  \
+    G(SIGNED_IN, "signed_in", "connections signed in now")                    \
+    G(JOINED, "joined", "connections in a session now")                       \
+    G(PG_UP, "pg_up", "connections to PostgreSQL that are up")                \
+    G(REDIS_UP, "redis_up", "connections to Redis that are up")               \
+    G(OUT_QUEUED, "out_queued_bytes", "bytes waiting for slow clients")
+
+#define NGX_ASTRO_COUNTER_ID(id, name, help)  NGX_ASTRO_C_ ## id,
+
+typedef enum {
+    NGX_ASTRO_COUNTERS(NGX_ASTRO_COUNTER_ID, NGX_ASTRO_COUNTER_ID)
+    NGX_ASTRO_C_MAX
+} ngx_astro_counter_e;
+
+#define NGX_ASTRO_GAUGES  NGX_ASTRO_C_OPEN
+
+#define ngx_astro_count(id)       ngx_astro.counters[NGX_ASTRO_C_ ## id]++
+#define ngx_astro_add(id, n)      ngx_astro.counters[NGX_ASTRO_C_ ## id] += (n)
+#define ngx_astro_sub(id, n)      ngx_astro.counters[NGX_ASTRO_C_ ## id] -= (n)
+
+
+/* X(id, code, HTTP status, retry): PROTOCOL's one list for both wires */
+
+#define NGX_ASTRO_ERRORS(X)                                                   \
+    X(BAD_REQUEST, "bad_request", 400, 0)                                     \
+    X(UNAUTHORIZED, "unauthorized", 401, 0)                                   \
+    X(TOKEN_EXPIRED, "token_expired", 401, 0)                                 \
+    X(FORBIDDEN, "forbidden", 403, 0)                                         \
+    X(NOT_FOUND, "not_found", 404, 0)                                         \
+    X(CONFLICT, "conflict", 409, 0)                                           \
+    X(GONE, "gone", 410, 0)                                                   \
+    X(BUSY, "busy", 409, 0)                                                   \
+    X(OFFLINE, "offline", 409, 0)                                             \
+    X(INSUFFICIENT_BALANCE, "insufficient_balance", 402, 0)                   \
+    X(INVALID_USER_ROLE, "invalid_user_role", 403, 0)                         \
+    X(SESSION_STATE, "session_state", 409, 0)                                 \
+    X(NOT_PARTICIPANT, "not_participant", 404, 0)                             \
+    X(RATE_LIMITED, "rate_limited", 429, 1)                                   \
+    X(TOO_LARGE, "too_large", 413, 0)                                         \
+    X(IDEMPOTENCY_MISMATCH, "idempotency_mismatch", 422, 0)                   \
+    X(IDEMPOTENCY_IN_PROGRESS, "idempotency_in_progress", 409, 1)             \
+    X(PRECONDITION_FAILED, "precondition_failed", 412, 0)                     \
+    X(UNKNOWN_TYPE, "unknown_type", 400, 0)                                   \
+    X(UNSUPPORTED, "unsupported", 422, 0)                                     \
+    X(UNPAID, "unpaid", 402, 0)                                               \
+    X(UNAVAILABLE, "unavailable", 503, 1)                                     \
+    X(INTERNAL, "internal", 500, 1)
+
+#define NGX_ASTRO_ERROR_ID(id, code, status, retry)  NGX_ASTRO_E_ ## id,
+
+typedef enum {
+    NGX_ASTRO_ERRORS(NGX_ASTRO_ERROR_ID)
+    NGX_ASTRO_E_MAX
+} ngx_astro_error_e;
+
+typedef struct {
+    ngx_str_t    code;
+    ngx_uint_t   status;
+    ngx_uint_t   retry;
+} ngx_astro_error_t;
+
+extern const ngx_astro_error_t  ngx_astro_errors[];
+
+/* The error of that code, or INTERNAL: the database said what we don't know. */
+ngx_astro_error_e ngx_astro_error_parse(const u_char *code, size_t len);
+
+
+/*
+ * One for each worker process, set up in init_process.  Rooms keep what only
+ * they touch in statics of their own.
+ */
+typedef struct {
+    ngx_astro_conf_t        *conf;
+    ngx_cycle_t             *cycle;
+    ngx_log_t               *log;
+    astro_arena_t           *arena;
+    ngx_int_t                seat;      /* ASTRO_NO_SEAT: rings are closed */
+    uint64_t                *counters;  /* in our seat, or a static */
+    astro_json_parser_t     *json;
+
+    ngx_astro_pg_t          *pg_api;    /* REST, hello, sessions, replays */
+    ngx_astro_pg_t          *pg_chat;   /* group commit of chat alone */
+    ngx_astro_pg_t          *pg_lease;  /* renewals must not queue */
+} ngx_astro_worker_t;
+
+extern ngx_astro_worker_t  ngx_astro;
+extern ngx_module_t        ngx_astro_module;
+
+/*
+ * Timers and posted events of things that are no connections: nginx's debug
+ * log reads the fd of ev->data as if it were one.
+ */
+extern ngx_connection_t    ngx_astro_fake_connection;
+
+#define ngx_astro_event_init(ev, h)                                           \
+    (ev)->handler = (h);                                                      \
+    (ev)->log = ngx_astro.log;                                                \
+    (ev)->data = &ngx_astro_fake_connection
+
+#define ngx_astro_of(ptr, type, field)                                        \
+    ((type *) ((u_char *) (ptr) - offsetof(type, field)))
+
+
+/*
+ * Gives back the nginx side of a socket that a library owns and is about to
+ * close (libpq, hiredis).
+ */
+void ngx_astro_connection_forget(ngx_connection_t *c);
+
+ngx_int_t ngx_astro_worker_init(ngx_cycle_t *cycle, ngx_astro_conf_t *conf);
+void ngx_astro_worker_exit(ngx_cycle_t *cycle);
+
+/* Milliseconds of CLOCK_BOOTTIME: the clock that leases are counted on. */
+int64_t ngx_astro_boot_ms(void);
+
+#define ngx_astro_same(str, len, literal)                                     \
+    ((len) == sizeof(literal) - 1                                             \
+     && ngx_memcmp((str), literal, sizeof(literal) - 1) == 0)
+
+
+#endif /* _NGX_ASTRO_H_INCLUDED_ */

@@ -1,0 +1,235 @@
+
+/*
+ * Copyright (C) The Astro authors
+ *
+ * Tokens from the Authorization header, the Origin check, and the thread in
+ * which scrypt runs.
+ */
+
+#include "astro_password.h"
+#include "ngx_astro_auth.h"
+
+
+typedef struct {
+    ngx_astro_password_t   *pw;
+    void                  (*done)(ngx_astro_password_t *pw);
+} ngx_astro_password_task_t;
+
+
+static void ngx_astro_password_thread(void *data, ngx_log_t *log);
+static void ngx_astro_password_event(ngx_event_t *ev);
+
+
+ngx_table_elt_t *
+ngx_astro_header(ngx_http_request_t *r, const char *name, size_t len)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    part = &r->headers_in.headers.part;
+    h = part->elts;
+
+    for (i = 0; /* void */ ; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                return NULL;
+            }
+
+            part = part->next;
+            h = part->elts;
+            i = 0;
+        }
+
+        if (h[i].key.len == len
+            && ngx_strncasecmp(h[i].key.data, (u_char *) name, len) == 0)
+        {
+            return &h[i];
+        }
+    }
+}
+
+
+ngx_str_t
+ngx_astro_auth_bearer(ngx_http_request_t *r)
+{
+    ngx_str_t         token;
+    ngx_table_elt_t  *h;
+
+    ngx_str_null(&token);
+
+    h = r->headers_in.authorization;
+
+    if (h && h->value.len > 7
+        && ngx_strncasecmp(h->value.data, (u_char *) "Bearer ", 7) == 0)
+    {
+        token.data = h->value.data + 7;
+        token.len = h->value.len - 7;
+    }
+
+    return token;
+}
+
+
+ngx_astro_error_e
+ngx_astro_auth_check(ngx_http_request_t *r, astro_claims_t *claims)
+{
+    ngx_str_t       token;
+    astro_jwt_rc_e  rc;
+
+    token = ngx_astro_auth_bearer(r);
+
+    rc = astro_jwt_verify(ngx_astro.json, ngx_astro.conf->secret.data,
+                          ngx_astro.conf->secret.len, token.data, token.len,
+                          ngx_time(), claims);
+
+    if (rc == ASTRO_JWT_OK) {
+        return NGX_ASTRO_E_MAX;
+    }
+
+    ngx_astro_count(AUTH_FAILED);
+
+    return rc == ASTRO_JWT_EXPIRED ? NGX_ASTRO_E_TOKEN_EXPIRED
+                                   : NGX_ASTRO_E_UNAUTHORIZED;
+}
+
+
+ngx_uint_t
+ngx_astro_origin_ok(ngx_http_request_t *r)
+{
+    u_char           *p;
+    size_t            len;
+    ngx_str_t        *o;
+    ngx_uint_t        i;
+    ngx_table_elt_t  *origin, *host;
+
+    origin = ngx_astro_header(r, "origin", 6);
+
+    if (origin == NULL) {
+        return 1;
+    }
+
+    if (ngx_astro.conf->origins) {
+        o = ngx_astro.conf->origins->elts;
+
+        for (i = 0; i < ngx_astro.conf->origins->nelts; i++) {
+            if (o[i].len == origin->value.len
+                && ngx_strncasecmp(o[i].data, origin->value.data, o[i].len)
+                   == 0)
+            {
+                return 1;
+            }
+        }
+
+        return 0;
+    }
+
+    host = r->headers_in.host;
+
+    if (host == NULL || host->value.len == 0) {
+        return 0;
+    }
+
+    p = ngx_strlchr(origin->value.data,
+                    origin->value.data + origin->value.len, ':');
+
+    if (p == NULL || origin->value.data + origin->value.len - p < 3
+        || p[1] != '/' || p[2] != '/')
+    {
+        return 0;
+    }
+
+    p += 3;
+    len = origin->value.data + origin->value.len - p;
+
+    return len == host->value.len
+           && ngx_strncasecmp(p, host->value.data, len) == 0;
+}
+
+
+ngx_int_t
+ngx_astro_password_post(ngx_astro_password_t *pw,
+    void (*done)(ngx_astro_password_t *pw))
+{
+    ngx_thread_task_t          *task;
+    ngx_astro_password_task_t  *ctx;
+
+    task = ngx_thread_task_alloc(pw->r->pool,
+                                 sizeof(ngx_astro_password_task_t));
+    if (task == NULL) {
+        return NGX_ERROR;
+    }
+
+    ctx = task->ctx;
+    ctx->pw = pw;
+    ctx->done = done;
+
+    task->handler = ngx_astro_password_thread;
+    task->event.handler = ngx_astro_password_event;
+    task->event.data = ctx;
+
+    if (ngx_thread_task_post(ngx_astro.conf->pool, task) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    /* as ngx_http_upstream_thread_handler(): alive until the thread is done */
+
+    pw->r->main->blocked++;
+    pw->r->aio = 1;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_astro_password_thread(void *data, ngx_log_t *log)
+{
+    ngx_astro_password_task_t  *ctx = data;
+
+    ngx_astro_password_t       *pw;
+
+    pw = ctx->pw;
+
+    if (pw->verify) {
+        pw->rc = astro_password_verify((char *) pw->password.data,
+                                       pw->password.len, pw->stored);
+        return;
+    }
+
+    pw->rc = astro_password_hash((char *) pw->password.data, pw->password.len,
+                                 pw->hash);
+}
+
+
+static void
+ngx_astro_password_event(ngx_event_t *ev)
+{
+    ngx_connection_t           *c;
+    ngx_http_request_t         *r;
+    ngx_astro_password_task_t  *ctx;
+
+    ctx = ev->data;
+    r = ctx->pw->r;
+    c = r->connection;
+
+    ngx_explicit_memzero(ctx->pw->password.data, ctx->pw->password.len);
+
+    r->main->blocked--;
+    r->aio = 0;
+
+    /* ended while it was blocked: nginx waits to finish that */
+
+#if (nginx_version >= 1027001)
+    if (r->done || r->main->terminated) {
+#else
+    if (r->done) {
+#endif
+        c->write->handler(c->write);
+        return;
+    }
+
+    ctx->done(ctx->pw);
+
+    ngx_http_run_posted_requests(c);
+}

@@ -1,0 +1,21 @@
+
+/*
+ * Copyright (C) The Astro authors
+ *
+ * Chat: stored first, then replied to, then delivered.
+ */
+
+#ifndef _NGX_ASTRO_CHAT_H_INCLUDED_
+#define _NGX_ASTRO_CHAT_H_INCLUDED_
+
+
+#include "ngx_astro_protocol.h"
+
+
+void ngx_astro_chat_init(void);
+
+void ngx_astro_handle_chat_message(ngx_astro_req_t *req);
+void ngx_astro_handle_chat_typing(ngx_astro_req_t *req);
+
+
+#endif /* _NGX_ASTRO_CHAT_H_INCLUDED_ */

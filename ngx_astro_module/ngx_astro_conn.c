@@ -1,0 +1,633 @@
+
+/*
+ * Copyright (C) The Astro authors
+ *
+ * Reading, the heartbeat, and the ways in which a connection ends.
+ *
+ * Input is read into one buffer of the worker and parsed there; an idle
+ * connection owns none.  The read event's timer is the heartbeat (non-cancelable,
+ * so that a worker which is shutting down waits for its clients); the write
+ * event's timer first spreads the goodbyes of a shutdown, then bounds how
+ * long a peer may take over its own Close frame.
+ */
+
+#include "ngx_astro_conn.h"
+#include "ngx_astro_gateway.h"
+#include "ngx_astro_hello.h"
+#include "ngx_astro_out.h"
+#include "ngx_astro_presence.h"
+#include "ngx_astro_protocol.h"
+#include "ngx_astro_resume.h"
+#include "ngx_astro_sessions.h"
+#include "ngx_astro_users.h"
+
+
+#define NGX_ASTRO_RECV_SIZE    65536
+#define NGX_ASTRO_READ_BUDGET  16       /* reads of one client in one turn */
+#define NGX_ASTRO_LINGER_MS    2000
+
+
+static void ngx_astro_conn_read_handler(ngx_event_t *rev);
+static void ngx_astro_conn_write_handler(ngx_event_t *wev);
+static void ngx_astro_conn_feed(ngx_astro_conn_t *conn, u_char *p,
+    u_char *last);
+static void ngx_astro_conn_closed_by_peer(ngx_astro_conn_t *conn,
+    astro_ws_event_t *event);
+static void ngx_astro_conn_heartbeat(ngx_astro_conn_t *conn);
+static void ngx_astro_conn_drain(ngx_astro_conn_t *conn);
+static void ngx_astro_conn_close_frame(ngx_astro_conn_t *conn,
+    ngx_uint_t code, const char *reason);
+static void ngx_astro_conn_close(ngx_astro_conn_t *conn);
+
+
+ngx_uint_t           ngx_astro_draining;
+
+static ngx_queue_t   ngx_astro_conns;
+static uint64_t      ngx_astro_conn_serial;
+static u_char       *ngx_astro_recv_buf;
+
+
+ngx_int_t
+ngx_astro_conns_init(ngx_cycle_t *cycle)
+{
+    ngx_queue_init(&ngx_astro_conns);
+
+    ngx_astro_recv_buf = ngx_alloc(NGX_ASTRO_RECV_SIZE, cycle->log);
+
+    return ngx_astro_recv_buf ? NGX_OK : NGX_ERROR;
+}
+
+
+ngx_astro_conn_t *
+ngx_astro_conn_create(ngx_connection_t *c)
+{
+    ngx_astro_conn_t  *conn;
+
+    conn = ngx_calloc(sizeof(ngx_astro_conn_t), c->log);
+    if (conn == NULL) {
+        return NULL;
+    }
+
+    /* unique on the host: pids of live workers differ */
+
+    conn->id = ((uint64_t) ngx_pid << 40) | ++ngx_astro_conn_serial;
+    conn->c = c;
+    conn->refs = 1;
+    conn->out_tail = &conn->out;
+
+    ngx_queue_init(&conn->joins);
+    ngx_queue_init(&conn->watches);
+
+    astro_ws_reader_init(&conn->reader, ngx_astro.conf->max_frame);
+
+    conn->flush.handler = ngx_astro_conn_flush_handler;
+    conn->flush.log = ngx_astro.log;
+    conn->flush.data = conn;
+
+    return conn;
+}
+
+
+ngx_int_t
+ngx_astro_conn_start(ngx_astro_conn_t *conn, u_char *early, size_t len)
+{
+    int64_t            now;
+    ngx_connection_t  *c;
+
+    c = conn->c;
+    now = ngx_astro_boot_ms();
+
+    c->data = conn;
+    c->idle = 1;
+    c->log->action = "serving a websocket";
+    c->read->handler = ngx_astro_conn_read_handler;
+    c->write->handler = ngx_astro_conn_write_handler;
+
+    ngx_queue_insert_tail(&ngx_astro_conns, &conn->link);
+
+    ngx_astro_count(CONNECTIONS);
+    ngx_astro_count(OPEN);
+
+    conn->rx_ms = now;
+    conn->ping_ms = now + ngx_astro.conf->ping_interval;
+    conn->heads_ms = conn->ping_ms;
+
+    ngx_add_timer(c->read, ngx_astro.conf->hello_timeout);
+
+    if (len) {
+        ngx_astro_conn_feed(conn, early, early + len);
+    }
+
+    if (ngx_exiting || ngx_terminate) {
+        ngx_astro_conn_drain(conn);
+    }
+
+    ngx_astro_conn_post(conn);
+
+    if (c->read->ready) {
+        ngx_post_event(c->read, &ngx_posted_events);
+        return NGX_OK;
+    }
+
+    return ngx_handle_read_event(c->read, 0);
+}
+
+
+/* Before start only: nothing knows of the connection yet. */
+
+void
+ngx_astro_conn_free(ngx_astro_conn_t *conn)
+{
+    conn->c = NULL;
+    ngx_astro_conn_unref(conn);
+}
+
+
+void
+ngx_astro_conn_unref(ngx_astro_conn_t *conn)
+{
+    if (--conn->refs) {
+        return;
+    }
+
+    ngx_astro_out_free(conn);
+    astro_ws_reader_free(&conn->reader);
+
+    if (conn->bearer.data) {
+        ngx_explicit_memzero(conn->bearer.data, conn->bearer.len);
+        ngx_free(conn->bearer.data);
+    }
+
+    if (conn->pos) {
+        ngx_free(conn->pos);
+    }
+
+    ngx_free(conn);
+}
+
+
+void
+ngx_astro_conns_each(void (*fn)(ngx_astro_conn_t *conn, void *ctx), void *ctx)
+{
+    ngx_queue_t  *q;
+
+    for (q = ngx_queue_head(&ngx_astro_conns);
+         q != ngx_queue_sentinel(&ngx_astro_conns);
+         q = ngx_queue_next(q))
+    {
+        fn(ngx_queue_data(q, ngx_astro_conn_t, link), ctx);
+    }
+}
+
+
+static void
+ngx_astro_conn_read_handler(ngx_event_t *rev)
+{
+    ssize_t            n;
+    ngx_uint_t         i;
+    ngx_connection_t  *c;
+    ngx_astro_conn_t  *conn;
+
+    c = rev->data;
+    conn = c->data;
+
+    if (c->close) {
+        c->close = 0;
+
+        if (c->error) {
+            /* worker_shutdown_timeout: no time for words is left */
+            ngx_astro_conn_close(conn);
+            return;
+        }
+
+        ngx_astro_conn_drain(conn);
+        return;
+    }
+
+    if (rev->timedout) {
+        rev->timedout = 0;
+        ngx_astro_conn_heartbeat(conn);
+
+        if (conn->broken) {
+            ngx_astro_conn_close(conn);
+        }
+
+        return;
+    }
+
+    for (i = 0; i < NGX_ASTRO_READ_BUDGET; i++) {
+
+        n = c->recv(c, ngx_astro_recv_buf, NGX_ASTRO_RECV_SIZE);
+
+        if (n == NGX_AGAIN) {
+            break;
+        }
+
+        if (n == 0 || n == NGX_ERROR) {
+            ngx_astro_conn_close(conn);
+            return;
+        }
+
+        ngx_astro_add(BYTES_IN, n);
+        conn->rx_ms = ngx_astro_boot_ms();
+
+        ngx_astro_sessions_heard(conn);
+
+        ngx_astro_conn_feed(conn, ngx_astro_recv_buf, ngx_astro_recv_buf + n);
+
+        if (conn->broken) {
+            ngx_astro_conn_close(conn);
+            return;
+        }
+
+        if (!rev->ready) {
+            break;
+        }
+    }
+
+    if (rev->ready && i == NGX_ASTRO_READ_BUDGET) {
+        ngx_post_event(rev, &ngx_posted_next_events);
+        return;
+    }
+
+    if (ngx_handle_read_event(rev, 0) != NGX_OK) {
+        ngx_astro_conn_close(conn);
+    }
+}
+
+
+static void
+ngx_astro_conn_feed(ngx_astro_conn_t *conn, u_char *p, u_char *last)
+{
+    astro_ws_event_t  event;
+
+    for ( ;; ) {
+
+        switch (astro_ws_read(&conn->reader, &p, last, &event)) {
+
+        case ASTRO_WS_MORE:
+            return;
+
+        case ASTRO_WS_ERROR:
+
+            ngx_astro_count(BAD_FRAME);
+            ngx_log_error(NGX_LOG_INFO, conn->c->log, 0,
+                          "client sent a bad frame: %s", event.reason);
+
+            if (!conn->closing) {
+                ngx_astro_conn_close_frame(conn, event.code, event.reason);
+            }
+
+            /* what follows makes no sense any more: do not read it */
+
+            conn->finish = 1;
+            ngx_astro_conn_post(conn);
+            return;
+
+        case ASTRO_WS_EVENT:
+            break;
+        }
+
+        switch (event.opcode) {
+
+        case ASTRO_WS_CLOSE:
+            ngx_astro_conn_closed_by_peer(conn, &event);
+            return;
+
+        case ASTRO_WS_PING:
+            if (!conn->closing) {
+                ngx_astro_conn_control(conn, ASTRO_WS_PONG, event.data,
+                                       event.len);
+            }
+
+            break;
+
+        case ASTRO_WS_PONG:
+            break;
+
+        case ASTRO_WS_BINARY:
+            if (!conn->closing) {
+                ngx_astro_count(BAD_MESSAGE);
+                ngx_astro_conn_bye(conn, ASTRO_WS_CLOSE_UNSUPPORTED,
+                                   "binary message", "stop", 0);
+            }
+
+            break;
+
+        default:
+            ngx_astro_count(MSG_IN);
+
+            if (!conn->closing && !conn->broken) {
+                ngx_astro_protocol_message(conn, event.data, event.len);
+            }
+        }
+
+        if (conn->broken) {
+            return;
+        }
+    }
+}
+
+
+/* RFC 6455 section 5.5.1: answer a Close with its own code, once. */
+
+static void
+ngx_astro_conn_closed_by_peer(ngx_astro_conn_t *conn, astro_ws_event_t *event)
+{
+    u_char  code[2];
+
+    if (!conn->closing) {
+        conn->closing = 1;
+
+        if (event->code == ASTRO_WS_CLOSE_NO_STATUS) {
+            ngx_astro_conn_control(conn, ASTRO_WS_CLOSE, NULL, 0);
+
+        } else {
+            code[0] = event->code >> 8;
+            code[1] = event->code & 0xff;
+            ngx_astro_conn_control(conn, ASTRO_WS_CLOSE, code, 2);
+        }
+    }
+
+    /* section 7.1.1: the server closes the TCP connection first */
+
+    conn->finish = 1;
+    ngx_astro_conn_post(conn);
+}
+
+
+static void
+ngx_astro_conn_write_handler(ngx_event_t *wev)
+{
+    ngx_connection_t  *c;
+    ngx_astro_conn_t  *conn;
+
+    c = wev->data;
+    conn = c->data;
+
+    if (wev->timedout) {
+        wev->timedout = 0;
+
+        if (conn->closing) {
+            ngx_astro_conn_close(conn);
+            return;
+        }
+
+        ngx_astro_conn_bye(conn, NGX_ASTRO_CLOSE_DRAINING, "draining",
+                           "resume", 0);
+        return;
+    }
+
+    ngx_astro_conn_flush_handler(&conn->flush);
+}
+
+
+/* The flush event: the only place besides the handlers above that closes. */
+
+void
+ngx_astro_conn_flush_handler(ngx_event_t *ev)
+{
+    ngx_int_t          rc;
+    ngx_astro_conn_t  *conn;
+
+    conn = ev->data;
+
+    if (conn->c == NULL) {
+        return;
+    }
+
+    if (conn->broken) {
+        ngx_astro_conn_close(conn);
+        return;
+    }
+
+    rc = ngx_astro_out_flush(conn);
+
+    if (rc == NGX_ERROR || (rc == NGX_OK && conn->finish)) {
+        ngx_astro_conn_close(conn);
+    }
+}
+
+
+void
+ngx_astro_conn_bye(ngx_astro_conn_t *conn, ngx_uint_t code,
+    const char *reason, const char *action, ngx_msec_t after)
+{
+    u_char           *p;
+    u_char            buf[256];
+    ngx_astro_msg_t   m;
+
+    if (!ngx_astro_conn_open(conn)) {
+        return;
+    }
+
+    p = ngx_snprintf(buf, sizeof(buf),
+                     "{\"type\":\"bye\",\"payload\":{\"code\":%ui,"
+                     "\"reason\":\"%s\",\"action\":\"%s\",\"after_ms\":%M}}",
+                     code, reason, action, after);
+
+    ngx_astro_msg_init(&m);
+    ngx_astro_msg_add(&m, buf, p - buf);
+    ngx_astro_conn_put(conn, &m);
+
+    ngx_astro_conn_close_frame(conn, code, reason);
+}
+
+
+static void
+ngx_astro_conn_close_frame(ngx_astro_conn_t *conn, ngx_uint_t code,
+    const char *reason)
+{
+    size_t  len;
+    u_char  buf[ASTRO_WS_MAX_CONTROL];
+
+    len = ngx_min(ngx_strlen(reason), sizeof(buf) - 2);
+
+    buf[0] = code >> 8;
+    buf[1] = code & 0xff;
+    ngx_memcpy(buf + 2, reason, len);
+
+    ngx_astro_conn_control(conn, ASTRO_WS_CLOSE, buf, len + 2);
+
+    conn->closing = 1;
+
+    if (conn->c) {
+        ngx_add_timer(conn->c->write, NGX_ASTRO_LINGER_MS);
+    }
+
+    /*
+     * From here on the user is no longer here: presence, and what they are
+     * billed for, end with the goodbye and not with the peer's answer to it.
+     */
+
+    ngx_astro_conn_leave(conn);
+}
+
+
+void
+ngx_astro_conn_leave(ngx_astro_conn_t *conn)
+{
+    ngx_astro_sessions_leave(conn);
+    ngx_astro_presence_leave(conn);
+    ngx_astro_users_remove(conn);
+}
+
+
+void
+ngx_astro_conn_beat(ngx_astro_conn_t *conn)
+{
+    int64_t  now;
+
+    if (conn->c == NULL || !conn->signed_in) {
+        return;
+    }
+
+    now = ngx_astro_boot_ms();
+
+    if (!ngx_queue_empty(&conn->joins)) {
+        conn->ping_ms = ngx_min(conn->ping_ms,
+                                now + (int64_t) ngx_astro.conf->live_ping);
+    }
+
+    ngx_add_timer(conn->c->read, ngx_max(conn->ping_ms - now, 1));
+}
+
+
+static void
+ngx_astro_conn_heartbeat(ngx_astro_conn_t *conn)
+{
+    int64_t            now, dead, next;
+    ngx_uint_t         live;
+    ngx_astro_conf_t  *conf;
+
+    conf = ngx_astro.conf;
+    now = ngx_astro_boot_ms();
+
+    if (conn->closing) {
+        /* the write timer sees to the end */
+        return;
+    }
+
+    if (!conn->signed_in) {
+        ngx_astro_conn_bye(conn, NGX_ASTRO_CLOSE_NO_HELLO, "no hello",
+                           "stop", 0);
+        return;
+    }
+
+    dead = conn->rx_ms + conf->ping_interval + conf->pong_timeout;
+
+    if (now >= dead) {
+        ngx_astro_conn_bye(conn, NGX_ASTRO_CLOSE_NO_PONG, "no pong",
+                           "resume", 0);
+        return;
+    }
+
+    if (now / 1000 >= conn->token_exp_boot_s) {
+        ngx_astro_conn_bye(conn, NGX_ASTRO_CLOSE_AUTH, "token expired",
+                           "reconnect", 0);
+        return;
+    }
+
+    live = !ngx_queue_empty(&conn->joins);
+    next = dead;
+
+    if (live) {
+        ngx_astro_sessions_silent(conn, now);
+        next = ngx_min(next, conn->rx_ms + (int64_t) conf->live_silence);
+
+        if (next <= now) {
+            next = dead;
+        }
+    }
+
+    if (now >= conn->ping_ms) {
+        ngx_astro_conn_control(conn, ASTRO_WS_PING, NULL, 0);
+        conn->ping_ms = now + (live ? conf->live_ping : conf->ping_interval);
+    }
+
+    if (now >= conn->heads_ms) {
+        ngx_astro_resume_ping(conn);
+        conn->heads_ms = now + conf->ping_interval;
+    }
+
+    next = ngx_min(next, ngx_min(conn->ping_ms, conn->heads_ms));
+
+    ngx_add_timer(conn->c->read, ngx_max(next - now, 1));
+}
+
+
+/*
+ * This worker is leaving.  Idle clients go in the first half of astro_drain,
+ * those in a session in the second, each at a random moment, so that the
+ * new workers are not stormed.
+ */
+
+static void
+ngx_astro_conn_drain(ngx_astro_conn_t *conn)
+{
+    ngx_msec_t  half, after;
+
+    ngx_astro_draining = 1;
+
+    if (conn->closing || conn->draining) {
+        return;
+    }
+
+    conn->draining = 1;
+
+    half = ngx_astro.conf->drain / 2 + 1;
+    after = ngx_random() % half;
+
+    if (!ngx_queue_empty(&conn->joins)) {
+        after += half;
+    }
+
+    ngx_add_timer(conn->c->write, after + 1);
+}
+
+
+static void
+ngx_astro_conn_close(ngx_astro_conn_t *conn)
+{
+    ngx_connection_t  *c;
+
+    c = conn->c;
+
+    if (c == NULL) {
+        return;
+    }
+
+    ngx_astro_conn_leave(conn);
+    ngx_astro_hello_forget(conn);
+
+    if (conn->flush.posted) {
+        ngx_delete_posted_event(&conn->flush);
+    }
+
+    if (c->read->timer_set) {
+        ngx_del_timer(c->read);
+    }
+
+    if (c->write->timer_set) {
+        ngx_del_timer(c->write);
+    }
+
+    ngx_queue_remove(&conn->link);
+    ngx_astro_count(CLOSED);
+    ngx_astro_sub(OPEN, 1);
+
+    ngx_astro_out_free(conn);
+
+    conn->c = NULL;
+    conn->closing = 1;
+    c->idle = 0;
+    c->data = NULL;
+
+    ngx_http_close_connection(c);
+
+    ngx_astro_conn_unref(conn);
+
+    if (ngx_astro_draining && ngx_queue_empty(&ngx_astro_conns)) {
+        ngx_astro_gateway_leave();
+    }
+}

@@ -1,0 +1,423 @@
+
+/*
+ * Copyright (C) The Astro authors
+ *
+ * The content handler checks the request, prepares the connection, and has
+ * itself called once more by the posted requests of the same turn, when
+ * the phases are unwound; there the HTTP request is freed, and with it its
+ * pool and buffers, while the socket lives on.
+ */
+
+#include "astro_frame.h"
+#include "ngx_astro_auth.h"
+#include "ngx_astro_conn.h"
+#include "ngx_astro_handshake.h"
+
+
+static ngx_int_t ngx_astro_ws_refuse(ngx_http_request_t *r,
+    ngx_uint_t status);
+static ngx_int_t ngx_astro_ws_has_token(ngx_str_t *value, const char *token,
+    size_t len);
+static ngx_int_t ngx_astro_ws_protocols(ngx_http_request_t *r,
+    ngx_astro_conn_t *conn, ngx_uint_t *selected);
+static void ngx_astro_ws_detach(ngx_http_request_t *r);
+static void ngx_astro_ws_release_buffers(ngx_connection_t *c,
+    ngx_http_connection_t *hc);
+static void ngx_astro_ws_cleanup(void *data);
+
+
+ngx_int_t
+ngx_astro_ws_handler(ngx_http_request_t *r)
+{
+    u_char              *p;
+    u_char               buf[512], accept[ASTRO_WS_ACCEPT_LEN];
+    ngx_int_t            rc;
+    ngx_uint_t           selected;
+    ngx_table_elt_t     *h;
+    ngx_astro_conn_t    *conn;
+    ngx_http_cleanup_t  *cln;
+
+    if (r != r->main) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (r->method != NGX_HTTP_GET) {
+        return ngx_astro_ws_refuse(r, NGX_HTTP_NOT_ALLOWED);
+    }
+
+#if (NGX_HTTP_V2)
+    if (r->stream) {
+        return ngx_astro_ws_refuse(r, NGX_HTTP_BAD_REQUEST);
+    }
+#endif
+
+    h = r->headers_in.upgrade;
+
+    if (h == NULL
+        || ngx_astro_ws_has_token(&h->value, "websocket", 9) != NGX_OK)
+    {
+        return ngx_astro_ws_refuse(r, 426);
+    }
+
+    h = r->headers_in.connection;
+
+    if (r->http_version < NGX_HTTP_VERSION_11 || h == NULL
+        || ngx_astro_ws_has_token(&h->value, "upgrade", 7) != NGX_OK)
+    {
+        return ngx_astro_ws_refuse(r, NGX_HTTP_BAD_REQUEST);
+    }
+
+    h = ngx_astro_header(r, "sec-websocket-version", 21);
+
+    if (h == NULL || !ngx_astro_same(h->value.data, h->value.len, "13")) {
+        return ngx_astro_ws_refuse(r, 426);
+    }
+
+    h = ngx_astro_header(r, "sec-websocket-key", 17);
+
+    if (h == NULL
+        || astro_ws_accept(h->value.data, h->value.len, accept) != 0)
+    {
+        return ngx_astro_ws_refuse(r, NGX_HTTP_BAD_REQUEST);
+    }
+
+    if (!ngx_astro_origin_ok(r)) {
+        return ngx_astro_ws_refuse(r, NGX_HTTP_FORBIDDEN);
+    }
+
+    if (ngx_exiting) {
+        return ngx_astro_ws_refuse(r, NGX_HTTP_SERVICE_UNAVAILABLE);
+    }
+
+    rc = ngx_http_discard_request_body(r);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    conn = ngx_astro_conn_create(r->connection);
+    if (conn == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    cln = ngx_http_cleanup_add(r, 0);
+
+    if (cln == NULL
+        || ngx_astro_ws_protocols(r, conn, &selected) != NGX_OK)
+    {
+        ngx_astro_conn_free(conn);
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (selected == 2) {
+        ngx_astro_conn_free(conn);
+        return ngx_astro_ws_refuse(r, NGX_HTTP_BAD_REQUEST);
+    }
+
+    p = ngx_sprintf(buf, "HTTP/1.1 101 Switching Protocols" CRLF
+                    "Upgrade: websocket" CRLF
+                    "Connection: Upgrade" CRLF
+                    "Sec-WebSocket-Accept: %*s" CRLF "%s" CRLF,
+                    (size_t) ASTRO_WS_ACCEPT_LEN, accept,
+                    selected ? "Sec-WebSocket-Protocol: consult.v1" CRLF
+                             : "");
+
+    if (ngx_astro_conn_raw(conn, buf, p - buf) != NGX_OK) {
+        ngx_astro_conn_free(conn);
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    /* for the access log, and against any other reply */
+
+    r->headers_out.status = NGX_HTTP_SWITCHING_PROTOCOLS;
+    r->header_sent = 1;
+    r->keepalive = 0;
+
+    cln->handler = ngx_astro_ws_cleanup;
+    cln->data = conn;
+
+    ngx_http_set_ctx(r, conn, ngx_astro_module);
+
+    if (ngx_http_post_request(r, NULL) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    r->main->count++;
+    r->write_event_handler = ngx_astro_ws_detach;
+
+    return NGX_DONE;
+}
+
+
+static ngx_int_t
+ngx_astro_ws_refuse(ngx_http_request_t *r, ngx_uint_t status)
+{
+    ngx_table_elt_t  *h;
+
+    ngx_astro_count(HANDSHAKE_REFUSED);
+
+    if (status == 426) {
+
+        h = ngx_list_push(&r->headers_out.headers);
+        if (h == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        ngx_memzero(h, sizeof(ngx_table_elt_t));
+        h->hash = 1;
+        ngx_str_set(&h->key, "Sec-WebSocket-Version");
+        ngx_str_set(&h->value, "13");
+
+        h = ngx_list_push(&r->headers_out.headers);
+        if (h == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        ngx_memzero(h, sizeof(ngx_table_elt_t));
+        h->hash = 1;
+        ngx_str_set(&h->key, "Upgrade");
+        ngx_str_set(&h->value, "websocket");
+
+        r->headers_out.status = 426;
+        r->headers_out.content_length_n = 0;
+        r->header_only = 1;
+
+        return ngx_http_send_header(r);
+    }
+
+    return status;
+}
+
+
+/* A comma-separated list has the token, in any case. */
+
+static ngx_int_t
+ngx_astro_ws_has_token(ngx_str_t *value, const char *token, size_t len)
+{
+    u_char  *p, *last, *end;
+
+    p = value->data;
+    last = p + value->len;
+
+    while (p < last) {
+
+        while (p < last && (*p == ' ' || *p == '\t' || *p == ',')) {
+            p++;
+        }
+
+        end = p;
+
+        while (end < last && *end != ',' && *end != ' ' && *end != '\t') {
+            end++;
+        }
+
+        if ((size_t) (end - p) == len
+            && ngx_strncasecmp(p, (u_char *) token, len) == 0)
+        {
+            return NGX_OK;
+        }
+
+        p = end;
+    }
+
+    return NGX_DECLINED;
+}
+
+
+/*
+ * selected: 1 consult.v1 was offered, 0 nothing was, 2 only others were.  A
+ * token offered as "bearer.<base64url>" is taken and never repeated.
+ */
+
+static ngx_int_t
+ngx_astro_ws_protocols(ngx_http_request_t *r, ngx_astro_conn_t *conn,
+    ngx_uint_t *selected)
+{
+    u_char           *p, *last, *end;
+    ssize_t           n;
+    ngx_str_t         token;
+    ngx_table_elt_t  *h;
+
+    *selected = 0;
+    token = ngx_astro_auth_bearer(r);
+
+    h = ngx_astro_header(r, "sec-websocket-protocol", 22);
+
+    if (h) {
+        *selected = ngx_astro_ws_has_token(&h->value, "consult.v1", 10)
+                    == NGX_OK ? 1 : 2;
+
+        p = h->value.data;
+        last = p + h->value.len;
+
+        while (p < last) {
+
+            while (p < last && (*p == ' ' || *p == ',')) {
+                p++;
+            }
+
+            end = p;
+
+            while (end < last && *end != ',' && *end != ' ') {
+                end++;
+            }
+
+            if (end - p > 7 && ngx_strncmp(p, "bearer.", 7) == 0
+                && end - p <= ASTRO_JWT_MAX * 2)
+            {
+                token.data = ngx_pnalloc(r->pool, end - p);
+                if (token.data == NULL) {
+                    return NGX_ERROR;
+                }
+
+                n = astro_base64url_decode(token.data, end - p, p + 7,
+                                           end - p - 7);
+                token.len = n < 0 ? 0 : n;
+            }
+
+            p = end;
+        }
+    }
+
+    if (token.len == 0) {
+        return NGX_OK;
+    }
+
+    conn->bearer.data = ngx_alloc(token.len, ngx_astro.log);
+    if (conn->bearer.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(conn->bearer.data, token.data, token.len);
+    conn->bearer.len = token.len;
+
+    return NGX_OK;
+}
+
+
+/* The request ended before it was detached. */
+
+static void
+ngx_astro_ws_cleanup(void *data)
+{
+    ngx_astro_conn_free(data);
+}
+
+
+static void
+ngx_astro_ws_detach(ngx_http_request_t *r)
+{
+    u_char                 *early;
+    size_t                  len;
+    ngx_buf_t              *b;
+    ngx_connection_t       *c;
+    ngx_astro_conn_t       *conn;
+    ngx_http_cleanup_t     *cln;
+    ngx_http_connection_t  *hc;
+
+    c = r->connection;
+    hc = r->http_connection;
+    conn = ngx_http_get_module_ctx(r, ngx_astro_module);
+
+    if (r->main->count != 1 || r->main->blocked || c->error) {
+        ngx_http_finalize_request(r, NGX_ERROR);
+        return;
+    }
+
+    /* what the client sent right after its request is in the header buffer */
+
+    b = r->header_in;
+    len = b->last - b->pos;
+    early = NULL;
+
+    if (len) {
+        early = ngx_alloc(len, c->log);
+
+        if (early == NULL) {
+            ngx_http_finalize_request(r, NGX_ERROR);
+            return;
+        }
+
+        ngx_memcpy(early, b->pos, len);
+    }
+
+    for (cln = r->cleanup; cln; cln = cln->next) {
+        if (cln->handler == ngx_astro_ws_cleanup) {
+            cln->handler = NULL;
+        }
+    }
+
+    if (c->read->timer_set) {
+        ngx_del_timer(c->read);
+    }
+
+    if (c->write->timer_set) {
+        ngx_del_timer(c->write);
+    }
+
+    /*
+     * Logs the request and runs its cleanups; c->destroyed stays set, so that
+     * the loop over posted requests does not take our c->data for a
+     * request.
+     */
+
+    ngx_http_free_request(r, 0);
+
+    ngx_astro_ws_release_buffers(c, hc);
+
+    if (c->tcp_nodelay == NGX_TCP_NODELAY_UNSET) {
+        (void) ngx_tcp_nodelay(c);
+    }
+
+    if (ngx_astro_conn_start(conn, early, len) != NGX_OK) {
+        conn->broken = 1;
+    }
+
+    if (early) {
+        ngx_free(early);
+    }
+}
+
+
+/* As ngx_http_set_keepalive() does, so that an idle client holds no buffer. */
+
+static void
+ngx_astro_ws_release_buffers(ngx_connection_t *c, ngx_http_connection_t *hc)
+{
+    ngx_buf_t    *b;
+    ngx_chain_t  *cl, *ln;
+
+    b = c->buffer;
+
+    if (b && ngx_pfree(c->pool, b->start) == NGX_OK) {
+        b->start = NULL;
+        b->pos = NULL;
+        b->last = NULL;
+        b->end = NULL;
+    }
+
+    for (cl = hc->free; cl; /* void */) {
+        ln = cl;
+        cl = cl->next;
+        ngx_pfree(c->pool, ln->buf->start);
+        ngx_free_chain(c->pool, ln);
+    }
+
+    hc->free = NULL;
+
+    for (cl = hc->busy; cl; /* void */) {
+        ln = cl;
+        cl = cl->next;
+        ngx_pfree(c->pool, ln->buf->start);
+        ngx_free_chain(c->pool, ln);
+    }
+
+    hc->busy = NULL;
+    hc->nbusy = 0;
+
+#if (NGX_HTTP_SSL)
+    if (c->ssl) {
+        ngx_ssl_free_buffer(c);
+    }
+#endif
+}

@@ -1,0 +1,550 @@
+
+/*
+ * Copyright (C) The Astro authors
+ *
+ * Directives, configuration, and the hooks of nginx's life: nothing else.
+ */
+
+#include "ngx_astro.h"
+#include "ngx_astro_api.h"
+#include "ngx_astro_handshake.h"
+#include "ngx_astro_metrics.h"
+#include "ngx_astro_shm.h"
+
+
+static void *ngx_astro_create_conf(ngx_conf_t *cf);
+static char *ngx_astro_init_conf(ngx_conf_t *cf, void *conf);
+static char *ngx_astro_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static char *ngx_astro_origin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static char *ngx_astro_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static char *ngx_astro_handler(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static ngx_int_t ngx_astro_read_secret(ngx_conf_t *cf, ngx_astro_conf_t *conf);
+static ngx_int_t ngx_astro_init_module(ngx_cycle_t *cycle);
+static ngx_int_t ngx_astro_init_process(ngx_cycle_t *cycle);
+static void ngx_astro_exit_process(ngx_cycle_t *cycle);
+
+
+#define ngx_astro_main(name, set, field)                                      \
+    { ngx_string(name), NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1, set,               \
+      NGX_HTTP_MAIN_CONF_OFFSET, offsetof(ngx_astro_conf_t, field), NULL }
+
+static ngx_command_t  ngx_astro_commands[] = {
+
+    { ngx_string("astro_zone"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+      ngx_astro_zone,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("astro_origin"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+      ngx_astro_origin,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("astro_redis"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_astro_redis,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_astro_conf_t, redis),
+      NULL },
+
+    { ngx_string("astro_debug"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_astro_conf_t, debug),
+      NULL },
+
+    ngx_astro_main("astro_pg", ngx_conf_set_str_slot, pg),
+    ngx_astro_main("astro_pg_timeout", ngx_conf_set_msec_slot, pg_timeout),
+    ngx_astro_main("astro_redis_prefix", ngx_conf_set_str_slot, redis_prefix),
+    ngx_astro_main("astro_node", ngx_conf_set_str_slot, node),
+    ngx_astro_main("astro_jwt_secret_file", ngx_conf_set_str_slot,
+                   secret_file),
+    ngx_astro_main("astro_token_ttl", ngx_conf_set_sec_slot, token_ttl),
+    ngx_astro_main("astro_thread_pool", ngx_conf_set_str_slot, pool_name),
+    ngx_astro_main("astro_max_frame", ngx_conf_set_size_slot, max_frame),
+    ngx_astro_main("astro_out_queue", ngx_conf_set_size_slot, out_queue),
+    ngx_astro_main("astro_hello_timeout", ngx_conf_set_msec_slot,
+                   hello_timeout),
+    ngx_astro_main("astro_ping_interval", ngx_conf_set_msec_slot,
+                   ping_interval),
+    ngx_astro_main("astro_pong_timeout", ngx_conf_set_msec_slot,
+                   pong_timeout),
+    ngx_astro_main("astro_live_ping", ngx_conf_set_msec_slot, live_ping),
+    ngx_astro_main("astro_live_silence", ngx_conf_set_msec_slot,
+                   live_silence),
+    ngx_astro_main("astro_drain", ngx_conf_set_msec_slot, drain),
+    ngx_astro_main("astro_presence_grace", ngx_conf_set_msec_slot,
+                   presence_grace),
+    ngx_astro_main("astro_grace", ngx_conf_set_msec_slot, grace),
+    ngx_astro_main("astro_ready", ngx_conf_set_msec_slot, ready),
+
+    { ngx_string("astro_ws"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_astro_handler,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      ngx_astro_ws_handler },
+
+    { ngx_string("astro_api"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_astro_handler,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      ngx_astro_api_handler },
+
+    { ngx_string("astro_metrics"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_astro_handler,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      ngx_astro_metrics_handler },
+
+      ngx_null_command
+};
+
+
+static ngx_http_module_t  ngx_astro_module_ctx = {
+    NULL,                                  /* preconfiguration */
+    NULL,                                  /* postconfiguration */
+
+    ngx_astro_create_conf,                 /* create main configuration */
+    ngx_astro_init_conf,                   /* init main configuration */
+
+    NULL,                                  /* create server configuration */
+    NULL,                                  /* merge server configuration */
+
+    NULL,                                  /* create location configuration */
+    NULL                                   /* merge location configuration */
+};
+
+
+ngx_module_t  ngx_astro_module = {
+    NGX_MODULE_V1,
+    &ngx_astro_module_ctx,                 /* module context */
+    ngx_astro_commands,                    /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    ngx_astro_init_module,                 /* init module */
+    ngx_astro_init_process,                /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    ngx_astro_exit_process,                /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+static void *
+ngx_astro_create_conf(ngx_conf_t *cf)
+{
+    ngx_astro_conf_t  *conf;
+
+    conf = ngx_pcalloc(cf->pool, sizeof(ngx_astro_conf_t));
+    if (conf == NULL) {
+        return NULL;
+    }
+
+    conf->token_ttl = NGX_CONF_UNSET;
+    conf->pg_timeout = NGX_CONF_UNSET_MSEC;
+    conf->hello_timeout = NGX_CONF_UNSET_MSEC;
+    conf->ping_interval = NGX_CONF_UNSET_MSEC;
+    conf->pong_timeout = NGX_CONF_UNSET_MSEC;
+    conf->live_ping = NGX_CONF_UNSET_MSEC;
+    conf->live_silence = NGX_CONF_UNSET_MSEC;
+    conf->drain = NGX_CONF_UNSET_MSEC;
+    conf->presence_grace = NGX_CONF_UNSET_MSEC;
+    conf->grace = NGX_CONF_UNSET_MSEC;
+    conf->ready = NGX_CONF_UNSET_MSEC;
+    conf->max_frame = NGX_CONF_UNSET_SIZE;
+    conf->out_queue = NGX_CONF_UNSET_SIZE;
+    conf->debug = NGX_CONF_UNSET;
+
+    return conf;
+}
+
+
+/*
+ * Runs before the locations are merged but after all was parsed: "used" says
+ * whether any of them has a handler of ours.
+ */
+
+static char *
+ngx_astro_init_conf(ngx_conf_t *cf, void *c)
+{
+    ngx_astro_conf_t  *conf = c;
+
+    ngx_conf_init_value(conf->token_ttl, 12 * 60 * 60);
+    ngx_conf_init_msec_value(conf->pg_timeout, 10000);
+    ngx_conf_init_msec_value(conf->hello_timeout, 10000);
+    ngx_conf_init_msec_value(conf->ping_interval, 25000);
+    ngx_conf_init_msec_value(conf->pong_timeout, 10000);
+    ngx_conf_init_msec_value(conf->live_ping, 4000);
+    ngx_conf_init_msec_value(conf->live_silence, 8000);
+    ngx_conf_init_msec_value(conf->drain, 3000);
+    ngx_conf_init_msec_value(conf->presence_grace, 5000);
+    ngx_conf_init_msec_value(conf->grace, 60000);
+    ngx_conf_init_msec_value(conf->ready, 60000);
+    ngx_conf_init_size_value(conf->max_frame, 65536);
+    ngx_conf_init_size_value(conf->out_queue, 262144);
+    ngx_conf_init_value(conf->debug, 0);
+
+    if (conf->redis_prefix.data == NULL) {
+        ngx_str_set(&conf->redis_prefix, "astro:");
+    }
+
+    if (conf->node.data == NULL) {
+        conf->node = cf->cycle->hostname;
+    }
+
+    if (!conf->used) {
+        return NGX_CONF_OK;
+    }
+
+    if (conf->zone == NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"astro_zone\" is needed, for example "
+                           "\"astro_zone 16m;\"");
+        return NGX_CONF_ERROR;
+    }
+
+    if (conf->pg.len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"astro_pg\" is needed, for example "
+                           "\"astro_pg 'host=/run/postgresql dbname=astro "
+                           "user=astro_web';\"");
+        return NGX_CONF_ERROR;
+    }
+
+    if (conf->live_silence < conf->live_ping * 2) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"astro_live_silence\" must be at least twice "
+                           "\"astro_live_ping\"");
+        return NGX_CONF_ERROR;
+    }
+
+    if (conf->max_frame < 1024 || conf->max_frame > 16 * 1024 * 1024) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"astro_max_frame\" must be from 1k to 16m");
+        return NGX_CONF_ERROR;
+    }
+
+    if (conf->out_queue < conf->max_frame + 4096) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"astro_out_queue\" must be larger than "
+                           "\"astro_max_frame\" by 4k");
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_astro_read_secret(cf, conf) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    conf->pool = ngx_thread_pool_add(cf, conf->pool_name.data
+                                         ? &conf->pool_name : NULL);
+    if (conf->pool == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_astro_read_secret(ngx_conf_t *cf, ngx_astro_conf_t *conf)
+{
+    u_char     *buf;
+    ssize_t     n;
+    ngx_fd_t    fd;
+
+    if (conf->secret_file.len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"astro_jwt_secret_file\" is needed");
+        return NGX_ERROR;
+    }
+
+    if (ngx_conf_full_name(cf->cycle, &conf->secret_file, 1) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    buf = ngx_pnalloc(cf->pool, 1024);
+    if (buf == NULL) {
+        return NGX_ERROR;
+    }
+
+    fd = ngx_open_file(conf->secret_file.data, NGX_FILE_RDONLY, NGX_FILE_OPEN,
+                       0);
+
+    if (fd == NGX_INVALID_FILE) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                           ngx_open_file_n " \"%V\" of "
+                           "\"astro_jwt_secret_file\" failed",
+                           &conf->secret_file);
+        return NGX_ERROR;
+    }
+
+    n = ngx_read_fd(fd, buf, 1024);
+
+    if (ngx_close_file(fd) == NGX_FILE_ERROR) {
+        ngx_conf_log_error(NGX_LOG_ALERT, cf, ngx_errno,
+                           ngx_close_file_n " \"%V\" failed",
+                           &conf->secret_file);
+    }
+
+    while (n > 0 && (buf[n - 1] == '\n' || buf[n - 1] == '\r')) {
+        n--;
+    }
+
+    if (n < ASTRO_JWT_MIN_KEY || n == 1024) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"astro_jwt_secret_file\" \"%V\" must hold from "
+                           "%d to 1023 bytes", &conf->secret_file,
+                           ASTRO_JWT_MIN_KEY);
+        return NGX_ERROR;
+    }
+
+    conf->secret.data = buf;
+    conf->secret.len = n;
+
+    return NGX_OK;
+}
+
+
+/* astro_zone size [seats=n] [ring=size] [users=n] */
+
+static char *
+ngx_astro_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *c)
+{
+    ngx_astro_conf_t  *conf = c;
+
+    ssize_t            size, ring;
+    ngx_int_t          n;
+    ngx_str_t         *value, s;
+    ngx_uint_t         i, slots;
+
+    if (conf->zone) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    size = ngx_parse_size(&value[1]);
+
+    if (size == NGX_ERROR || size < (ssize_t) (64 * ngx_pagesize)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"astro_zone\" size \"%V\" is invalid or less "
+                           "than 256k", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    conf->arena.seats = 16;
+    conf->arena.ring_size = 128 * 1024;
+    conf->arena.registry_slots = 65536 * 2;
+
+    for (i = 2; i < cf->args->nelts; i++) {
+
+        if (ngx_strncmp(value[i].data, "seats=", 6) == 0) {
+
+            n = ngx_atoi(value[i].data + 6, value[i].len - 6);
+
+            if (n < 2 || n > ASTRO_ARENA_MAX_SEATS) {
+                goto invalid;
+            }
+
+            conf->arena.seats = n;
+            continue;
+        }
+
+        if (ngx_strncmp(value[i].data, "ring=", 5) == 0) {
+
+            s.data = value[i].data + 5;
+            s.len = value[i].len - 5;
+            ring = ngx_parse_size(&s);
+
+            if (ring < 4096 || (ring & (ring - 1)) || ring > (1 << 30)) {
+                goto invalid;
+            }
+
+            conf->arena.ring_size = ring;
+            continue;
+        }
+
+        if (ngx_strncmp(value[i].data, "users=", 6) == 0) {
+
+            n = ngx_atoi(value[i].data + 6, value[i].len - 6);
+
+            if (n < 1 || n > (1 << 28)) {
+                goto invalid;
+            }
+
+            /* half full at most, so that no user's window is ever */
+
+            for (slots = 64; slots < (ngx_uint_t) n * 2; slots *= 2) {
+                /* void */
+            }
+
+            conf->arena.registry_slots = slots;
+            continue;
+        }
+
+        goto invalid;
+    }
+
+    if (ngx_astro_shm_add(cf, conf, size) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+
+invalid:
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid parameter \"%V\" of \"astro_zone\"",
+                       &value[i]);
+
+    return NGX_CONF_ERROR;
+}
+
+
+static char *
+ngx_astro_origin(ngx_conf_t *cf, ngx_command_t *cmd, void *c)
+{
+    ngx_astro_conf_t  *conf = c;
+
+    ngx_str_t         *value, *origin;
+    ngx_uint_t         i;
+
+    if (conf->origins == NULL) {
+        conf->origins = ngx_array_create(cf->pool, 4, sizeof(ngx_str_t));
+        if (conf->origins == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+        origin = ngx_array_push(conf->origins);
+        if (origin == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        *origin = value[i];
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* A name would have to be resolved by a call that blocks: addresses only. */
+
+static char *
+ngx_astro_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *c)
+{
+    ngx_astro_conf_t  *conf = c;
+
+    u_char            *colon, *last;
+    ngx_str_t         *value;
+
+    if (conf->redis.data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+    last = value[1].data + value[1].len;
+
+    if (value[1].len > 5 && ngx_strncmp(value[1].data, "unix:", 5) == 0) {
+        conf->redis = value[1];
+        return NGX_CONF_OK;
+    }
+
+    colon = ngx_strlchr(value[1].data, last, ':');
+
+    if (colon == NULL
+        || ngx_inet_addr(value[1].data, colon - value[1].data) == INADDR_NONE
+        || ngx_atoi(colon + 1, last - colon - 1) < 1
+        || ngx_atoi(colon + 1, last - colon - 1) > 65535)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"astro_redis\" takes \"unix:/path\" or "
+                           "\"IPv4-address:port\", not \"%V\"", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    conf->redis = value[1];
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_astro_handler(ngx_conf_t *cf, ngx_command_t *cmd, void *c)
+{
+    ngx_astro_conf_t          *conf;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (clcf->handler) {
+        return "conflicts with another handler of this location";
+    }
+
+    clcf->handler = (ngx_http_handler_pt) cmd->post;
+
+    conf = ngx_http_conf_get_module_main_conf(cf, ngx_astro_module);
+    conf->used = 1;
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_astro_init_module(ngx_cycle_t *cycle)
+{
+    ngx_astro_conf_t  *conf;
+
+    if (ngx_test_config) {
+        return NGX_OK;
+    }
+
+    conf = ngx_http_cycle_get_module_main_conf(cycle, ngx_astro_module);
+
+    if (conf == NULL || !conf->used) {
+        return NGX_OK;
+    }
+
+    return ngx_astro_bells_create(cycle, conf->arena.seats);
+}
+
+
+static ngx_int_t
+ngx_astro_init_process(ngx_cycle_t *cycle)
+{
+    ngx_astro_conf_t  *conf;
+
+    if (ngx_process != NGX_PROCESS_WORKER
+        && ngx_process != NGX_PROCESS_SINGLE)
+    {
+        return NGX_OK;
+    }
+
+    conf = ngx_http_cycle_get_module_main_conf(cycle, ngx_astro_module);
+
+    if (conf == NULL || !conf->used) {
+        return NGX_OK;
+    }
+
+    return ngx_astro_worker_init(cycle, conf);
+}
+
+
+static void
+ngx_astro_exit_process(ngx_cycle_t *cycle)
+{
+    ngx_astro_worker_exit(cycle);
+}

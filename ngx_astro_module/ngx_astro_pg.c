@@ -1,0 +1,787 @@
+
+/*
+ * Copyright (C) The Astro authors
+ *
+ * A connection goes DOWN -> CONNECTING (in a thread) -> UP -> DOWN ...
+ *
+ * Calls are kept in a queue in the order in which they were sent; results come
+ * back in that order, so the head of the queue is always the one that libpq
+ * speaks of.  Each call sends [Parse] Bind Describe Execute Sync; a statement
+ * is prepared on its first use on a connection, and a failed Parse aborts
+ * only up to its own Sync.
+ *
+ * What is under way when the connection breaks is LOST: it may or may not have
+ * been committed.  Whoever asked must make the call again under the same
+ * idempotency key, or read.
+ *
+ * The socket is level-triggered and its events are never touched through
+ * ngx_handle_read_event(): one PQconsumeInput() need not empty it.
+ *
+ * The only non-cancelable timer is the one for the oldest call under way: a
+ * worker that is shutting down stays until its calls were answered, and not
+ * a moment longer.
+ */
+
+#include "ngx_astro_pg.h"
+
+
+#define NGX_ASTRO_PG_WAITING_MAX  4096
+#define NGX_ASTRO_PG_BACKOFF_MIN  50
+#define NGX_ASTRO_PG_BACKOFF_MAX  2000
+#define NGX_ASTRO_PG_PREPARED     64
+
+
+typedef enum {
+    ngx_astro_pg_down = 0,
+    ngx_astro_pg_connecting,
+    ngx_astro_pg_up
+} ngx_astro_pg_state_e;
+
+
+typedef struct {
+    ngx_queue_t                queue;
+    const ngx_astro_sql_t     *sql;
+    ngx_astro_pg_handler_pt    handler;
+    void                      *data;
+    ngx_msec_t                 since;
+    ngx_uint_t                 pending;     /* results yet to come */
+    unsigned                   parsing:1;   /* result of Parse comes first */
+    unsigned                   failed:1;
+    PGresult                  *res;
+    const char                *values[NGX_ASTRO_PG_MAX_PARAMS];
+} ngx_astro_pg_op_t;
+
+
+struct ngx_astro_pg_s {
+    const char                *name;
+    PGconn                    *conn;
+    ngx_connection_t          *c;
+    ngx_astro_pg_state_e       state;
+    ngx_uint_t                 tried;       /* a first attempt has ended */
+    ngx_msec_t                 backoff;
+    ngx_uint_t                 nwaiting;
+    ngx_queue_t                waiting;     /* not sent yet */
+    ngx_queue_t                sent;
+    ngx_event_t                retry;
+    ngx_event_t                timeout;
+    ngx_event_t                flush;
+    void                     (*on_connect)(void);
+    ngx_thread_task_t         *task;
+    ngx_uint_t                 nprepared;
+    const ngx_astro_sql_t     *prepared[NGX_ASTRO_PG_PREPARED];
+};
+
+
+typedef struct {
+    ngx_astro_pg_t            *pg;
+    char                      *conninfo;
+    PGconn                    *conn;
+} ngx_astro_pg_connect_t;
+
+
+static void ngx_astro_pg_connect(ngx_astro_pg_t *pg);
+static void ngx_astro_pg_connect_thread(void *data, ngx_log_t *log);
+static void ngx_astro_pg_connect_done(ngx_event_t *ev);
+static ngx_int_t ngx_astro_pg_attach(ngx_astro_pg_t *pg);
+static void ngx_astro_pg_break(ngx_astro_pg_t *pg, const char *why);
+static void ngx_astro_pg_retry(ngx_event_t *ev);
+static void ngx_astro_pg_timeout(ngx_event_t *ev);
+static void ngx_astro_pg_arm(ngx_astro_pg_t *pg);
+static ngx_int_t ngx_astro_pg_send(ngx_astro_pg_t *pg, ngx_astro_pg_op_t *op);
+static void ngx_astro_pg_flush(ngx_astro_pg_t *pg);
+static void ngx_astro_pg_flush_handler(ngx_event_t *ev);
+static void ngx_astro_pg_read_handler(ngx_event_t *rev);
+static void ngx_astro_pg_write_handler(ngx_event_t *wev);
+static ngx_int_t ngx_astro_pg_results(ngx_astro_pg_t *pg);
+static void ngx_astro_pg_unprepare(ngx_astro_pg_t *pg,
+    const ngx_astro_sql_t *sql);
+static void ngx_astro_pg_finish(ngx_astro_pg_op_t *op, ngx_astro_pg_rc_e rc);
+
+
+ngx_astro_pg_t *
+ngx_astro_pg_create(const char *name)
+{
+    ngx_astro_pg_t          *pg;
+    ngx_astro_pg_connect_t  *ctx;
+
+    pg = ngx_calloc(sizeof(ngx_astro_pg_t), ngx_astro.log);
+    if (pg == NULL) {
+        return NULL;
+    }
+
+    pg->task = ngx_calloc(sizeof(ngx_thread_task_t)
+                          + sizeof(ngx_astro_pg_connect_t), ngx_astro.log);
+    if (pg->task == NULL) {
+        ngx_free(pg);
+        return NULL;
+    }
+
+    ctx = (ngx_astro_pg_connect_t *) (pg->task + 1);
+    ctx->pg = pg;
+    ctx->conninfo = (char *) ngx_astro.conf->pg.data;
+
+    pg->task->ctx = ctx;
+    pg->task->handler = ngx_astro_pg_connect_thread;
+    pg->task->event.handler = ngx_astro_pg_connect_done;
+    pg->task->event.data = pg;
+
+    pg->name = name;
+    pg->backoff = NGX_ASTRO_PG_BACKOFF_MIN;
+
+    ngx_queue_init(&pg->waiting);
+    ngx_queue_init(&pg->sent);
+
+    ngx_astro_event_init(&pg->retry, ngx_astro_pg_retry);
+    ngx_astro_event_init(&pg->timeout, ngx_astro_pg_timeout);
+    ngx_astro_event_init(&pg->flush, ngx_astro_pg_flush_handler);
+    pg->retry.cancelable = 1;
+
+    /* a thread pool takes tasks only when the event loop runs */
+
+    ngx_add_timer(&pg->retry, 0);
+
+    return pg;
+}
+
+
+void
+ngx_astro_pg_destroy(ngx_astro_pg_t *pg)
+{
+    if (pg->state == ngx_astro_pg_up) {
+        ngx_astro_connection_forget(pg->c);
+        PQfinish(pg->conn);
+        pg->state = ngx_astro_pg_down;
+    }
+}
+
+
+void
+ngx_astro_pg_on_connect(ngx_astro_pg_t *pg, void (*handler)(void))
+{
+    pg->on_connect = handler;
+}
+
+
+ngx_uint_t
+ngx_astro_pg_is_up(ngx_astro_pg_t *pg)
+{
+    return pg->state == ngx_astro_pg_up;
+}
+
+
+static void
+ngx_astro_pg_retry(ngx_event_t *ev)
+{
+    ngx_astro_pg_connect(ngx_astro_of(ev, ngx_astro_pg_t, retry));
+}
+
+
+static void
+ngx_astro_pg_connect(ngx_astro_pg_t *pg)
+{
+    if (pg->state != ngx_astro_pg_down || pg->task->event.active) {
+        return;
+    }
+
+    pg->state = ngx_astro_pg_connecting;
+
+    if (ngx_thread_task_post(ngx_astro.conf->pool, pg->task) != NGX_OK) {
+        ngx_astro_pg_break(pg, "thread pool is full");
+    }
+}
+
+
+/* Runs in a thread: touches nothing but its own context. */
+
+static void
+ngx_astro_pg_connect_thread(void *data, ngx_log_t *log)
+{
+    ngx_astro_pg_connect_t  *ctx = data;
+
+    /* what stands after "dbname" wins over it, what stands before does not */
+
+    static const char *const  keys[] = {
+        "connect_timeout", "application_name", "dbname", "client_encoding",
+        NULL
+    };
+
+    const char *const  values[] = {
+        "3", "astro nginx", ctx->conninfo, "UTF8", NULL
+    };
+
+    ctx->conn = PQconnectdbParams(keys, values, 1);
+}
+
+
+static void
+ngx_astro_pg_connect_done(ngx_event_t *ev)
+{
+    ngx_queue_t             *q;
+    ngx_astro_pg_t          *pg;
+    ngx_astro_pg_op_t       *op;
+    ngx_astro_pg_connect_t  *ctx;
+
+    pg = ev->data;
+    ctx = pg->task->ctx;
+
+    pg->conn = ctx->conn;
+    ctx->conn = NULL;
+    pg->tried = 1;
+
+    if (pg->conn == NULL) {
+        ngx_astro_pg_break(pg, "no memory");
+        return;
+    }
+
+    if (PQstatus(pg->conn) != CONNECTION_OK
+        || ngx_astro_pg_attach(pg) != NGX_OK)
+    {
+        ngx_astro_pg_break(pg, PQerrorMessage(pg->conn));
+        return;
+    }
+
+    pg->state = ngx_astro_pg_up;
+    pg->backoff = NGX_ASTRO_PG_BACKOFF_MIN;
+    pg->nprepared = 0;
+
+    ngx_astro_count(PG_CONNECTS);
+    ngx_astro_count(PG_UP);
+
+    ngx_log_error(NGX_LOG_INFO, ngx_astro.log, 0,
+                  "astro: connected to PostgreSQL for %s", pg->name);
+
+    if (pg->on_connect) {
+        pg->on_connect();
+    }
+
+    while (pg->state == ngx_astro_pg_up && !ngx_queue_empty(&pg->waiting)) {
+        q = ngx_queue_head(&pg->waiting);
+        ngx_queue_remove(q);
+        pg->nwaiting--;
+        op = ngx_queue_data(q, ngx_astro_pg_op_t, queue);
+        (void) ngx_astro_pg_send(pg, op);
+    }
+}
+
+
+static ngx_int_t
+ngx_astro_pg_attach(ngx_astro_pg_t *pg)
+{
+    ngx_connection_t  *c;
+
+    if (PQsetnonblocking(pg->conn, 1) != 0
+        || PQenterPipelineMode(pg->conn) != 1)
+    {
+        return NGX_ERROR;
+    }
+
+    c = ngx_get_connection(PQsocket(pg->conn), ngx_astro.log);
+    if (c == NULL) {
+        return NGX_ERROR;
+    }
+
+    c->data = pg;
+    c->log = ngx_astro.log;
+    c->read->log = ngx_astro.log;
+    c->write->log = ngx_astro.log;
+    c->read->handler = ngx_astro_pg_read_handler;
+    c->write->handler = ngx_astro_pg_write_handler;
+
+    if (ngx_add_event(c->read, NGX_READ_EVENT, 0) != NGX_OK) {
+        c->fd = (ngx_socket_t) -1;
+        ngx_free_connection(c);
+        return NGX_ERROR;
+    }
+
+    pg->c = c;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_astro_pg_break(ngx_astro_pg_t *pg, const char *why)
+{
+    ngx_queue_t         lost, *q;
+    ngx_astro_pg_op_t  *op;
+
+    ngx_log_error(NGX_LOG_ERR, ngx_astro.log, 0,
+                  "astro: PostgreSQL for %s: %s; next attempt in %M ms",
+                  pg->name, why, pg->backoff);
+
+    if (pg->c) {
+        ngx_astro_connection_forget(pg->c);
+        pg->c = NULL;
+    }
+
+    if (pg->conn) {
+        PQfinish(pg->conn);
+        pg->conn = NULL;
+    }
+
+    if (pg->state == ngx_astro_pg_up) {
+        ngx_astro_sub(PG_UP, 1);
+    }
+
+    pg->state = ngx_astro_pg_down;
+
+    if (pg->flush.posted) {
+        ngx_delete_posted_event(&pg->flush);
+    }
+
+    if (pg->timeout.timer_set) {
+        ngx_del_timer(&pg->timeout);
+    }
+
+    ngx_add_timer(&pg->retry, pg->backoff);
+    pg->backoff = ngx_min(pg->backoff * 2, NGX_ASTRO_PG_BACKOFF_MAX);
+
+    /* handlers may call again: they must find an empty, closed connection */
+
+    ngx_queue_init(&lost);
+
+    while (!ngx_queue_empty(&pg->sent)) {
+        q = ngx_queue_head(&pg->sent);
+        ngx_queue_remove(q);
+        ngx_queue_insert_tail(&lost, q);
+    }
+
+    while (!ngx_queue_empty(&pg->waiting)) {
+        q = ngx_queue_head(&pg->waiting);
+        ngx_queue_remove(q);
+        ngx_queue_insert_tail(&lost, q);
+    }
+
+    pg->nwaiting = 0;
+
+    while (!ngx_queue_empty(&lost)) {
+        q = ngx_queue_head(&lost);
+        ngx_queue_remove(q);
+        op = ngx_queue_data(q, ngx_astro_pg_op_t, queue);
+        ngx_astro_pg_finish(op, NGX_ASTRO_PG_LOST);
+    }
+}
+
+
+static void
+ngx_astro_pg_timeout(ngx_event_t *ev)
+{
+    ngx_astro_pg_t     *pg;
+    ngx_astro_pg_op_t  *op;
+
+    pg = ngx_astro_of(ev, ngx_astro_pg_t, timeout);
+
+    if (ngx_queue_empty(&pg->sent)) {
+        return;
+    }
+
+    op = ngx_queue_data(ngx_queue_head(&pg->sent), ngx_astro_pg_op_t, queue);
+
+    if (ngx_current_msec - op->since >= ngx_astro.conf->pg_timeout) {
+        ngx_astro_pg_break(pg, "no answer in time");
+        return;
+    }
+
+    ngx_astro_pg_arm(pg);
+}
+
+
+static void
+ngx_astro_pg_arm(ngx_astro_pg_t *pg)
+{
+    if (ngx_queue_empty(&pg->sent)) {
+        if (pg->timeout.timer_set) {
+            ngx_del_timer(&pg->timeout);
+        }
+
+        return;
+    }
+
+    if (!pg->timeout.timer_set) {
+        ngx_add_timer(&pg->timeout, ngx_astro.conf->pg_timeout);
+    }
+}
+
+
+ngx_int_t
+ngx_astro_pg_call(ngx_astro_pg_t *pg, const ngx_astro_sql_t *sql,
+    const char *const *values, ngx_astro_pg_handler_pt handler, void *data)
+{
+    int                 i;
+    char               *p;
+    size_t              size, len;
+    ngx_astro_pg_op_t  *op;
+
+    ngx_astro_count(PG_CALLS);
+
+    if (pg->state == ngx_astro_pg_down && pg->tried) {
+        ngx_astro_count(PG_FAILED);
+        return NGX_ERROR;
+    }
+
+    if (pg->state != ngx_astro_pg_up
+        && pg->nwaiting >= NGX_ASTRO_PG_WAITING_MAX)
+    {
+        ngx_astro_count(PG_FAILED);
+        return NGX_ERROR;
+    }
+
+    size = sizeof(ngx_astro_pg_op_t);
+
+    for (i = 0; i < sql->nparams; i++) {
+        if (values[i]) {
+            size += ngx_strlen(values[i]) + 1;
+        }
+    }
+
+    op = ngx_alloc(size, ngx_astro.log);
+    if (op == NULL) {
+        return NGX_ERROR;
+    }
+
+    op->sql = sql;
+    op->handler = handler;
+    op->data = data;
+    op->since = ngx_current_msec;
+    op->pending = 0;
+    op->parsing = 0;
+    op->failed = 0;
+    op->res = NULL;
+
+    p = (char *) (op + 1);
+
+    for (i = 0; i < sql->nparams; i++) {
+        if (values[i] == NULL) {
+            op->values[i] = NULL;
+            continue;
+        }
+
+        len = ngx_strlen(values[i]) + 1;
+        ngx_memcpy(p, values[i], len);
+        op->values[i] = p;
+        p += len;
+    }
+
+    if (pg->state != ngx_astro_pg_up) {
+        pg->nwaiting++;
+        ngx_queue_insert_tail(&pg->waiting, &op->queue);
+        return NGX_OK;
+    }
+
+    (void) ngx_astro_pg_send(pg, op);
+
+    /* if the connection broke just now the handler was told LOST */
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_astro_pg_send(ngx_astro_pg_t *pg, ngx_astro_pg_op_t *op)
+{
+    ngx_uint_t  i;
+
+    op->since = ngx_current_msec;
+    ngx_queue_insert_tail(&pg->sent, &op->queue);
+
+    for (i = 0; i < pg->nprepared; i++) {
+        if (pg->prepared[i] == op->sql) {
+            break;
+        }
+    }
+
+    if (i == pg->nprepared && i < NGX_ASTRO_PG_PREPARED) {
+        if (PQsendPrepare(pg->conn, op->sql->name, op->sql->text,
+                          op->sql->nparams, NULL)
+            != 1)
+        {
+            goto broken;
+        }
+
+        pg->prepared[pg->nprepared++] = op->sql;
+        op->parsing = 1;
+        op->pending++;
+    }
+
+    if (PQsendQueryPrepared(pg->conn, op->sql->name, op->sql->nparams,
+                            op->values, NULL, NULL, 0)
+        != 1)
+    {
+        goto broken;
+    }
+
+    op->pending++;
+
+    if (PQpipelineSync(pg->conn) != 1) {
+        goto broken;
+    }
+
+    ngx_astro_pg_arm(pg);
+
+    /* several calls of one turn of the loop leave in one write */
+
+    if (!pg->flush.posted) {
+        ngx_post_event(&pg->flush, &ngx_posted_events);
+    }
+
+    return NGX_OK;
+
+broken:
+
+    ngx_astro_pg_break(pg, PQerrorMessage(pg->conn));
+
+    return NGX_ERROR;
+}
+
+
+static void
+ngx_astro_pg_flush_handler(ngx_event_t *ev)
+{
+    ngx_astro_pg_flush(ngx_astro_of(ev, ngx_astro_pg_t, flush));
+}
+
+
+static void
+ngx_astro_pg_flush(ngx_astro_pg_t *pg)
+{
+    int           rc;
+    ngx_event_t  *wev;
+
+    if (pg->state != ngx_astro_pg_up) {
+        return;
+    }
+
+    rc = PQflush(pg->conn);
+
+    if (rc < 0) {
+        ngx_astro_pg_break(pg, PQerrorMessage(pg->conn));
+        return;
+    }
+
+    wev = pg->c->write;
+
+    if (rc == 1 && !wev->active) {
+        if (ngx_add_event(wev, NGX_WRITE_EVENT, 0) != NGX_OK) {
+            ngx_astro_pg_break(pg, "cannot wait for the socket");
+        }
+
+        return;
+    }
+
+    if (rc == 0 && wev->active) {
+        if (ngx_del_event(wev, NGX_WRITE_EVENT, 0) != NGX_OK) {
+            ngx_astro_pg_break(pg, "cannot wait for the socket");
+        }
+    }
+}
+
+
+static void
+ngx_astro_pg_write_handler(ngx_event_t *wev)
+{
+    ngx_connection_t  *c;
+
+    c = wev->data;
+    ngx_astro_pg_flush(c->data);
+}
+
+
+static void
+ngx_astro_pg_read_handler(ngx_event_t *rev)
+{
+    ngx_astro_pg_t    *pg;
+    ngx_connection_t  *c;
+
+    c = rev->data;
+    pg = c->data;
+
+    if (PQconsumeInput(pg->conn) != 1
+        || ngx_astro_pg_results(pg) != NGX_OK)
+    {
+        if (pg->state == ngx_astro_pg_up) {
+            ngx_astro_pg_break(pg, PQerrorMessage(pg->conn));
+        }
+
+        return;
+    }
+
+    /* reading may have made room for what could not be written */
+
+    if (pg->state == ngx_astro_pg_up) {
+        ngx_astro_pg_flush(pg);
+    }
+}
+
+
+/*
+ * Each of a call's one or two results ends with a NULL; a Sync's result comes
+ * alone.  A NULL where a result was due means nothing more has arrived.
+ */
+
+static ngx_int_t
+ngx_astro_pg_results(ngx_astro_pg_t *pg)
+{
+    PGconn             *conn;
+    PGresult           *res;
+    ExecStatusType      status;
+    ngx_astro_pg_op_t  *op;
+
+    conn = pg->conn;
+
+    while (!ngx_queue_empty(&pg->sent)) {
+
+        if (PQisBusy(conn)) {
+            return NGX_OK;
+        }
+
+        op = ngx_queue_data(ngx_queue_head(&pg->sent), ngx_astro_pg_op_t,
+                            queue);
+
+        res = PQgetResult(conn);
+
+        if (res == NULL) {
+            if (op->pending > 0) {
+                op->pending--;
+                continue;
+            }
+
+            return PQstatus(conn) == CONNECTION_OK ? NGX_OK : NGX_ERROR;
+        }
+
+        status = PQresultStatus(res);
+
+        if (status == PGRES_PIPELINE_SYNC) {
+            PQclear(res);
+            ngx_queue_remove(&op->queue);
+
+            if (pg->timeout.timer_set) {
+                ngx_del_timer(&pg->timeout);
+            }
+
+            ngx_astro_pg_arm(pg);
+            ngx_astro_pg_finish(op, op->failed || op->res == NULL
+                                    ? NGX_ASTRO_PG_ERROR : NGX_ASTRO_PG_OK);
+
+            if (pg->state != ngx_astro_pg_up || pg->conn != conn) {
+                return NGX_OK;
+            }
+
+            continue;
+        }
+
+        if (status == PGRES_TUPLES_OK) {
+            PQclear(op->res);
+            op->res = res;
+            continue;
+        }
+
+        if (status == PGRES_COMMAND_OK) {
+            op->parsing = 0;
+
+        } else {
+            op->failed = 1;
+
+            if (status != PGRES_PIPELINE_ABORTED) {
+                ngx_log_error(NGX_LOG_ERR, ngx_astro.log, 0,
+                              "astro: api.%s failed: %s", op->sql->name,
+                              PQresultErrorMessage(res));
+            }
+
+            if (op->parsing) {
+                ngx_astro_pg_unprepare(pg, op->sql);
+            }
+
+            if (PQstatus(conn) != CONNECTION_OK) {
+                PQclear(res);
+                return NGX_ERROR;
+            }
+        }
+
+        PQclear(res);
+    }
+
+    /* the server may speak unasked: a notice, or its farewell */
+
+    if (PQstatus(conn) != CONNECTION_OK) {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+/* A Parse that failed must be sent again with the next call. */
+
+static void
+ngx_astro_pg_unprepare(ngx_astro_pg_t *pg, const ngx_astro_sql_t *sql)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < pg->nprepared; i++) {
+        if (pg->prepared[i] == sql) {
+            pg->prepared[i] = pg->prepared[--pg->nprepared];
+            return;
+        }
+    }
+}
+
+
+static void
+ngx_astro_pg_finish(ngx_astro_pg_op_t *op, ngx_astro_pg_rc_e rc)
+{
+    if (rc != NGX_ASTRO_PG_OK) {
+        ngx_astro_count(PG_FAILED);
+    }
+
+    op->handler(op->data, rc, rc == NGX_ASTRO_PG_OK ? op->res : NULL);
+
+    PQclear(op->res);
+    ngx_free(op);
+}
+
+
+int64_t
+ngx_astro_pg_int(PGresult *res, int row, int column)
+{
+    return strtoll(PQgetvalue(res, row, column), NULL, 10);
+}
+
+
+ngx_str_t
+ngx_astro_pg_str(PGresult *res, int row, int column)
+{
+    ngx_str_t  s;
+
+    s.data = (u_char *) PQgetvalue(res, row, column);
+    s.len = PQgetlength(res, row, column);
+
+    return s;
+}
+
+
+ngx_uint_t
+ngx_astro_pg_bool(PGresult *res, int row, int column)
+{
+    return PQgetvalue(res, row, column)[0] == 't';
+}
+
+
+u_char *
+ngx_astro_pg_array_text(u_char *p, ngx_uint_t first, const u_char *s,
+    size_t len)
+{
+    *p++ = first ? '{' : ',';
+    *p++ = '"';
+
+    while (len--) {
+        if (*s == '"' || *s == '\\') {
+            *p++ = '\\';
+        }
+
+        *p++ = *s++;
+    }
+
+    *p++ = '"';
+
+    return p;
+}

@@ -1,0 +1,995 @@
+
+/*
+ * Copyright (C) The Astro authors
+ *
+ * A session is known here while a client of this worker takes part in it.
+ *
+ * What is known only ever moves forward: by version, and within a version by
+ * paid_until, which nothing but the session's own transitions shortens.  So the
+ * same news may come by reply, ring, Redis and renewal, in any order.
+ *
+ * At paid_until this worker stops relaying on its own clock and closes its
+ * clients' intervals at exactly that instant, whatever else is alive.  It opens
+ * them again when it hears that the session goes on.
+ */
+
+#include "ngx_astro_gateway.h"
+#include "ngx_astro_protocol.h"
+#include "ngx_astro_redis.h"
+#include "ngx_astro_resume.h"
+#include "ngx_astro_sessions.h"
+#include "ngx_astro_signal.h"
+#include "ngx_astro_users.h"
+
+
+#define NGX_ASTRO_JOIN_STATES                                                 \
+    (astro_session_rule(ASTRO_SESSION_JOIN)->from)
+
+
+/* One piece of news of a session, whichever way it came. */
+typedef struct {
+    uint64_t                 session;
+    uint64_t                 client;
+    uint64_t                 advisor;
+    uint64_t                 conv;
+    int64_t                  head;
+    int64_t                  paid_until_ms;
+    ngx_int_t                ver;
+    astro_session_state_e    state;
+    ngx_str_t                snapshot;
+} ngx_astro_news_t;
+
+
+static ngx_astro_session_t *ngx_astro_sessions_find(uint64_t id);
+static ngx_astro_session_t *ngx_astro_sessions_create(
+    const ngx_astro_news_t *news);
+static void ngx_astro_sessions_drop(ngx_astro_session_t *s);
+static ngx_int_t ngx_astro_sessions_news(ngx_astro_news_t *news, PGresult *res,
+    int row);
+static void ngx_astro_sessions_hear(const ngx_astro_news_t *news);
+static void ngx_astro_sessions_learn(ngx_astro_session_t *s,
+    const ngx_astro_news_t *news);
+static void ngx_astro_sessions_present(ngx_astro_session_t *s,
+    const ngx_str_t *snapshot);
+static void ngx_astro_sessions_arm(ngx_astro_session_t *s);
+static void ngx_astro_sessions_deadline(ngx_event_t *ev);
+static void ngx_astro_sessions_joined_handler(void *data,
+    ngx_astro_pg_rc_e rc, PGresult *res);
+static ngx_int_t ngx_astro_sessions_add(ngx_astro_conn_t *conn, PGresult *res);
+static void ngx_astro_sessions_rejoin(ngx_astro_session_t *s);
+static void ngx_astro_join_remove(ngx_astro_join_t *j, const char *reason);
+static void ngx_astro_join_close(ngx_astro_join_t *j, int64_t life_ms,
+    const char *reason);
+
+
+static ngx_rbtree_t       ngx_astro_sessions;
+static ngx_rbtree_node_t  ngx_astro_sessions_sentinel;
+static ngx_uint_t         ngx_astro_nsessions;
+
+
+void
+ngx_astro_sessions_init(void)
+{
+    ngx_rbtree_init(&ngx_astro_sessions, &ngx_astro_sessions_sentinel,
+                    ngx_rbtree_insert_value);
+}
+
+
+ngx_uint_t
+ngx_astro_sessions_count(void)
+{
+    return ngx_astro_nsessions;
+}
+
+
+static ngx_astro_session_t *
+ngx_astro_sessions_find(uint64_t id)
+{
+    ngx_rbtree_node_t  *node;
+
+    node = ngx_astro_sessions.root;
+
+    while (node != &ngx_astro_sessions_sentinel) {
+        if (node->key == id) {
+            return (ngx_astro_session_t *) node;
+        }
+
+        node = id < node->key ? node->left : node->right;
+    }
+
+    return NULL;
+}
+
+
+static ngx_astro_session_t *
+ngx_astro_sessions_create(const ngx_astro_news_t *news)
+{
+    ngx_astro_session_t  *s;
+
+    s = ngx_calloc(sizeof(ngx_astro_session_t), ngx_astro.log);
+    if (s == NULL) {
+        return NULL;
+    }
+
+    s->node.key = news->session;
+    s->conv = news->conv;
+    s->client = news->client;
+    s->advisor = news->advisor;
+    s->ver = -1;
+
+    ngx_queue_init(&s->joins);
+    ngx_queue_init(&s->kept);
+
+    ngx_astro_event_init(&s->deadline, ngx_astro_sessions_deadline);
+    s->deadline.cancelable = 1;
+
+    ngx_rbtree_insert(&ngx_astro_sessions, &s->node);
+    ngx_astro_nsessions++;
+
+    return s;
+}
+
+
+/* Nobody here takes part any more. */
+
+static void
+ngx_astro_sessions_drop(ngx_astro_session_t *s)
+{
+    if (s->deadline.timer_set) {
+        ngx_del_timer(&s->deadline);
+    }
+
+    ngx_astro_signal_forget(s);
+
+    ngx_rbtree_delete(&ngx_astro_sessions, &s->node);
+    ngx_astro_nsessions--;
+
+    ngx_free(s);
+}
+
+
+ngx_astro_join_t *
+ngx_astro_sessions_joined(ngx_astro_conn_t *conn, uint64_t session)
+{
+    ngx_queue_t       *q;
+    ngx_astro_join_t  *j;
+
+    for (q = ngx_queue_head(&conn->joins);
+         q != ngx_queue_sentinel(&conn->joins);
+         q = ngx_queue_next(q))
+    {
+        j = ngx_queue_data(q, ngx_astro_join_t, conn_link);
+
+        if (j->session->node.key == session) {
+            return j;
+        }
+    }
+
+    return NULL;
+}
+
+
+ngx_astro_join_t *
+ngx_astro_sessions_joined_conv(ngx_astro_conn_t *conn, uint64_t conv)
+{
+    ngx_queue_t       *q;
+    ngx_astro_join_t  *j;
+
+    for (q = ngx_queue_head(&conn->joins);
+         q != ngx_queue_sentinel(&conn->joins);
+         q = ngx_queue_next(q))
+    {
+        j = ngx_queue_data(q, ngx_astro_join_t, conn_link);
+
+        if (j->session->conv == conv) {
+            return j;
+        }
+    }
+
+    return NULL;
+}
+
+
+ngx_astro_error_e
+ngx_astro_sessions_may(ngx_astro_session_t *s, ngx_uint_t states)
+{
+    if (s->unpaid) {
+        return NGX_ASTRO_E_UNPAID;
+    }
+
+    if (!(astro_session_bit(s->state) & states)) {
+        return NGX_ASTRO_E_SESSION_STATE;
+    }
+
+    if (s->state == ASTRO_SESSION_ACTIVE
+        && ngx_astro_timeline_of(ngx_astro_life_ms()) >= s->paid_until_ms)
+    {
+        return NGX_ASTRO_E_UNPAID;
+    }
+
+    return NGX_ASTRO_E_MAX;
+}
+
+
+/* news */
+
+static ngx_int_t
+ngx_astro_sessions_news(ngx_astro_news_t *news, PGresult *res, int row)
+{
+    ngx_str_t  state;
+
+    if (ngx_astro_pg_int(res, row, NGX_ASTRO_O_STATUS) >= 300
+        || PQgetisnull(res, row, NGX_ASTRO_O_STATE))
+    {
+        return NGX_DECLINED;
+    }
+
+    state = ngx_astro_pg_str(res, row, NGX_ASTRO_O_STATE);
+
+    news->session = ngx_astro_pg_int(res, row, NGX_ASTRO_O_SESSION);
+    news->ver = ngx_astro_pg_int(res, row, NGX_ASTRO_O_VER);
+    news->state = astro_session_state_parse(state.data, state.len);
+    news->paid_until_ms = ngx_astro_pg_int(res, row, NGX_ASTRO_O_PAID_UNTIL);
+    news->client = ngx_astro_pg_int(res, row, NGX_ASTRO_O_CLIENT);
+    news->advisor = ngx_astro_pg_int(res, row, NGX_ASTRO_O_ADVISOR);
+    news->conv = ngx_astro_pg_int(res, row, NGX_ASTRO_O_CONV);
+    news->head = ngx_astro_pg_int(res, row, NGX_ASTRO_O_HEAD);
+    news->snapshot = ngx_astro_pg_str(res, row, NGX_ASTRO_O_SNAPSHOT);
+
+    return NGX_OK;
+}
+
+
+void
+ngx_astro_sessions_outcome(PGresult *res, int row)
+{
+    u_char                *p;
+    u_char                 buf[256];
+    ngx_str_t              frame;
+    ngx_astro_msg_t        m;
+    ngx_astro_news_t       news;
+    ngx_astro_route_t      route;
+    ngx_astro_session_t   *s;
+
+    if (ngx_astro_sessions_news(&news, res, row) != NGX_OK) {
+        return;
+    }
+
+    s = ngx_astro_sessions_find(news.session);
+
+    if (s && s->ver >= news.ver) {
+        /* nothing that others would not know: a look at the head, money */
+        ngx_astro_sessions_hear(&news);
+
+    } else {
+        p = ngx_sprintf(buf, "S %uL %i %s %L %uL %uL %uL %L\n", news.session,
+                        news.ver, astro_session_state_name(news.state),
+                        news.paid_until_ms, news.client, news.advisor,
+                        news.conv, news.head);
+
+        ngx_memzero(&route, sizeof(ngx_astro_route_t));
+        route.to = NGX_ASTRO_TO_SESSION;
+
+        ngx_astro_msg_init(&m);
+        ngx_astro_msg_add(&m, buf, p - buf);
+        ngx_astro_msg_add(&m, news.snapshot.data, news.snapshot.len);
+
+        ngx_astro_route_pair(&route, news.client, news.advisor, &m);
+    }
+
+    if (PQgetisnull(res, row, NGX_ASTRO_O_EVENT_SEQ)) {
+        return;
+    }
+
+    frame = ngx_astro_pg_str(res, row, NGX_ASTRO_O_EVENT_FRAME);
+
+    ngx_memzero(&route, sizeof(ngx_astro_route_t));
+    route.to = NGX_ASTRO_TO_USER;
+    route.durable = 1;
+    route.conv = news.conv;
+    route.seq = ngx_astro_pg_int(res, row, NGX_ASTRO_O_EVENT_SEQ);
+
+    ngx_astro_msg_init(&m);
+    ngx_astro_msg_add(&m, frame.data, frame.len);
+
+    route.user = news.client;
+    ngx_astro_route_user(&route, &m);
+    route.user = news.advisor;
+    ngx_astro_route_user(&route, &m);
+}
+
+
+void
+ngx_astro_sessions_deliver(ngx_astro_route_t *route, const ngx_astro_msg_t *m)
+{
+    u_char  *p, *buf;
+
+    (void) route;
+
+    /* from this worker it comes in two pieces, from another in one */
+
+    if (m->n == 1) {
+        ngx_astro_sessions_event(m->part[0].data, m->len);
+        return;
+    }
+
+    buf = ngx_alloc(m->len, ngx_astro.log);
+    if (buf == NULL) {
+        return;
+    }
+
+    p = ngx_astro_msg_copy(buf, m);
+    ngx_astro_sessions_event(buf, p - buf);
+    ngx_free(buf);
+}
+
+
+static uint64_t
+ngx_astro_sessions_number(u_char **pos, u_char *last)
+{
+    u_char    *p;
+    uint64_t   n;
+
+    n = 0;
+
+    for (p = *pos; p < last && *p >= '0' && *p <= '9'; p++) {
+        n = n * 10 + (*p - '0');
+    }
+
+    while (p < last && *p == ' ') {
+        p++;
+    }
+
+    *pos = p;
+
+    return n;
+}
+
+
+void
+ngx_astro_sessions_event(u_char *text, size_t len)
+{
+    u_char            *p, *last, *eol, *state;
+    ngx_astro_news_t   news;
+
+    last = text + len;
+    eol = ngx_strlchr(text, last, '\n');
+
+    if (eol == NULL || len < 2 || text[0] != 'S' || text[1] != ' ') {
+        return;
+    }
+
+    p = text + 2;
+    news.session = ngx_astro_sessions_number(&p, eol);
+    news.ver = ngx_astro_sessions_number(&p, eol);
+
+    state = p;
+    while (p < eol && *p != ' ') { p++; }
+    news.state = astro_session_state_parse(state, p - state);
+    while (p < eol && *p == ' ') { p++; }
+
+    news.paid_until_ms = ngx_astro_sessions_number(&p, eol);
+    news.client = ngx_astro_sessions_number(&p, eol);
+    news.advisor = ngx_astro_sessions_number(&p, eol);
+    news.conv = ngx_astro_sessions_number(&p, eol);
+    news.head = ngx_astro_sessions_number(&p, eol);
+    news.snapshot.data = eol + 1;
+    news.snapshot.len = last - eol - 1;
+
+    if (p != eol || news.session == 0 || news.state == ASTRO_SESSION_NONE) {
+        return;
+    }
+
+    ngx_astro_sessions_hear(&news);
+}
+
+
+typedef struct {
+    const ngx_astro_msg_t   *m;
+    const ngx_astro_news_t  *news;
+} ngx_astro_tell_t;
+
+
+static void
+ngx_astro_sessions_tell_one(ngx_astro_conn_t *conn, void *ctx)
+{
+    ngx_astro_tell_t  *tell = ctx;
+
+    if (!conn->signed_in) {
+        return;
+    }
+
+    if (tell->m) {
+        ngx_astro_conn_send(conn, tell->m, 0);
+    }
+
+    ngx_astro_resume_head(conn, tell->news->conv, tell->news->head);
+}
+
+
+static void
+ngx_astro_sessions_hear(const ngx_astro_news_t *news)
+{
+    u_char                buf[64];
+    ngx_uint_t            newer;
+    ngx_astro_msg_t       m;
+    ngx_astro_tell_t      tell;
+    ngx_astro_session_t  *s;
+
+    s = ngx_astro_sessions_find(news->session);
+    newer = s == NULL || news->ver > s->ver;
+
+    tell.news = news;
+    tell.m = NULL;
+
+    if (newer) {
+        ngx_astro_msg_init(&m);
+        ngx_astro_msg_add(&m, buf,
+                          ngx_sprintf(buf, "{\"type\":\"session_update\","
+                                      "\"ver\":%i,\"payload\":", news->ver)
+                          - buf);
+        ngx_astro_msg_add(&m, news->snapshot.data, news->snapshot.len);
+        ngx_astro_msg_lit(&m, "}");
+        tell.m = &m;
+    }
+
+    ngx_astro_users_each(news->client, ngx_astro_sessions_tell_one, &tell);
+    ngx_astro_users_each(news->advisor, ngx_astro_sessions_tell_one, &tell);
+
+    /* telling may have closed the last client that took part */
+
+    s = ngx_astro_sessions_find(news->session);
+
+    if (s) {
+        ngx_astro_sessions_learn(s, news);
+    }
+}
+
+
+static void
+ngx_astro_sessions_learn(ngx_astro_session_t *s, const ngx_astro_news_t *news)
+{
+    ngx_queue_t       *q;
+    ngx_astro_join_t  *j;
+
+    s->head = ngx_max(s->head, news->head);
+
+    if (news->ver < s->ver) {
+        return;
+    }
+
+    if (news->ver == s->ver) {
+
+        if (news->paid_until_ms > s->paid_until_ms) {
+            s->paid_until_ms = news->paid_until_ms;
+
+            if (ngx_astro_timeline_of(ngx_astro_life_ms())
+                < s->paid_until_ms)
+            {
+                s->unpaid = 0;
+            }
+
+            ngx_astro_sessions_arm(s);
+            ngx_astro_sessions_rejoin(s);
+        }
+
+        return;
+    }
+
+    s->ver = news->ver;
+    s->state = news->state;
+    s->paid_until_ms = news->paid_until_ms;
+
+    if (s->state == ASTRO_SESSION_ENDED) {
+
+        /* removing the last drops the session */
+
+        for (q = ngx_queue_last(&s->joins); /* void */ ; ) {
+            j = ngx_queue_data(q, ngx_astro_join_t, session_link);
+
+            if (ngx_queue_head(&s->joins) == q) {
+                ngx_astro_join_remove(j, "ended");
+                return;
+            }
+
+            q = ngx_queue_prev(q);
+            ngx_astro_join_remove(j, "ended");
+        }
+    }
+
+    if (s->state != ASTRO_SESSION_ACTIVE
+        || ngx_astro_timeline_of(ngx_astro_life_ms()) < s->paid_until_ms)
+    {
+        s->unpaid = 0;
+    }
+
+    ngx_astro_sessions_present(s, &news->snapshot);
+    ngx_astro_sessions_arm(s);
+    ngx_astro_sessions_rejoin(s);
+    ngx_astro_signal_flush(s);
+}
+
+
+static int
+ngx_astro_sessions_present_one(void *ctx, int depth,
+    const astro_json_member_t *scalar)
+{
+    ngx_astro_session_t  *s = ctx;
+
+    uint64_t              user;
+
+    if (depth == 1 && scalar->kind == ASTRO_JSON_STRING) {
+        user = astro_id_parse('u', scalar->raw + 1, scalar->raw_len - 2);
+
+        if (user == s->client) {
+            s->present |= ASTRO_PARTY_CLIENT;
+
+        } else if (user == s->advisor) {
+            s->present |= ASTRO_PARTY_ADVISOR;
+        }
+    }
+
+    return 0;
+}
+
+
+static void
+ngx_astro_sessions_present(ngx_astro_session_t *s, const ngx_str_t *snapshot)
+{
+    astro_json_doc_t            doc;
+    const astro_json_member_t  *m;
+
+    s->present = 0;
+
+    if (astro_json_parse(ngx_astro.json, snapshot->data, snapshot->len, &doc)
+        != 0)
+    {
+        return;
+    }
+
+    m = astro_json_get(&doc.root, "present");
+
+    if (m && m->kind == ASTRO_JSON_ARRAY) {
+        (void) astro_json_scalars(ngx_astro.json, m,
+                                  ngx_astro_sessions_present_one, s);
+    }
+}
+
+
+/* paid_until */
+
+static void
+ngx_astro_sessions_arm(ngx_astro_session_t *s)
+{
+    int64_t  left;
+
+    if (s->state != ASTRO_SESSION_ACTIVE || s->unpaid) {
+        if (s->deadline.timer_set) {
+            ngx_del_timer(&s->deadline);
+        }
+
+        return;
+    }
+
+    left = s->paid_until_ms - ngx_astro_timeline_of(ngx_astro_life_ms());
+
+    ngx_add_timer(&s->deadline, ngx_max(left, 1));
+}
+
+
+static void
+ngx_astro_sessions_deadline(ngx_event_t *ev)
+{
+    u_char               *p;
+    u_char                buf[256];
+    int64_t               life;
+    ngx_queue_t          *q;
+    ngx_astro_msg_t       m;
+    ngx_astro_join_t     *j;
+    ngx_astro_session_t  *s;
+
+    s = ngx_astro_of(ev, ngx_astro_session_t, deadline);
+
+    if (ngx_astro_timeline_of(ngx_astro_life_ms()) < s->paid_until_ms) {
+        ngx_astro_sessions_arm(s);
+        return;
+    }
+
+    s->unpaid = 1;
+    life = ngx_max(ngx_astro_life_of(s->paid_until_ms), 0);
+
+    ngx_log_error(NGX_LOG_INFO, ngx_astro.log, 0,
+                  "astro: session %uL is paid no further, paused",
+                  (uint64_t) s->node.key);
+
+    p = ngx_sprintf(buf, "{\"type\":\"session_update\",\"ver\":%i,\"payload\":"
+                    "{\"session\":\"s_%uL\",\"conv\":\"c_%uL\",\"ver\":%i,"
+                    "\"state\":\"paused\",\"reason\":\"unpaid\"}}", s->ver,
+                    (uint64_t) s->node.key, s->conv, s->ver);
+
+    ngx_astro_msg_init(&m);
+    ngx_astro_msg_add(&m, buf, p - buf);
+
+    for (q = ngx_queue_head(&s->joins);
+         q != ngx_queue_sentinel(&s->joins);
+         q = ngx_queue_next(q))
+    {
+        j = ngx_queue_data(q, ngx_astro_join_t, session_link);
+        ngx_astro_join_close(j, life, "unpaid");
+        ngx_astro_conn_send(j->conn, &m, 1);
+    }
+}
+
+
+/* taking part */
+
+void
+ngx_astro_sessions_join(ngx_astro_conn_t *conn, uint64_t session, int64_t id)
+{
+    char               user[24], sid[24], gateway[24], life[24];
+    const char        *values[5];
+    ngx_astro_join_t  *j;
+    ngx_astro_call_t  *call;
+
+    if (ngx_astro_gateway_id() == 0) {
+        ngx_astro_reply_error(conn, id, NGX_ASTRO_E_UNAVAILABLE,
+                              "no lease yet, try again", NULL);
+        return;
+    }
+
+    call = ngx_astro_call_create(conn, id, session);
+
+    if (call == NULL) {
+        ngx_astro_reply_error(conn, id, NGX_ASTRO_E_INTERNAL, "no memory",
+                              NULL);
+        return;
+    }
+
+    *ngx_sprintf((u_char *) user, "%uL", conn->user) = '\0';
+    *ngx_sprintf((u_char *) sid, "%uL", session) = '\0';
+    *ngx_sprintf((u_char *) gateway, "%uL", ngx_astro_gateway_id()) = '\0';
+    *ngx_sprintf((u_char *) life, "%L", ngx_astro_life_ms()) = '\0';
+
+    values[0] = user;
+    values[1] = sid;
+    values[2] = gateway;
+    values[3] = life;
+    values[4] = astro_session_rule(ASTRO_SESSION_JOIN)->from_sql;
+
+    if (ngx_astro_pg_call(ngx_astro.pg_api, &ngx_astro_sql_session_join,
+                          values, ngx_astro_sessions_joined_handler, call)
+        != NGX_OK)
+    {
+        ngx_astro_call_free(call);
+
+        if (id) {
+            ngx_astro_reply_error(conn, id, NGX_ASTRO_E_UNAVAILABLE,
+                                  "the database is away, try again", NULL);
+        }
+
+        return;
+    }
+
+    j = ngx_astro_sessions_joined(conn, session);
+
+    if (j) {
+        j->joining = 1;
+        j->silent = 0;
+    }
+}
+
+
+static void
+ngx_astro_sessions_joined_handler(void *data, ngx_astro_pg_rc_e rc,
+    PGresult *res)
+{
+    ngx_astro_call_t  *call = data;
+
+    uint64_t           interval;
+    ngx_str_t          body;
+    ngx_astro_join_t  *j;
+    ngx_astro_conn_t  *conn;
+
+    conn = call->conn;
+    j = ngx_astro_sessions_joined(conn, call->arg);
+
+    if (j) {
+        j->joining = 0;
+    }
+
+    if (rc != NGX_ASTRO_PG_OK || PQntuples(res) != 1) {
+
+        /* if it was committed, the interval ends with the lease */
+
+        if (call->id) {
+            ngx_astro_reply_error(conn, call->id, NGX_ASTRO_E_UNAVAILABLE,
+                                  "no answer from the database, try again",
+                                  NULL);
+        }
+
+        ngx_astro_call_free(call);
+        return;
+    }
+
+    body = ngx_astro_pg_str(res, 0, NGX_ASTRO_O_BODY);
+
+    if (ngx_astro_pg_int(res, 0, NGX_ASTRO_O_STATUS) >= 300) {
+        if (call->id) {
+            ngx_astro_reply_sql_error(conn, call->id, &body);
+        }
+
+        ngx_astro_call_free(call);
+        return;
+    }
+
+    interval = ngx_astro_pg_int(res, 0, NGX_ASTRO_O_INTERVAL);
+
+    if (!ngx_astro_conn_open(conn)
+        || ngx_astro_sessions_add(conn, res) != NGX_OK)
+    {
+        ngx_astro_gateway_close_interval(call->arg, interval,
+                                         ngx_astro_life_ms(), "left");
+    }
+
+    ngx_astro_reply(conn, call->id, body.data, body.len);
+    ngx_astro_sessions_outcome(res, 0);
+    ngx_astro_redis_nudge(call->arg);
+
+    ngx_astro_call_free(call);
+}
+
+
+static ngx_int_t
+ngx_astro_sessions_add(ngx_astro_conn_t *conn, PGresult *res)
+{
+    ngx_astro_join_t     *j;
+    ngx_astro_news_t      news;
+    ngx_astro_session_t  *s;
+
+    if (ngx_astro_sessions_news(&news, res, 0) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    j = ngx_astro_sessions_joined(conn, news.session);
+
+    if (j == NULL) {
+        s = ngx_astro_sessions_find(news.session);
+
+        if (s == NULL) {
+            s = ngx_astro_sessions_create(&news);
+            if (s == NULL) {
+                return NGX_ERROR;
+            }
+        }
+
+        j = ngx_calloc(sizeof(ngx_astro_join_t), ngx_astro.log);
+
+        if (j == NULL) {
+            if (ngx_queue_empty(&s->joins)) {
+                ngx_astro_sessions_drop(s);
+            }
+
+            return NGX_ERROR;
+        }
+
+        j->conn = conn;
+        j->session = s;
+
+        ngx_queue_insert_tail(&conn->joins, &j->conn_link);
+        ngx_queue_insert_tail(&s->joins, &j->session_link);
+
+        ngx_astro_count(JOINED);
+
+    } else if (j->interval) {
+
+        /* joined twice: the older interval gives way to the newer */
+
+        ngx_astro_join_close(j, ngx_astro_life_ms(), "rejoined");
+    }
+
+    j->interval = ngx_astro_pg_int(res, 0, NGX_ASTRO_O_INTERVAL);
+
+    ngx_astro_conn_beat(conn);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_astro_sessions_rejoin(ngx_astro_session_t *s)
+{
+    ngx_queue_t       *q;
+    ngx_astro_join_t  *j;
+
+    if (!(astro_session_bit(s->state) & NGX_ASTRO_JOIN_STATES) || s->unpaid) {
+        return;
+    }
+
+    for (q = ngx_queue_head(&s->joins);
+         q != ngx_queue_sentinel(&s->joins);
+         q = ngx_queue_next(q))
+    {
+        j = ngx_queue_data(q, ngx_astro_join_t, session_link);
+
+        if (j->interval == 0 && !j->joining && !j->silent
+            && ngx_astro_conn_open(j->conn))
+        {
+            ngx_astro_sessions_join(j->conn, s->node.key, 0);
+        }
+    }
+}
+
+
+static void
+ngx_astro_join_close(ngx_astro_join_t *j, int64_t life_ms, const char *reason)
+{
+    if (j->interval) {
+        ngx_astro_gateway_close_interval(j->session->node.key, j->interval,
+                                         life_ms, reason);
+        j->interval = 0;
+    }
+}
+
+
+static void
+ngx_astro_join_remove(ngx_astro_join_t *j, const char *reason)
+{
+    ngx_astro_session_t  *s;
+
+    s = j->session;
+
+    ngx_astro_join_close(j, ngx_astro_life_ms(), reason);
+
+    ngx_queue_remove(&j->conn_link);
+    ngx_queue_remove(&j->session_link);
+    ngx_free(j);
+
+    ngx_astro_sub(JOINED, 1);
+
+    if (ngx_queue_empty(&s->joins)) {
+        ngx_astro_sessions_drop(s);
+    }
+}
+
+
+void
+ngx_astro_sessions_leave(ngx_astro_conn_t *conn)
+{
+    ngx_queue_t  *q;
+
+    while (!ngx_queue_empty(&conn->joins)) {
+        q = ngx_queue_head(&conn->joins);
+        ngx_astro_join_remove(ngx_queue_data(q, ngx_astro_join_t, conn_link),
+                              "left");
+    }
+}
+
+
+void
+ngx_astro_sessions_silent(ngx_astro_conn_t *conn, int64_t now)
+{
+    ngx_queue_t       *q;
+    ngx_astro_join_t  *j;
+
+    if (now - conn->rx_ms < (int64_t) ngx_astro.conf->live_silence) {
+        return;
+    }
+
+    for (q = ngx_queue_head(&conn->joins);
+         q != ngx_queue_sentinel(&conn->joins);
+         q = ngx_queue_next(q))
+    {
+        j = ngx_queue_data(q, ngx_astro_join_t, conn_link);
+
+        if (j->interval) {
+            ngx_astro_join_close(j, ngx_astro_life_at(conn->rx_ms), "silent");
+            j->silent = 1;
+        }
+    }
+}
+
+
+void
+ngx_astro_sessions_heard(ngx_astro_conn_t *conn)
+{
+    ngx_queue_t       *q;
+    ngx_astro_join_t  *j;
+
+    for (q = ngx_queue_head(&conn->joins);
+         q != ngx_queue_sentinel(&conn->joins);
+         q = ngx_queue_next(q))
+    {
+        j = ngx_queue_data(q, ngx_astro_join_t, conn_link);
+
+        if (j->silent && !j->joining) {
+            ngx_astro_sessions_join(conn, j->session->node.key, 0);
+        }
+    }
+}
+
+
+/* the lease */
+
+void
+ngx_astro_sessions_lease_lost(void)
+{
+    ngx_queue_t          *q;
+    ngx_astro_join_t     *j;
+    ngx_rbtree_node_t    *node;
+    ngx_astro_session_t  *s;
+
+    if (ngx_astro_nsessions == 0) {
+        return;
+    }
+
+    for (node = ngx_rbtree_min(ngx_astro_sessions.root,
+                               &ngx_astro_sessions_sentinel);
+         node;
+         node = ngx_rbtree_next(&ngx_astro_sessions, node))
+    {
+        s = (ngx_astro_session_t *) node;
+
+        for (q = ngx_queue_head(&s->joins);
+             q != ngx_queue_sentinel(&s->joins);
+             q = ngx_queue_next(q))
+        {
+            j = ngx_queue_data(q, ngx_astro_join_t, session_link);
+            j->interval = 0;
+        }
+    }
+}
+
+
+void
+ngx_astro_sessions_rejoin_all(void)
+{
+    ngx_rbtree_node_t  *node;
+
+    if (ngx_astro_nsessions == 0) {
+        return;
+    }
+
+    for (node = ngx_rbtree_min(ngx_astro_sessions.root,
+                               &ngx_astro_sessions_sentinel);
+         node;
+         node = ngx_rbtree_next(&ngx_astro_sessions, node))
+    {
+        ngx_astro_sessions_rejoin((ngx_astro_session_t *) node);
+    }
+}
+
+
+void
+ngx_astro_sessions_watch(ngx_uint_t slice, ngx_uint_t slices, ngx_uint_t n,
+    u_char *ids, u_char *vers)
+{
+    ngx_uint_t            i;
+    ngx_rbtree_node_t    *node;
+    ngx_astro_session_t  *s;
+
+    i = 0;
+    *ids++ = '{';
+    *vers++ = '{';
+
+    node = ngx_astro_nsessions
+           ? ngx_rbtree_min(ngx_astro_sessions.root,
+                            &ngx_astro_sessions_sentinel)
+           : NULL;
+
+    while (node && i < n) {
+        s = (ngx_astro_session_t *) node;
+
+        if (node->key % slices == slice) {
+            ids = ngx_sprintf(ids, "%s%uL", i ? "," : "",
+                              (uint64_t) node->key);
+            vers = ngx_sprintf(vers, "%s%i", i ? "," : "",
+                               ngx_max(s->ver, 0));
+            i++;
+        }
+
+        node = ngx_rbtree_next(&ngx_astro_sessions, node);
+    }
+
+    *ids++ = '}'; *ids = '\0';
+    *vers++ = '}'; *vers = '\0';
+}

@@ -1,0 +1,44 @@
+
+/*
+ * Copyright (C) The Astro authors
+ *
+ * The statements, one row each.
+ */
+
+#include "ngx_astro_sql.h"
+
+
+#define ngx_astro_sql(name, n, args)                                          \
+    const ngx_astro_sql_t  ngx_astro_sql_ ## name =                           \
+        { #name, "SELECT * FROM api." #name "(" args ")", n }
+
+
+ngx_astro_sql(register, 3, "$1::text, $2::text, $3::text");
+ngx_astro_sql(credentials, 1, "$1::text");
+ngx_astro_sql(me, 1, "$1::bigint");
+ngx_astro_sql(advisors, 3, "$1::bigint, $2::int, $3::text");
+ngx_astro_sql(advisor, 2, "$1::bigint, $2::bigint");
+ngx_astro_sql(wallet, 1, "$1::bigint");
+ngx_astro_sql(wallet_transactions, 3, "$1::bigint, $2::int, $3::text");
+ngx_astro_sql(session, 2, "$1::bigint, $2::bigint");
+ngx_astro_sql(messages, 4, "$1::bigint, $2::bigint, $3::int, $4::text");
+
+ngx_astro_sql(hello, 3, "$1::bigint, $2::bigint, $3::bigint[]");
+ngx_astro_sql(sync, 4, "$1::bigint, $2::bigint, $3::bigint, $4::int");
+ngx_astro_sql(presence, 3, "$1::bigint, $2::bigint[], $3::bigint[]");
+
+ngx_astro_sql(session_start, 7, "$1::bigint, $2::bigint, $3::text, $4::uuid, "
+              "$5::bigint, $6::bigint, $7::boolean");
+ngx_astro_sql(session_apply, 9, "$1::bigint, $2::bigint, $3::text, "
+              "$4::text[], $5::text, $6::text[], $7::text, $8::bigint, "
+              "$9::bigint");
+ngx_astro_sql(session_join, 5, "$1::bigint, $2::bigint, $3::bigint, "
+              "$4::bigint, $5::text[]");
+
+ngx_astro_sql(chat_batch, 6, "$1::bigint[], $2::bigint[], $3::text[], "
+              "$4::uuid[], $5::text[], $6::text[]");
+
+ngx_astro_sql(gateway_open, 3, "$1::text, $2::int, $3::int");
+ngx_astro_sql(gateway_renew, 7, "$1::bigint, $2::bigint, $3::bigint[], "
+              "$4::bigint[], $5::text[], $6::bigint[], $7::int[]");
+ngx_astro_sql(gateway_close, 2, "$1::bigint, $2::bigint");

@@ -1,0 +1,59 @@
+
+/*
+ * Copyright (C) The Astro authors
+ *
+ * Every statement that the module sends.  Each is one call of one function in
+ * the schema api; sql/README.md says what they return.
+ */
+
+#ifndef _NGX_ASTRO_SQL_H_INCLUDED_
+#define _NGX_ASTRO_SQL_H_INCLUDED_
+
+
+#include "ngx_astro_pg.h"
+
+
+extern const ngx_astro_sql_t  ngx_astro_sql_register;
+extern const ngx_astro_sql_t  ngx_astro_sql_credentials;
+extern const ngx_astro_sql_t  ngx_astro_sql_me;
+extern const ngx_astro_sql_t  ngx_astro_sql_advisors;
+extern const ngx_astro_sql_t  ngx_astro_sql_advisor;
+extern const ngx_astro_sql_t  ngx_astro_sql_wallet;
+extern const ngx_astro_sql_t  ngx_astro_sql_wallet_transactions;
+extern const ngx_astro_sql_t  ngx_astro_sql_session;
+extern const ngx_astro_sql_t  ngx_astro_sql_messages;
+
+extern const ngx_astro_sql_t  ngx_astro_sql_hello;
+extern const ngx_astro_sql_t  ngx_astro_sql_sync;
+extern const ngx_astro_sql_t  ngx_astro_sql_presence;
+extern const ngx_astro_sql_t  ngx_astro_sql_session_start;
+extern const ngx_astro_sql_t  ngx_astro_sql_session_apply;
+extern const ngx_astro_sql_t  ngx_astro_sql_session_join;
+extern const ngx_astro_sql_t  ngx_astro_sql_chat_batch;
+extern const ngx_astro_sql_t  ngx_astro_sql_gateway_open;
+extern const ngx_astro_sql_t  ngx_astro_sql_gateway_renew;
+extern const ngx_astro_sql_t  ngx_astro_sql_gateway_close;
+
+
+/* columns of api.session_outcome */
+
+enum {
+    NGX_ASTRO_O_STATUS = 0,
+    NGX_ASTRO_O_BODY,
+    NGX_ASTRO_O_DUP,
+    NGX_ASTRO_O_SESSION,
+    NGX_ASTRO_O_VER,
+    NGX_ASTRO_O_STATE,
+    NGX_ASTRO_O_PAID_UNTIL,
+    NGX_ASTRO_O_CLIENT,
+    NGX_ASTRO_O_ADVISOR,
+    NGX_ASTRO_O_CONV,
+    NGX_ASTRO_O_HEAD,
+    NGX_ASTRO_O_SNAPSHOT,
+    NGX_ASTRO_O_INTERVAL,
+    NGX_ASTRO_O_EVENT_SEQ,
+    NGX_ASTRO_O_EVENT_FRAME
+};
+
+
+#endif /* _NGX_ASTRO_SQL_H_INCLUDED_ */

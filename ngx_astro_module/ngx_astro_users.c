@@ -1,0 +1,281 @@
+
+/*
+ * Copyright (C) The Astro authors
+ *
+ * nginx's own red-black tree, keyed by the user's number.
+ */
+
+#include "ngx_astro_presence.h"
+#include "ngx_astro_resume.h"
+#include "ngx_astro_sessions.h"
+#include "ngx_astro_users.h"
+
+
+typedef struct {
+    ngx_rbtree_node_t   node;       /* key: the user */
+    ngx_queue_t         conns;
+} ngx_astro_user_t;
+
+
+static ngx_astro_user_t *ngx_astro_users_find(uint64_t user);
+
+
+static ngx_rbtree_t       ngx_astro_users;
+static ngx_rbtree_node_t  ngx_astro_users_sentinel;
+static ngx_uint_t         ngx_astro_nusers;
+
+
+void
+ngx_astro_users_init(void)
+{
+    ngx_rbtree_init(&ngx_astro_users, &ngx_astro_users_sentinel,
+                    ngx_rbtree_insert_value);
+}
+
+
+static ngx_astro_user_t *
+ngx_astro_users_find(uint64_t user)
+{
+    ngx_rbtree_node_t  *node;
+
+    node = ngx_astro_users.root;
+
+    while (node != &ngx_astro_users_sentinel) {
+        if (node->key == user) {
+            return (ngx_astro_user_t *) node;
+        }
+
+        node = user < node->key ? node->left : node->right;
+    }
+
+    return NULL;
+}
+
+
+ngx_int_t
+ngx_astro_users_add(ngx_astro_conn_t *conn)
+{
+    ngx_uint_t         first;
+    ngx_astro_user_t  *u;
+
+    first = 0;
+    u = ngx_astro_users_find(conn->user);
+
+    if (u == NULL) {
+        u = ngx_alloc(sizeof(ngx_astro_user_t), ngx_astro.log);
+        if (u == NULL) {
+            return NGX_ERROR;
+        }
+
+        first = 1;
+
+        if (ngx_astro.seat != ASTRO_NO_SEAT) {
+
+            first = astro_registry_seats(ngx_astro.arena, conn->user) == 0;
+
+            if (astro_registry_add(ngx_astro.arena, conn->user,
+                                   ngx_astro.seat)
+                != 0)
+            {
+                ngx_log_error(NGX_LOG_CRIT, ngx_astro.log, 0,
+                              "astro: the registry is full: raise \"users\" "
+                              "of \"astro_zone\" and restart");
+                ngx_free(u);
+                return NGX_ERROR;
+            }
+        }
+
+        u->node.key = conn->user;
+        ngx_queue_init(&u->conns);
+        ngx_rbtree_insert(&ngx_astro_users, &u->node);
+        ngx_astro_nusers++;
+    }
+
+    ngx_queue_insert_tail(&u->conns, &conn->user_link);
+    conn->listed = 1;
+
+    return first ? NGX_DECLINED : NGX_OK;
+}
+
+
+void
+ngx_astro_users_remove(ngx_astro_conn_t *conn)
+{
+    ngx_astro_user_t  *u;
+
+    if (!conn->listed) {
+        return;
+    }
+
+    conn->listed = 0;
+    ngx_queue_remove(&conn->user_link);
+
+    if (conn->signed_in) {
+        conn->signed_in = 0;
+        ngx_astro_sub(SIGNED_IN, 1);
+    }
+
+    u = ngx_astro_users_find(conn->user);
+
+    if (u == NULL || !ngx_queue_empty(&u->conns)) {
+        return;
+    }
+
+    ngx_rbtree_delete(&ngx_astro_users, &u->node);
+    ngx_free(u);
+    ngx_astro_nusers--;
+
+    if (ngx_astro.seat != ASTRO_NO_SEAT) {
+        astro_registry_remove(ngx_astro.arena, conn->user, ngx_astro.seat);
+    }
+
+    ngx_astro_presence_left(conn->user);
+}
+
+
+ngx_uint_t
+ngx_astro_users_here(uint64_t user)
+{
+    return ngx_astro_users_find(user) != NULL;
+}
+
+
+ngx_uint_t
+ngx_astro_users_online(uint64_t user)
+{
+    if (ngx_astro_users_here(user)) {
+        return 1;
+    }
+
+    return ngx_astro.seat != ASTRO_NO_SEAT
+           && astro_registry_seats(ngx_astro.arena, user) != 0;
+}
+
+
+void
+ngx_astro_users_each(uint64_t user,
+    void (*fn)(ngx_astro_conn_t *conn, void *ctx), void *ctx)
+{
+    ngx_queue_t       *q, *next;
+    ngx_astro_user_t  *u;
+
+    u = ngx_astro_users_find(user);
+    if (u == NULL) {
+        return;
+    }
+
+    /*
+     * A client found too slow leaves the list, and with the last one the list
+     * goes too: the next is taken before, and the end is told by the last
+     * having been reached, not by a look at the list.
+     */
+
+    q = ngx_queue_head(&u->conns);
+
+    for ( ;; ) {
+        next = ngx_queue_next(q);
+        next = next == ngx_queue_sentinel(&u->conns) ? NULL : next;
+
+        fn(ngx_queue_data(q, ngx_astro_conn_t, user_link), ctx);
+
+        if (next == NULL) {
+            return;
+        }
+
+        q = next;
+    }
+}
+
+
+ngx_uint_t
+ngx_astro_users_count(void)
+{
+    return ngx_astro_nusers;
+}
+
+
+ngx_uint_t
+ngx_astro_users_list(uint64_t *ids, ngx_uint_t n)
+{
+    ngx_uint_t          i;
+    ngx_rbtree_node_t  *node;
+
+    if (ngx_astro_nusers == 0) {
+        return 0;
+    }
+
+    node = ngx_rbtree_min(ngx_astro_users.root, &ngx_astro_users_sentinel);
+
+    for (i = 0; i < n && node; i++) {
+        ids[i] = node->key;
+        node = ngx_rbtree_next(&ngx_astro_users, node);
+    }
+
+    return i;
+}
+
+
+typedef struct {
+    ngx_astro_route_t      *route;
+    const ngx_astro_msg_t  *m;
+} ngx_astro_deliver_t;
+
+
+static void
+ngx_astro_users_deliver_one(ngx_astro_conn_t *conn, void *ctx)
+{
+    ngx_astro_deliver_t  *d = ctx;
+
+    ngx_astro_route_t    *route;
+
+    route = d->route;
+
+    if (conn->id == route->except
+        || (route->session && !ngx_astro_sessions_joined(conn,
+                                                         route->session)))
+    {
+        return;
+    }
+
+    if (route->durable) {
+        ngx_astro_resume_event(conn, route->conv, route->seq, d->m);
+        return;
+    }
+
+    if (conn->signed_in) {
+        ngx_astro_conn_send(conn, d->m, 1);
+    }
+}
+
+
+void
+ngx_astro_users_deliver(ngx_astro_route_t *route, const ngx_astro_msg_t *m)
+{
+    ngx_astro_deliver_t  d;
+
+    d.route = route;
+    d.m = m;
+
+    ngx_astro_users_each(route->user, ngx_astro_users_deliver_one, &d);
+}
+
+
+static void
+ngx_astro_users_replace_one(ngx_astro_conn_t *conn, void *ctx)
+{
+    ngx_astro_route_t  *route = ctx;
+
+    if (conn->id != route->except && conn->device == route->arg) {
+        ngx_astro_conn_bye(conn, NGX_ASTRO_CLOSE_REPLACED, "replaced",
+                           "stop", 0);
+    }
+}
+
+
+void
+ngx_astro_users_replace(ngx_astro_route_t *route, const ngx_astro_msg_t *m)
+{
+    (void) m;
+
+    ngx_astro_users_each(route->user, ngx_astro_users_replace_one, route);
+}

@@ -1,0 +1,144 @@
+#!/usr/bin/env bash
+#
+# Copyright (C) The Astro authors
+#
+# Installs the Debian packages that are missing, and nothing else:
+#
+#     scripts/setup.sh [run|test|bench]...      default: run
+#
+# Each set holds what the one before it needs.  As root, or as a user with
+# sudo.  While it installs, Debian's own habit of starting every service it
+# installs is switched off: this project starts its private ones itself.
+
+set -euo pipefail
+
+RUN="nginx nginx-dev postgresql-15 postgresql-client-15 redis-server
+     gcc make libc6-dev pkg-config libpq-dev libyajl-dev libhiredis-dev
+     libuv1-dev libssl-dev zlib1g-dev libpcre2-dev libxslt1-dev libgd-dev
+     libgeoip-dev libperl-dev libxml2-dev openssl util-linux
+     python3 python3-websockets python3-psycopg"
+
+TEST="check clang libclang-rt-14-dev clang-tidy cppcheck python3-pytest
+      python3-hypothesis python3-redis python3-jwt"
+
+BENCH="libnginx-mod-nchan wrk"
+
+
+say() {
+    printf '== setup: %s\n' "$*"
+}
+
+
+die() {
+    printf 'setup: %s\n' "$*" >&2
+    exit 1
+}
+
+
+# The names, of those given, that are not installed.
+missing() {
+    local have
+
+    have=$(dpkg-query -W -f='${Package} ${db:Status-Status}\n' "$@" 2>/dev/null \
+           | awk '$2 == "installed" { print $1 }' || true)
+
+    comm -23 <(printf '%s\n' "$@" | sort -u) <(printf '%s\n' "$have" | sort -u)
+}
+
+
+# Runs as root.  The policy file tells Debian's packages to start nothing; one
+# that is there already belongs to someone else and stays as it is.
+install_packages() {
+    local log policy=/usr/sbin/policy-rc.d
+
+    log=$(mktemp /tmp/astro-apt.XXXXXX)
+
+    if [ ! -e "$policy" ]; then
+        trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+        trap 'exit 130' INT TERM
+        printf '#!/bin/sh\nexit 101\n' > "$policy"
+        chmod 755 "$policy"
+    fi
+
+    export DEBIAN_FRONTEND=noninteractive
+
+    say "apt-get update"
+
+    if ! apt-get -q -o DPkg::Lock::Timeout=120 update > "$log" 2>&1; then
+        say "apt-get update failed; trying with the package lists there are"
+    fi
+
+    say "apt-get install: $*"
+
+    if ! apt-get -q -y -o DPkg::Lock::Timeout=120 install \
+             --no-install-recommends "$@" >> "$log" 2>&1
+    then
+        tail -n 15 "$log" >&2
+        die "apt-get could not install the packages above (all of it: $log).
+       Is this machine online, and Debian 12 in its apt sources?  Without a
+       network, install these by other means and run this again:
+         $*"
+    fi
+
+    rm -f "$log"
+}
+
+
+if [ "${1:-}" = --as-root ]; then
+    shift
+    install_packages "$@"
+    exit 0
+fi
+
+[ $# -gt 0 ] || set -- run
+want=
+
+for set in "$@"; do
+    case $set in
+    run)    want="$want $RUN" ;;
+    test)   want="$want $RUN $TEST" ;;
+    bench)  want="$want $RUN $TEST $BENCH"
+
+            # npm may have come from elsewhere, within another nodejs package
+            if ! command -v node > /dev/null || ! command -v npm > /dev/null
+            then
+                want="$want nodejs npm"
+            fi ;;
+
+    *)      die "unknown set \"$set\"; there are: run test bench" ;;
+    esac
+done
+
+command -v dpkg-query > /dev/null \
+    || die "this is not Debian: install by other means: $want"
+
+lack=$(missing $want)
+
+if [ -z "$lack" ]; then
+    say "all packages are there"
+    exit 0
+fi
+
+. /etc/os-release
+
+if [ "${VERSION_CODENAME:-}" != bookworm ]; then
+    say "made for Debian 12 (bookworm), this is ${PRETTY_NAME:-unknown};" \
+        "trying all the same"
+fi
+
+if [ "$(id -u)" = 0 ]; then
+    "$0" --as-root $lack
+
+elif command -v sudo > /dev/null; then
+    say "these packages are missing and sudo installs them:" $lack
+    sudo -- "$0" --as-root $lack \
+        || die "sudo could not install them; as root: apt-get install" $lack
+
+else
+    die "packages are missing, and there is neither root nor sudo.  As root:
+       apt-get install --no-install-recommends" $lack
+fi
+
+lack=$(missing $want)
+[ -z "$lack" ] || die "still missing after the installation:" $lack
+say "done"

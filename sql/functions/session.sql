@@ -1,0 +1,425 @@
+-- session: a session is started, answered, joined and ended by its parties.
+-- Functions of api, owned by astro_api.
+--
+-- Which event is allowed in which state is decided in C and arrives as
+-- from_states, to_state and parties; here it is applied, once, under the row
+-- lock.  Locks: the gateway's lease, then the session, then its conversation.
+
+SET ROLE astro_api;
+
+
+-- api.session_start: a client rings an advisor.
+--
+--   cid       makes it idempotent; the same with other content is refused
+--   max_ms    the client's own maximum, or NULL
+--   ready_ms  the wallet must have enough for this long (nothing is held yet)
+--   live_gateways_only   false: presence of the advisor is not asked for
+--
+--   201  ringing; body = snapshot
+--   200  dup = true: the session that this cid made, as it is now
+--   403  invalid_user_role (the caller is no client), forbidden (oneself; a
+--        blocked account)
+--   404  not_found                       no such advisor
+--   409  busy (the advisor, or the caller, has a live session), offline
+--   402  insufficient_balance
+--   422  unsupported, field "/service"; idempotency_mismatch, field "/cid"
+--
+-- Called by session_start.  Of many at once for one advisor, the unique
+-- indexes session_live_* let one in; state_ms is the database's clock, for
+-- the coarse ring timeout.
+CREATE OR REPLACE FUNCTION api.session_start(caller bigint, advisor bigint,
+    service text, cid uuid, max_ms bigint, ready_ms bigint,
+    live_gateways_only boolean)
+RETURNS api.session_outcome
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    s            consult.session;
+    a            record;
+    v_rate       bigint;
+    v_wallet     bigint;
+    v_available  bigint;
+    v_conv       bigint;
+    v_constraint text;
+BEGIN
+    PERFORM set_config('astro.caller', caller::text, true);
+
+    -- A loop of at most two turns: the second finds the session of a twin
+    -- call with the same cid, which committed in between.
+    LOOP
+        SELECT * INTO s FROM consult.session x
+         WHERE x.client_id = session_start.caller
+           AND x.cid = session_start.cid;
+
+        IF FOUND THEN
+            IF s.advisor_id <> session_start.advisor
+               OR s.service <> session_start.service
+               OR s.max_ms IS DISTINCT FROM session_start.max_ms THEN
+                RETURN consult.refusal(422, 'idempotency_mismatch',
+                           'this cid started another session', '/cid');
+            END IF;
+
+            RETURN consult.outcome(s, 200, true);
+        END IF;
+
+        SELECT p.role, p.blocked INTO a
+          FROM identity.account p WHERE p.id = session_start.caller;
+
+        IF a.role IS DISTINCT FROM 'client' THEN
+            RETURN consult.refusal(403, 'invalid_user_role',
+                                   'only a client starts a session');
+        END IF;
+
+        IF a.blocked THEN
+            RETURN consult.refusal(403, 'forbidden',
+                                   'this account is blocked');
+        END IF;
+
+        IF advisor = caller THEN
+            RETURN consult.refusal(403, 'forbidden',
+                                   'a session is with somebody else');
+        END IF;
+
+        SELECT d.* INTO a
+          FROM identity.advisor d
+          JOIN identity.account p ON p.id = d.account_id
+         WHERE d.account_id = session_start.advisor
+           AND p.role = 'advisor' AND NOT p.blocked;
+
+        IF NOT FOUND THEN
+            RETURN consult.refusal(404, 'not_found', 'no such advisor');
+        END IF;
+
+        v_rate := CASE service WHEN 'chat'  THEN a.rate_chat_minor
+                               WHEN 'audio' THEN a.rate_audio_minor
+                               WHEN 'video' THEN a.rate_video_minor END;
+
+        IF v_rate IS NULL THEN
+            RETURN consult.refusal(422, 'unsupported',
+                       'the advisor does not offer this service', '/service');
+        END IF;
+
+        PERFORM 1 FROM consult.session x
+          WHERE x.client_id = session_start.caller AND x.state <> 'ended';
+
+        IF FOUND THEN
+            RETURN consult.refusal(409, 'busy',
+                                   'you have a live session already');
+        END IF;
+
+        IF cardinality(consult.busy_of(ARRAY[advisor])) > 0 THEN
+            RETURN consult.refusal(409, 'busy',
+                                   'the advisor is in a session');
+        END IF;
+
+        IF live_gateways_only THEN
+            PERFORM 1 FROM consult.presence p
+              JOIN consult.gateway g ON g.id = p.gateway_id
+             WHERE p.account_id = session_start.advisor AND NOT g.closed;
+
+            IF NOT FOUND THEN
+                RETURN consult.refusal(409, 'offline',
+                                       'the advisor is not connected');
+            END IF;
+        END IF;
+
+        SELECT w.id, w.balance - w.held INTO v_wallet, v_available
+          FROM ledger.wallet w
+         WHERE w.owner_id = session_start.caller AND w.kind = 'client';
+
+        -- numeric: the product of two bigints
+        IF coalesce(v_available, 0)
+           < div(v_rate::numeric * ready_ms, 60000) THEN
+            RETURN consult.refusal(402, 'insufficient_balance',
+                                   'top up to start this session');
+        END IF;
+
+        BEGIN
+            SELECT c.id INTO v_conv FROM consult.conversation c
+             WHERE c.client_id = session_start.caller
+               AND c.advisor_id = session_start.advisor;
+
+            IF NOT FOUND THEN
+                INSERT INTO consult.conversation (client_id, advisor_id)
+                VALUES (session_start.caller, session_start.advisor)
+                ON CONFLICT DO NOTHING;
+
+                -- ours, or the one that made ours a conflict
+                SELECT c.id INTO STRICT v_conv FROM consult.conversation c
+                 WHERE c.client_id = session_start.caller
+                   AND c.advisor_id = session_start.advisor;
+            END IF;
+
+            INSERT INTO consult.session (conversation_id, client_id,
+                   advisor_id, client_wallet, advisor_wallet, cid, service,
+                   rate_minor, commission_bps, max_ms, state, state_ms)
+            VALUES (v_conv, session_start.caller, session_start.advisor,
+                   v_wallet,
+                   consult.wallet_of(session_start.advisor, 'advisor'),
+                   session_start.cid, session_start.service, v_rate,
+                   a.commission_bps, session_start.max_ms, 'ringing',
+                   consult.ms(clock_timestamp()))
+            RETURNING * INTO s;
+
+            RETURN consult.outcome(s, 201, false);
+
+        EXCEPTION WHEN unique_violation THEN
+            GET STACKED DIAGNOSTICS v_constraint = CONSTRAINT_NAME;
+
+            CASE v_constraint
+            WHEN 'session_live_client' THEN
+                RETURN consult.refusal(409, 'busy',
+                                       'you have a live session already');
+            WHEN 'session_live_advisor' THEN
+                RETURN consult.refusal(409, 'busy',
+                                       'the advisor is in a session');
+            WHEN 'session_client_id_cid_key' THEN
+                -- the twin is there now: once more
+            ELSE
+                RAISE;
+            END CASE;
+        END;
+    END LOOP;
+END
+$$;
+
+
+-- api.session_apply: one event by one party moves a session.
+--
+--   event        its name, for messages only: accept, reject, cancel, end
+--   from_states  in which it may be; to_state: in which it is afterwards
+--   parties      subset of {client,advisor}: whose event it is
+--   reason       stored with the new state; NULL when it ends: who ended it
+--   gateway, life_ms   when, by the gateway's clock
+--
+--   200  body = snapshot.  dup = true: it was to end and has ended already
+--   403  forbidden                       it is the other party's event
+--   404  not_participant                 or no such session
+--   409  session_state                   the message names the state
+--   503  unavailable                     no such gateway
+--
+-- An end sets end_ms: nothing after it is billed.  A session that never had
+-- an interval is settled here, with its session_end event; any other one is
+-- left to the engine, which settles when the gateways have closed its
+-- intervals.
+--
+-- Called by session_accept, session_reject, session_cancel, session_end.  Of
+-- several at once, the first to get the row lock wins; the others are refused
+-- by its state.
+CREATE OR REPLACE FUNCTION api.session_apply(caller bigint, session bigint,
+    event text, from_states text[], to_state text, parties text[],
+    reason text, gateway bigint, life_ms bigint)
+RETURNS api.session_outcome
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    s         consult.session;
+    r         api.session_outcome;
+    v_instant bigint;
+    v_party   text;
+    v_seq     bigint;
+    v_frame   text;
+BEGIN
+    PERFORM set_config('astro.caller', caller::text, true);
+
+    SELECT g.started_ms + session_apply.life_ms INTO v_instant
+      FROM consult.gateway g WHERE g.id = session_apply.gateway;
+
+    IF NOT FOUND THEN
+        RETURN consult.refusal(503, 'unavailable', 'no such gateway');
+    END IF;
+
+    SELECT * INTO s FROM consult.session x
+     WHERE x.id = session_apply.session FOR NO KEY UPDATE;
+
+    IF NOT FOUND THEN
+        RETURN consult.refusal(404, 'not_participant',
+                               'no such session of yours');
+    END IF;
+
+    v_party := CASE caller WHEN s.client_id THEN 'client' ELSE 'advisor' END;
+
+    IF v_party <> ALL(parties) THEN
+        RETURN consult.refusal(403, 'forbidden',
+                   format('the %s may not %s', v_party, event));
+    END IF;
+
+    IF s.state = 'ended' AND to_state = 'ended' THEN
+        RETURN consult.outcome(s, 200, true);
+    END IF;
+
+    IF s.state <> ALL(from_states) THEN
+        RETURN consult.refusal(409, 'session_state',
+                   format('the session is %s', s.state));
+    END IF;
+
+    IF to_state <> 'ended' THEN
+        UPDATE consult.session x
+           SET state = session_apply.to_state, reason = session_apply.reason,
+               ver = x.ver + 1, state_ms = v_instant
+         WHERE x.id = s.id RETURNING * INTO s;
+
+        RETURN consult.outcome(s, 200, false);
+    END IF;
+
+    UPDATE consult.session x
+       SET state = 'ended', ver = x.ver + 1, state_ms = v_instant,
+           reason = coalesce(session_apply.reason, v_party || '_ended'),
+           ended_at = clock_timestamp(), ended_by = session_apply.caller,
+           end_ms = v_instant,
+           settled = x.held = 0 AND x.charge_no = 0
+                     AND (SELECT true FROM consult.interval i
+                           WHERE i.session_id = x.id LIMIT 1) IS NULL
+     WHERE x.id = s.id RETURNING * INTO s;
+
+    IF s.settled THEN
+        SELECT e.seq, e.frame INTO v_seq, v_frame
+          FROM consult.append_event(s.conversation_id, 'session_end', NULL,
+                                    NULL, consult.end_payload(s)) e;
+    END IF;
+
+    r := consult.outcome(s, 200, false);
+    r.event_seq := v_seq;
+    r.event_frame := v_frame;
+
+    RETURN r;
+END
+$$;
+
+
+-- api.session_join: a party is connected and takes part; opens an interval at
+-- life_ms of its gateway.  accepted becomes connecting; ver is bumped always,
+-- for "present" has changed.  Each call opens one more interval: a gateway
+-- joins once for each connection.
+--
+--   200  {"session","conv","polite":bool,"ice_servers":[],"peer_present":bool}
+--        with interval_id, and snapshot.  polite: the client gives way when
+--        both offer
+--   404  not_participant                 or no such session
+--   409  session_state                   ended, or not in from_states
+--   503  unavailable                     the lease is closed or unknown
+--
+-- Called by session_join, and by the gateway itself after unpaid.  The share
+-- lock on the lease waits for who is closing it: no interval can open behind
+-- the one that closes them all.
+CREATE OR REPLACE FUNCTION api.session_join(caller bigint, session bigint,
+    gateway bigint, life_ms bigint, from_states text[])
+RETURNS api.session_outcome
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    s          consult.session;
+    r          api.session_outcome;
+    v_instant  bigint;
+    v_interval bigint;
+    v_peer     boolean;
+BEGIN
+    PERFORM set_config('astro.caller', caller::text, true);
+
+    SELECT g.started_ms + session_join.life_ms INTO v_instant
+      FROM consult.gateway g
+     WHERE g.id = session_join.gateway AND NOT g.closed FOR SHARE;
+
+    IF NOT FOUND THEN
+        RETURN consult.refusal(503, 'unavailable',
+                               'the lease of this gateway is closed');
+    END IF;
+
+    SELECT * INTO s FROM consult.session x
+     WHERE x.id = session_join.session FOR NO KEY UPDATE;
+
+    IF NOT FOUND THEN
+        RETURN consult.refusal(404, 'not_participant',
+                               'no such session of yours');
+    END IF;
+
+    -- whatever C allows: nobody joins what is over
+    IF s.state = 'ended' OR s.state <> ALL(from_states) THEN
+        RETURN consult.refusal(409, 'session_state',
+                   format('the session is %s', s.state));
+    END IF;
+
+    INSERT INTO consult.interval (session_id, account_id, gateway_id,
+                                  open_life_ms)
+    VALUES (s.id, session_join.caller, session_join.gateway,
+            session_join.life_ms)
+    RETURNING id INTO v_interval;
+
+    UPDATE consult.session x
+       SET ver = x.ver + 1,
+           state = CASE x.state WHEN 'accepted' THEN 'connecting'
+                                ELSE x.state END,
+           state_ms = CASE x.state WHEN 'accepted' THEN v_instant
+                                   ELSE x.state_ms END
+     WHERE x.id = s.id RETURNING * INTO s;
+
+    SELECT EXISTS (SELECT FROM consult.interval i
+                    WHERE i.session_id = s.id AND i.close_life_ms IS NULL
+                      AND i.account_id <> session_join.caller)
+      INTO v_peer;
+
+    r := consult.outcome(s, 200, false);
+    r.interval_id := v_interval;
+    r.body := ('{"session":"s_' || s.id || '","conv":"c_' || s.conversation_id
+               || '","polite":' || (caller = s.client_id)
+               || ',"ice_servers":[],"peer_present":' || v_peer || '}')::json;
+
+    RETURN r;
+END
+$$;
+
+
+-- api.session: a session as a party of it sees it.
+--
+--   200  the snapshot and {created_at,ended_at,totals:{billed_ms,charged,
+--        currency}}
+--   404  not_found                       no such session, or somebody else's
+--
+-- Called by GET /api/sessions/{id}.
+CREATE OR REPLACE FUNCTION api.session(caller bigint, session bigint)
+RETURNS TABLE (status int, body json)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    s consult.session;
+BEGIN
+    PERFORM set_config('astro.caller', caller::text, true);
+
+    SELECT * INTO s FROM consult.session x WHERE x.id = session.session;
+
+    IF NOT FOUND THEN
+        status := 404;
+        body := consult.error('not_found', 'no such session');
+        RETURN NEXT;
+        RETURN;
+    END IF;
+
+    status := 200;
+    body := (rtrim(consult.snapshot(s)::text, '}')
+        || ',"created_at":"' || consult.rfc3339(s.created_at)
+        || '","ended_at":'
+        || coalesce('"' || consult.rfc3339(s.ended_at) || '"', 'null')
+        || ',"totals":{"billed_ms":' || s.billed_ms || ',"charged":'
+        || s.charged || ',"currency":"' || consult.currency() || '"}}')::json;
+    RETURN NEXT;
+END
+$$;
+
+
+REVOKE ALL ON FUNCTION api.session_start(bigint, bigint, text, uuid, bigint,
+        bigint, boolean),
+    api.session_apply(bigint, bigint, text, text[], text, text[], text, bigint,
+        bigint),
+    api.session_join(bigint, bigint, bigint, bigint, text[]),
+    api.session(bigint, bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION api.session_start(bigint, bigint, text, uuid, bigint,
+        bigint, boolean),
+    api.session_apply(bigint, bigint, text, text[], text, text[], text, bigint,
+        bigint),
+    api.session_join(bigint, bigint, bigint, bigint, text[]),
+    api.session(bigint, bigint) TO astro_web;
+
+RESET ROLE;

@@ -1,0 +1,220 @@
+"""Ticks: how many running sessions can be charged in a second.
+
+Ours is the whole billing_worker with more sessions due than it can do.  The
+sessions' parties are connected to a gateway that is only a row whose lease is
+renewed here, as nginx would.
+"""
+
+import re
+import subprocess
+import threading
+import time
+
+from . import machine, people, table
+from .chat import pgbench
+from .common import Skip
+from .peers import node
+from .relay import times
+
+RATE = 60000                    # minor units a minute: each tick has an amount
+TICK_SECONDS = 1
+BATCH = 500                     # of tick_rows.sql
+SILENCE_MS = 1000
+
+OPEN = '''
+    INSERT INTO consult.interval (session_id, account_id, gateway_id,
+                                  open_life_ms)
+    SELECT s, a, %(gateway)s, %(life)s
+      FROM unnest(%(sessions)s::bigint[], %(accounts)s::bigint[]) AS t(s, a)
+'''
+
+
+class Gateway:
+    """A gateway's lease, renewed once a second."""
+
+    def __init__(self, stack):
+        self.db = stack.admin()
+        self.id, _ = self.db.execute(
+            "SELECT * FROM api.gateway_open('bench', 1, %s)",
+            (SILENCE_MS,)).fetchone()
+        self.start = time.clock_gettime(time.CLOCK_BOOTTIME)
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self.renew, daemon=True)
+
+    def life(self):
+        return int((time.clock_gettime(time.CLOCK_BOOTTIME) - self.start)
+                   * 1000)
+
+    def open(self, pairs):
+        self.db.execute(OPEN, {
+            'gateway': self.id, 'life': self.life(),
+            'sessions': [p.session for p in pairs for _ in range(2)],
+            'accounts': [a for p in pairs for a in (p.client, p.advisor)]})
+
+    def renew(self):
+        while not self.over.wait(1):
+            self.db.execute(
+                "SELECT * FROM api.gateway_renew(%s, %s, '{}', '{}', '{}',"
+                " '{}', '{}')", (self.id, self.life()))
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.thread.join()
+        self.db.execute('SELECT * FROM api.gateway_close(%s, %s)',
+                        (self.id, self.life()))
+        self.db.close()
+
+
+def measure(bench):
+    series = {'ours': table.Series()}
+    audit = None
+
+    if not bench.without('ours'):
+        try:
+            audit = ours(bench, series['ours'])
+        except Skip as e:
+            series['ours'].why = str(e)
+    else:
+        del series['ours']
+
+    others(bench, series)
+    show(series, bench, audit)
+    goals(bench.goals, series)
+    return series
+
+
+def ours(bench, series):
+    stack = bench.stack
+    stack.need('migrate')
+    stack.stop('worker')
+
+    with Gateway(stack) as gateway, stack.admin() as db:
+        pairs = people.pairs(db, bench.sessions, RATE, 10 ** 12)
+        gateway.open(pairs)
+        db.execute('ANALYZE')
+        first, last = pairs[0].session, pairs[-1].session
+        stack.need('worker', settings=f'tick_seconds = {TICK_SECONDS}')
+
+        wait_active(db, first, last)
+        time.sleep(SILENCE_MS / 1000 + 2 * TICK_SECONDS)
+        pid = stack.pid('worker')
+
+        for _ in range(bench.rounds):
+            series.add(window(bench, db, pid, first, last))
+
+    stack.stop('worker')
+    return stack.audit()
+
+
+def wait_active(db, first, last, timeout=60):
+    until = time.monotonic() + timeout
+    while True:
+        n, = db.execute(
+            "SELECT count(*) FILTER (WHERE state = 'active')"
+            '  FROM consult.session WHERE id BETWEEN %s AND %s',
+            (first, last)).fetchone()
+        if n == last - first + 1:
+            return
+        if time.monotonic() > until:
+            raise Skip(f'{n} of {last - first + 1} sessions were active '
+                       f'after {timeout} s')
+        time.sleep(0.5)
+
+
+def window(bench, db, pid, first, last):
+    """Ticks of one stretch of time: the charge numbers that were used up."""
+    ticks, start = charges(db, first, last), time.monotonic()
+    cpu = machine.cpu_seconds([pid])
+
+    time.sleep(bench.seconds)
+
+    cpu = machine.cpu_seconds([pid]) - cpu
+    ticks = charges(db, first, last) - ticks
+    if ticks == 0:
+        raise Skip('no tick in a whole window')
+
+    return {'rate': ticks / (time.monotonic() - start),
+            'asked': (last - first + 1) / TICK_SECONDS,
+            'cpu_us': cpu * 1e6 / ticks}
+
+
+def charges(db, first, last):
+    return db.execute('SELECT sum(charge_no) FROM consult.session'
+                      ' WHERE id BETWEEN %s AND %s', (first, last)
+                      ).fetchone()[0]
+
+
+def others(bench, series):
+    ways = {}
+
+    if not bench.without('node'):
+        for n in (1, 32):
+            ways[f'Node + pg, a transaction each, {n} connections'] = (
+                lambda n=n: ticker(bench, n))
+
+    for n in (1, 32):
+        ways[f'pgbench, a transaction each, {n} connections'] = (
+            lambda n=n: pgbench(bench, 'tick_one.sql', n))
+
+    for n in (1, 2):
+        ways[f'bare set-based SQL, {BATCH} at a time, {n} connections'] = (
+            lambda n=n: BATCH * pgbench(bench, 'tick_rows.sql', n))
+
+    for name in ways:
+        series[name] = table.Series()
+
+    for _ in range(bench.rounds):
+        for name, way in ways.items():
+            if series[name].why:
+                continue
+            try:
+                series[name].add({'rate': way()})
+            except Skip as e:
+                series[name].why = str(e)
+
+
+def ticker(bench, connections):
+    process = node('ticker.js', connections, bench.seconds, 50000,
+                   env=bench.stack.pg_env('peers'), stdout=subprocess.PIPE)
+    out, _ = process.communicate()
+    match = re.search(r'ticks=(\d+) seconds=([0-9.]+)', out)
+    if match is None:
+        raise Skip(f'ticker.js ended with {process.returncode}')
+    return int(match.group(1)) / float(match.group(2))
+
+
+def show(series, bench, audit):
+    our = series.get('ours', table.Series())
+    rows = [[name, s.spread('rate'),
+             times(our, s, 'rate') if name != 'ours' else '',
+             s.spread('cpu_us')]
+            for name, s in series.items() if s.results]
+
+    if our.results:
+        asked = our.middle('asked')
+        rows.append(f'ours: {table.short(asked)} were due each second'
+                    + ('; it kept up: more sessions would show its limit'
+                       if our.middle('rate') > 0.97 * asked else ''))
+    if audit is not None:
+        rows.append(f'audit afterwards: exit {audit[0]}: '
+                    + audit[1].replace('\n', ' ')[:160])
+
+    table.show(f'Ticks of live sessions, charged and committed, {bench.how()}',
+               ['', 'ticks/s', 'ours/it', 'worker CPU us'],
+               rows + table.failures(series))
+
+
+def goals(goals, series):
+    our = series.get('ours', table.Series())
+    each = series.get('Node + pg, a transaction each, 32 connections',
+                      table.Series())
+
+    goals.at_least('ticks/s through the whole worker', our.middle('rate'),
+                   40000)
+    goals.at_least('ticks: ours / a transaction each, 32 connections',
+                   table.ratio(our, each, 'rate'), 10)
+    goals.at_most('worker CPU us a tick', our.middle('cpu_us'), 10)

@@ -1,0 +1,9 @@
+"""The integration tests' fixtures, and their tools."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                                '..', 'integration'))
+
+from astro.fixtures import shared, stack      # noqa: E402,F401

@@ -1,0 +1,8 @@
+"""Fixtures are in astro/fixtures.py, for t/chaos too."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from astro.fixtures import rest, shared, stack      # noqa: E402,F401

@@ -1,0 +1,215 @@
+"""A real PostgreSQL with this tree's schema, for tests of SQL alone.
+
+Takes a server given by ASTRO_TEST_PG_ADMIN (a conninfo of a superuser; the
+logins astro_web and astro_worker must be let in without a password), and makes
+a database of its own there.  Without it, starts a private cluster in a
+temporary folder on a Unix socket, as user postgres when we are root, and
+stops it at exit.
+"""
+
+import atexit
+import functools
+import glob
+import os
+import pathlib
+import pwd
+import shutil
+import subprocess
+import tempfile
+import threading
+import uuid
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+MIGRATE = ROOT / "scripts" / "migrate.sh"
+OUTCOME = ("status body dup session_id ver state paid_until_ms client_id "
+           "advisor_id conversation_id head snapshot interval_id event_seq "
+           "event_frame").split()
+
+
+def _as_postgres():
+    """What to put before a command that must not run as root."""
+    if os.geteuid() != 0:
+        return []
+
+    return ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"]
+
+
+def _private_cluster():
+    """Starts a cluster; returns the admin's conninfo."""
+    bins = sorted(glob.glob("/usr/lib/postgresql/*/bin/pg_ctl"),
+                  key=lambda p: int(p.split("/")[4]))
+    pg_ctl = bins[-1] if bins else shutil.which("pg_ctl")
+    assert pg_ctl, "PostgreSQL is not installed: apt-get install postgresql"
+
+    # a socket's path must be short, so not pytest's own folder
+    home = tempfile.mkdtemp(prefix="astro-sql-", dir="/tmp")
+
+    if os.geteuid() == 0:
+        user = pwd.getpwnam("postgres")
+        os.chown(home, user.pw_uid, user.pw_gid)
+
+    def run(*command):
+        subprocess.run([*_as_postgres(), *command], check=True, cwd="/",
+                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+    data = f"{home}/pg"
+    run(os.path.join(os.path.dirname(pg_ctl), "initdb"), "-D", data,
+        "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8",
+        "--no-sync")
+    run(pg_ctl, "-D", data, "-w", "-l", f"{home}/log", "-o",
+        f"-c listen_addresses='' -c unix_socket_directories={home}"
+        " -c fsync=off -c max_connections=150 -c autovacuum=off", "start")
+
+    def stop():
+        run(pg_ctl, "-D", data, "-w", "-m", "immediate", "stop")
+        shutil.rmtree(home, ignore_errors=True)
+
+    atexit.register(stop)
+    return f"host={home} user=postgres dbname=postgres"
+
+
+def migrate(conninfo, sql_dir=None, check=True):
+    env = dict(os.environ)
+
+    if sql_dir is not None:
+        env["ASTRO_SQL_DIR"] = str(sql_dir)
+
+    return subprocess.run([MIGRATE, conninfo], env=env, check=check, text=True,
+                          capture_output=True)
+
+
+class Sql:
+    """A migrated database and ways into it."""
+
+    def __init__(self):
+        server = os.environ.get("ASTRO_TEST_PG_ADMIN")
+
+        if server is None:
+            server = _private_cluster()
+
+        self.server = server
+        self.name = self.new_database()
+        self.first = migrate(self.dsn())
+        self.second = migrate(self.dsn())
+        self._admin = psycopg.connect(self.dsn(), autocommit=True)
+        self._count = 0
+
+    def new_database(self):
+        name = "astro_sqltest_" + uuid.uuid4().hex[:12]
+
+        with psycopg.connect(self.server, autocommit=True) as conn:
+            conn.execute(f"CREATE DATABASE {name}")
+
+        if "ASTRO_TEST_PG_ADMIN" in os.environ:
+            atexit.register(self.drop_database, name)
+
+        return name
+
+    def drop_database(self, name):
+        with psycopg.connect(self.server, autocommit=True) as conn:
+            conn.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def dsn(self, user=None, name=None):
+        extra = {"dbname": name or self.name}
+
+        if user is not None:
+            extra["user"] = user
+
+        return make_conninfo(self.server, **extra)
+
+    def connect(self, user="astro_web"):
+        return psycopg.connect(self.dsn(user), autocommit=True)
+
+    def admin(self, query, *args):
+        """All rows; a superuser's eyes see past the policies."""
+        cur = self._admin.execute(query, args)
+        return cur.fetchall() if cur.description else None
+
+    def one(self, query, *args):
+        rows = self.admin(query, *args)
+        assert len(rows) == 1, rows
+        return rows[0][0] if len(rows[0]) == 1 else rows[0]
+
+    def client(self, balance=1000000):
+        return self._account("client", balance)
+
+    def advisor(self, chat=6000, audio=9000, video=None, bps=3000):
+        who = self._account("advisor", 0)
+        self.admin("INSERT INTO identity.advisor (account_id, headline, bio,"
+                   " specialties, rate_chat_minor, rate_audio_minor,"
+                   " rate_video_minor, commission_bps) VALUES"
+                   " (%s, 'says \"so\"', 'long', '{tarot,stars}', %s, %s, %s,"
+                   " %s)", who, chat, audio, video, bps)
+        return who
+
+    def _account(self, role, balance):
+        self._count += 1
+        who = self.one("INSERT INTO identity.account (email, name, role,"
+                       " password_hash) VALUES (%s, %s, %s, 'h')"
+                       " RETURNING id",
+                       f"{role}{self._count}@sql.test", f"{role} \"q\"", role)
+        self.admin("INSERT INTO ledger.wallet (owner_id, kind, balance)"
+                   " VALUES (%s, %s, %s)", who, role, balance)
+        return who
+
+
+def call(conn, name, *args):
+    """The rows of a function of api, each a dict."""
+    marks = ", ".join(["%s"] * len(args))
+    cur = conn.execute(f"SELECT * FROM api.{name}({marks})", args)
+    names = [column.name for column in cur.description]
+    return [dict(zip(names, row)) for row in cur.fetchall()]
+
+
+def call1(conn, name, *args):
+    rows = call(conn, name, *args)
+    assert len(rows) == 1, rows
+    return rows[0]
+
+
+def at_once(work, count):
+    """Runs work(0) .. work(count - 1) in threads that start together, after
+    each has passed the barrier it is given; returns results in order."""
+    barrier = threading.Barrier(count)
+    results = [None] * count
+
+    def run(i):
+        try:
+            results[i] = work(i, barrier)
+        except BaseException as error:
+            barrier.abort()
+            results[i] = error
+
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(count)]
+
+    for thread in threads:
+        thread.start()
+
+    for thread in threads:
+        thread.join()
+
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+
+    return results
+
+
+@functools.lru_cache(maxsize=None)
+def _sql():
+    return Sql()
+
+
+@pytest.fixture(scope="session")
+def sql():
+    return _sql()
+
+
+@pytest.fixture
+def web(sql):
+    with sql.connect() as conn:
+        yield conn
