@@ -6,8 +6,8 @@
  * which scrypt runs.
  */
 
-#include "astro_password.h"
 #include "ngx_astro_auth.h"
+#include "astro_password.h"
 
 
 typedef struct {

@@ -5,9 +5,9 @@
  * Reading, the heartbeat, and the ways in which a connection ends.
  *
  * Input is read into one buffer of the worker and parsed there; an idle
- * connection owns none.  The read event's timer is the heartbeat (non-cancelable,
- * so that a worker which is shutting down waits for its clients); the write
- * event's timer first spreads the goodbyes of a shutdown, then bounds how
+ * connection owns none.  The read event's timer is the heartbeat
+ * (non-cancelable, so that a worker which is shutting down waits for its
+ * clients); the write event's timer first spreads the goodbyes of a shutdown, then bounds how
  * long a peer may take over its own Close frame.
  */
 
@@ -33,6 +33,7 @@ static void ngx_astro_conn_feed(ngx_astro_conn_t *conn, u_char *p,
     u_char *last);
 static void ngx_astro_conn_closed_by_peer(ngx_astro_conn_t *conn,
     astro_ws_event_t *event);
+static void ngx_astro_conn_half_close(ngx_astro_conn_t *conn);
 static void ngx_astro_conn_heartbeat(ngx_astro_conn_t *conn);
 static void ngx_astro_conn_drain(ngx_astro_conn_t *conn);
 static void ngx_astro_conn_close_frame(ngx_astro_conn_t *conn,
@@ -229,6 +230,11 @@ ngx_astro_conn_read_handler(ngx_event_t *rev)
         }
 
         ngx_astro_add(BYTES_IN, n);
+
+        if (conn->discard) {
+            continue;
+        }
+
         conn->rx_ms = ngx_astro_boot_ms();
 
         ngx_astro_sessions_heard(conn);
@@ -278,9 +284,9 @@ ngx_astro_conn_feed(ngx_astro_conn_t *conn, u_char *p, u_char *last)
                 ngx_astro_conn_close_frame(conn, event.code, event.reason);
             }
 
-            /* what follows makes no sense any more: do not read it */
+            /* what follows makes no sense any more */
 
-            conn->finish = 1;
+            conn->discard = 1;
             ngx_astro_conn_post(conn);
             return;
 
@@ -404,6 +410,46 @@ ngx_astro_conn_flush_handler(ngx_event_t *ev)
     rc = ngx_astro_out_flush(conn);
 
     if (rc == NGX_ERROR || (rc == NGX_OK && conn->finish)) {
+        ngx_astro_conn_close(conn);
+        return;
+    }
+
+    if (rc == NGX_OK && conn->discard && !conn->half) {
+        ngx_astro_conn_half_close(conn);
+    }
+}
+
+
+/*
+ * Closing at once while the peer still sends would reset the connection, and
+ * with it our Close frame under way.  So, as nginx lingers over requests: say
+ * that nothing more comes, and read into the void until the peer closes or
+ * the write timer ends it.
+ */
+
+static void
+ngx_astro_conn_half_close(ngx_astro_conn_t *conn)
+{
+    ngx_connection_t  *c;
+
+    c = conn->c;
+    conn->half = 1;
+
+#if (NGX_HTTP_SSL)
+    if (c->ssl) {
+        c->ssl->shutdown_without_free = 1;
+
+        if (ngx_ssl_shutdown(c) == NGX_ERROR) {
+            ngx_astro_conn_close(conn);
+            return;
+        }
+
+        c->read->handler = ngx_astro_conn_read_handler;
+        c->write->handler = ngx_astro_conn_write_handler;
+    }
+#endif
+
+    if (ngx_shutdown_socket(c->fd, NGX_WRITE_SHUTDOWN) == -1) {
         ngx_astro_conn_close(conn);
     }
 }

@@ -14,8 +14,8 @@
 #define _NGX_ASTRO_CONN_H_INCLUDED_
 
 
-#include "astro_frame.h"
 #include "ngx_astro.h"
+#include "astro_frame.h"
 #include "ngx_astro_router.h"
 
 
@@ -82,6 +82,8 @@ struct ngx_astro_conn_s {
     unsigned                 draining:1;
     unsigned                 closing:1; /* our Close frame was queued */
     unsigned                 finish:1;  /* close when the queue is empty */
+    unsigned                 discard:1; /* input is read into the void */
+    unsigned                 half:1;    /* our side is shut down */
     unsigned                 broken:1;  /* close without further words */
 };
 

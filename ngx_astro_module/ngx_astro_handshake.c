@@ -8,8 +8,8 @@
  * pool and buffers, while the socket lives on.
  */
 
-#include "astro_frame.h"
 #include "ngx_astro_auth.h"
+#include "astro_frame.h"
 #include "ngx_astro_conn.h"
 #include "ngx_astro_handshake.h"
 
@@ -59,7 +59,7 @@ ngx_astro_ws_handler(ngx_http_request_t *r)
         return ngx_astro_ws_refuse(r, 426);
     }
 
-    h = r->headers_in.connection;
+    h = ngx_astro_header(r, "connection", 10);
 
     if (r->http_version < NGX_HTTP_VERSION_11 || h == NULL
         || ngx_astro_ws_has_token(&h->value, "upgrade", 7) != NGX_OK)

@@ -8,8 +8,8 @@
  * without an account the same work is done on nothing.
  */
 
-#include "astro_password.h"
 #include "ngx_astro_api.h"
+#include "astro_password.h"
 
 
 #define NGX_ASTRO_EMAIL_MAX  254        /* RFC 5321 section 4.5.3.1.3 */

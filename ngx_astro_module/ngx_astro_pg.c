@@ -93,6 +93,7 @@ static void ngx_astro_pg_flush_handler(ngx_event_t *ev);
 static void ngx_astro_pg_read_handler(ngx_event_t *rev);
 static void ngx_astro_pg_write_handler(ngx_event_t *wev);
 static ngx_int_t ngx_astro_pg_results(ngx_astro_pg_t *pg);
+static const char *ngx_astro_pg_field(PGresult *res, int field);
 static void ngx_astro_pg_unprepare(ngx_astro_pg_t *pg,
     const ngx_astro_sql_t *sql);
 static void ngx_astro_pg_finish(ngx_astro_pg_op_t *op, ngx_astro_pg_rc_e rc);
@@ -682,9 +683,14 @@ ngx_astro_pg_results(ngx_astro_pg_t *pg)
             op->failed = 1;
 
             if (status != PGRES_PIPELINE_ABORTED) {
+
+                /* not the context: it would quote what people wrote */
+
                 ngx_log_error(NGX_LOG_ERR, ngx_astro.log, 0,
-                              "astro: api.%s failed: %s", op->sql->name,
-                              PQresultErrorMessage(res));
+                              "astro: api.%s failed: %s %s", op->sql->name,
+                              ngx_astro_pg_field(res, PG_DIAG_SQLSTATE),
+                              ngx_astro_pg_field(res,
+                                                 PG_DIAG_MESSAGE_PRIMARY));
             }
 
             if (op->parsing) {
@@ -707,6 +713,17 @@ ngx_astro_pg_results(ngx_astro_pg_t *pg)
     }
 
     return NGX_OK;
+}
+
+
+static const char *
+ngx_astro_pg_field(PGresult *res, int field)
+{
+    const char  *value;
+
+    value = PQresultErrorField(res, field);
+
+    return value ? value : "-";
 }
 
 

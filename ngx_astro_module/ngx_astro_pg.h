@@ -12,9 +12,9 @@
 #define _NGX_ASTRO_PG_H_INCLUDED_
 
 
-#include <libpq-fe.h>
-
 #include "ngx_astro.h"
+
+#include <libpq-fe.h>
 
 
 #define NGX_ASTRO_PG_MAX_PARAMS  12

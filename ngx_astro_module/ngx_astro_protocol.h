@@ -49,7 +49,7 @@ void ngx_astro_reply_sql_error(ngx_astro_conn_t *conn, int64_t id,
     ngx_str_t *body);
 
 
-/* Members of the payload.  On a missing or wrong one they reply and return 0. */
+/* Members of the payload.  On a missing or wrong one they reply, return 0. */
 
 uint64_t ngx_astro_req_id(ngx_astro_req_t *req, const char *name, char kind);
 const astro_json_member_t *ngx_astro_req_string(ngx_astro_req_t *req,

@@ -257,7 +257,7 @@ ngx_astro_sessions_outcome(PGresult *res, int row)
 
     s = ngx_astro_sessions_find(news.session);
 
-    if (s && s->ver >= news.ver) {
+    if (news.snapshot.len == 0 || (s && s->ver >= news.ver)) {
         /* nothing that others would not know: a look at the head, money */
         ngx_astro_sessions_hear(&news);
 
@@ -422,7 +422,7 @@ ngx_astro_sessions_hear(const ngx_astro_news_t *news)
     tell.news = news;
     tell.m = NULL;
 
-    if (newer) {
+    if (newer && news->snapshot.len) {
         ngx_astro_msg_init(&m);
         ngx_astro_msg_add(&m, buf,
                           ngx_sprintf(buf, "{\"type\":\"session_update\","

@@ -13,9 +13,9 @@
  * its own: its zone is new as well.
  */
 
-#include <sys/eventfd.h>
-
 #include "ngx_astro_shm.h"
+
+#include <sys/eventfd.h>
 
 
 typedef struct {

@@ -5,8 +5,6 @@
  * A worker's own state, and the order in which its rooms open and close.
  */
 
-#include <time.h>
-
 #include "ngx_astro_chat.h"
 #include "ngx_astro_conn.h"
 #include "ngx_astro_gateway.h"
@@ -18,6 +16,8 @@
 #include "ngx_astro_router.h"
 #include "ngx_astro_sessions.h"
 #include "ngx_astro_users.h"
+
+#include <time.h>
 
 
 #define NGX_ASTRO_ERROR_ROW(id, code, status, retry)                          \

@@ -155,12 +155,14 @@ BEGIN
                FROM migration.astro_migration a
                LEFT JOIN astro_file f USING (version) ORDER BY a.version LOOP
         IF m.gone THEN
-            RAISE EXCEPTION 'the database has migration % (%), which these files do not have: they are older than the database',
+            RAISE EXCEPTION 'the database has migration % (%), which these '
+                'files do not have: they are older than the database',
                             m.version, m.name;
         END IF;
 
         IF m.changed THEN
-            RAISE EXCEPTION 'migration % was edited after it was applied: put it back and write a new one',
+            RAISE EXCEPTION 'migration % was edited after it was applied: '
+                'put it back and write a new one',
                             m.name;
         END IF;
     END LOOP;
@@ -170,7 +172,8 @@ BEGIN
                                    FROM migration.astro_migration)
                 AND NOT EXISTS (SELECT FROM migration.astro_migration a
                                  WHERE a.version = f.version) LOOP
-        RAISE EXCEPTION 'migration % is numbered below one that is applied: give it the next number',
+        RAISE EXCEPTION 'migration % is numbered below one that is applied: '
+            'give it the next number',
                         m.name;
     END LOOP;
 END
@@ -207,8 +210,7 @@ for file in "$sql"/functions/*.sql; do
     name=$(basename -- "$file")
 
     if [ "$name" != consult.sql ]; then
-        echo "RESET ROLE;" >>"$script"
-        echo "RESET search_path;" >>"$script"
+        echo "RESET ROLE; RESET search_path;" >>"$script"
         echo "\\i '$sql/functions/$name'" >>"$script"
         count=$((count + 1))
     fi

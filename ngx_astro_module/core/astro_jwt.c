@@ -330,6 +330,10 @@ astro_jwt_issue(const uint8_t *key, size_t key_len, astro_claims_t *claims,
         return -1;
     }
 
+    if (!astro_jwt_jti_ok(claims->jti)) {
+        return -1;
+    }
+
     n = snprintf(text, sizeof(text),
                  "{\"iss\":\"" ASTRO_JWT_ISSUER "\","
                  "\"aud\":\"" ASTRO_JWT_AUDIENCE "\","

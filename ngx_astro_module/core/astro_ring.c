@@ -47,15 +47,15 @@
  * Release and acquire would not do, they let each side's load pass its own
  * store, and then both could read the old value: the record lies there and
  * nobody rings.  So either the consumer sees the record and does not sleep, or
- * the producer sees the sleep and rings; both may happen, which costs a needless
- * wake-up.
+ * the producer sees the sleep and rings; both may happen, which costs a
+ * needless wake-up.
  *
  * The producer keeps in rung the last sleep that it has rung for: asleep = rung
  * says that the consumer is awake, or that a bell is on its way to it.  A
  * position would not do for a number: woken needlessly, the consumer sleeps
  * again where it slept before, and that sleep needs a bell of its own.  A new
- * ring starts with a sleep not rung for, since it comes to be while its consumer
- * may sleep and cannot know of it.
+ * ring starts with a sleep not rung for, since it comes to be while its
+ * consumer may sleep and cannot know of it.
  *
  * What a SIGKILL leaves:
  *

@@ -38,7 +38,8 @@ BEGIN
            || CASE WHEN only_id IS NULL THEN ''
                    ELSE ',"bio":' || to_json(d.bio) END
            || ',"specialties":' || array_to_json(d.specialties)
-           || ',"rates":{"chat":' || consult.money(d.rate_chat_minor, v_currency)
+           || ',"rates":{"chat":'
+           || consult.money(d.rate_chat_minor, v_currency)
            || ',"audio":' || consult.money(d.rate_audio_minor, v_currency)
            || ',"video":' || consult.money(d.rate_video_minor, v_currency)
            || '},"online":'

@@ -244,8 +244,8 @@ GRANT EXECUTE ON FUNCTION consult.caller(), consult.ms(timestamptz),
 RESET ROLE;
 
 
--- Looked up as the role that sees all rows: narrow questions, whose answers give
--- nothing away.
+-- Looked up as the role that sees all rows: narrow questions, whose answers
+-- give nothing away.
 
 SET ROLE astro_engine;
 

@@ -16,8 +16,9 @@ SET ROLE astro_owner;
 -- active session becomes reconnecting.  Not so when the reason was 'unpaid':
 -- then the parties are there and the money is not, which the engine decides.
 -- An ended session is left as it is.
-CREATE OR REPLACE FUNCTION consult.close_intervals(gateway bigint, life_ms bigint,
-    instant bigint, ids bigint[], lives bigint[], reasons text[])
+CREATE OR REPLACE FUNCTION consult.close_intervals(gateway bigint,
+    life_ms bigint, instant bigint, ids bigint[], lives bigint[],
+    reasons text[])
 RETURNS bigint[]
 LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column

@@ -24,9 +24,9 @@ SET ROLE astro_api;
 --   402  insufficient_balance
 --   422  unsupported, field "/service"; idempotency_mismatch, field "/cid"
 --
--- Called by session_start.  Of many at once for one advisor, the unique
--- indexes session_live_* let one in; state_ms is the database's clock, for
--- the coarse ring timeout.
+-- Called by session_start.  A client's own starts go one after the other; of
+-- many clients at once, the unique index session_live_advisor lets one in.
+-- state_ms is the database's clock, for the coarse ring timeout.
 CREATE OR REPLACE FUNCTION api.session_start(caller bigint, advisor bigint,
     service text, cid uuid, max_ms bigint, ready_ms bigint,
     live_gateways_only boolean)
@@ -36,7 +36,9 @@ SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     s            consult.session;
-    a            record;
+    a            identity.advisor;
+    v_role       text;
+    v_blocked    boolean;
     v_rate       bigint;
     v_wallet     bigint;
     v_available  bigint;
@@ -45,142 +47,135 @@ DECLARE
 BEGIN
     PERFORM set_config('astro.caller', caller::text, true);
 
-    -- A loop of at most two turns: the second finds the session of a twin
-    -- call with the same cid, which committed in between.
-    LOOP
-        SELECT * INTO s FROM consult.session x
-         WHERE x.client_id = session_start.caller
-           AND x.cid = session_start.cid;
+    -- A repeat waits for its twin, then finds what that one made.  (A lock of
+    -- two ints: migrate.sh's is one bigint.)
+    PERFORM pg_advisory_xact_lock(1, hashint8(caller));
 
-        IF FOUND THEN
-            IF s.advisor_id <> session_start.advisor
-               OR s.service <> session_start.service
-               OR s.max_ms IS DISTINCT FROM session_start.max_ms THEN
-                RETURN consult.refusal(422, 'idempotency_mismatch',
-                           'this cid started another session', '/cid');
-            END IF;
+    SELECT * INTO s FROM consult.session x
+     WHERE x.client_id = session_start.caller
+       AND x.cid = session_start.cid;
 
-            RETURN consult.outcome(s, 200, true);
+    IF FOUND THEN
+        IF s.advisor_id <> session_start.advisor
+           OR s.service <> session_start.service
+           OR s.max_ms IS DISTINCT FROM session_start.max_ms THEN
+            RETURN consult.refusal(422, 'idempotency_mismatch',
+                       'this cid started another session', '/cid');
         END IF;
 
-        SELECT p.role, p.blocked INTO a
-          FROM identity.account p WHERE p.id = session_start.caller;
+        RETURN consult.outcome(s, 200, true);
+    END IF;
 
-        IF a.role IS DISTINCT FROM 'client' THEN
-            RETURN consult.refusal(403, 'invalid_user_role',
-                                   'only a client starts a session');
-        END IF;
+    SELECT p.role, p.blocked INTO v_role, v_blocked
+      FROM identity.account p WHERE p.id = session_start.caller;
 
-        IF a.blocked THEN
-            RETURN consult.refusal(403, 'forbidden',
-                                   'this account is blocked');
-        END IF;
+    IF v_role IS DISTINCT FROM 'client' THEN
+        RETURN consult.refusal(403, 'invalid_user_role',
+                               'only a client starts a session');
+    END IF;
 
-        IF advisor = caller THEN
-            RETURN consult.refusal(403, 'forbidden',
-                                   'a session is with somebody else');
-        END IF;
+    IF v_blocked THEN
+        RETURN consult.refusal(403, 'forbidden',
+                               'this account is blocked');
+    END IF;
 
-        SELECT d.* INTO a
-          FROM identity.advisor d
-          JOIN identity.account p ON p.id = d.account_id
-         WHERE d.account_id = session_start.advisor
-           AND p.role = 'advisor' AND NOT p.blocked;
+    IF advisor = caller THEN
+        RETURN consult.refusal(403, 'forbidden',
+                               'a session is with somebody else');
+    END IF;
+
+    SELECT d.* INTO a
+      FROM identity.advisor d
+      JOIN identity.account p ON p.id = d.account_id
+     WHERE d.account_id = session_start.advisor
+       AND p.role = 'advisor' AND NOT p.blocked;
+
+    IF NOT FOUND THEN
+        RETURN consult.refusal(404, 'not_found', 'no such advisor');
+    END IF;
+
+    v_rate := CASE service WHEN 'chat'  THEN a.rate_chat_minor
+                           WHEN 'audio' THEN a.rate_audio_minor
+                           WHEN 'video' THEN a.rate_video_minor END;
+
+    IF v_rate IS NULL THEN
+        RETURN consult.refusal(422, 'unsupported',
+                   'the advisor does not offer this service', '/service');
+    END IF;
+
+    PERFORM 1 FROM consult.session x
+      WHERE x.client_id = session_start.caller AND x.state <> 'ended';
+
+    IF FOUND THEN
+        RETURN consult.refusal(409, 'busy',
+                               'you have a live session already');
+    END IF;
+
+    IF cardinality(consult.busy_of(ARRAY[advisor])) > 0 THEN
+        RETURN consult.refusal(409, 'busy',
+                               'the advisor is in a session');
+    END IF;
+
+    IF live_gateways_only THEN
+        PERFORM 1 FROM consult.presence p
+          JOIN consult.gateway g ON g.id = p.gateway_id
+         WHERE p.account_id = session_start.advisor AND NOT g.closed;
 
         IF NOT FOUND THEN
-            RETURN consult.refusal(404, 'not_found', 'no such advisor');
+            RETURN consult.refusal(409, 'offline',
+                                   'the advisor is not connected');
         END IF;
+    END IF;
 
-        v_rate := CASE service WHEN 'chat'  THEN a.rate_chat_minor
-                               WHEN 'audio' THEN a.rate_audio_minor
-                               WHEN 'video' THEN a.rate_video_minor END;
+    SELECT w.id, w.balance - w.held INTO v_wallet, v_available
+      FROM ledger.wallet w
+     WHERE w.owner_id = session_start.caller AND w.kind = 'client';
 
-        IF v_rate IS NULL THEN
-            RETURN consult.refusal(422, 'unsupported',
-                       'the advisor does not offer this service', '/service');
-        END IF;
+    -- numeric: the product of two bigints
+    IF coalesce(v_available, 0)
+       < div(v_rate::numeric * ready_ms, 60000) THEN
+        RETURN consult.refusal(402, 'insufficient_balance',
+                               'top up to start this session');
+    END IF;
 
-        PERFORM 1 FROM consult.session x
-          WHERE x.client_id = session_start.caller AND x.state <> 'ended';
+    BEGIN
+        SELECT c.id INTO v_conv FROM consult.conversation c
+         WHERE c.client_id = session_start.caller
+           AND c.advisor_id = session_start.advisor;
 
-        IF FOUND THEN
-            RETURN consult.refusal(409, 'busy',
-                                   'you have a live session already');
-        END IF;
+        IF NOT FOUND THEN
+            INSERT INTO consult.conversation (client_id, advisor_id)
+            VALUES (session_start.caller, session_start.advisor)
+            ON CONFLICT DO NOTHING;
 
-        IF cardinality(consult.busy_of(ARRAY[advisor])) > 0 THEN
-            RETURN consult.refusal(409, 'busy',
-                                   'the advisor is in a session');
-        END IF;
-
-        IF live_gateways_only THEN
-            PERFORM 1 FROM consult.presence p
-              JOIN consult.gateway g ON g.id = p.gateway_id
-             WHERE p.account_id = session_start.advisor AND NOT g.closed;
-
-            IF NOT FOUND THEN
-                RETURN consult.refusal(409, 'offline',
-                                       'the advisor is not connected');
-            END IF;
-        END IF;
-
-        SELECT w.id, w.balance - w.held INTO v_wallet, v_available
-          FROM ledger.wallet w
-         WHERE w.owner_id = session_start.caller AND w.kind = 'client';
-
-        -- numeric: the product of two bigints
-        IF coalesce(v_available, 0)
-           < div(v_rate::numeric * ready_ms, 60000) THEN
-            RETURN consult.refusal(402, 'insufficient_balance',
-                                   'top up to start this session');
-        END IF;
-
-        BEGIN
-            SELECT c.id INTO v_conv FROM consult.conversation c
+            -- ours, or the one that made ours a conflict
+            SELECT c.id INTO STRICT v_conv FROM consult.conversation c
              WHERE c.client_id = session_start.caller
                AND c.advisor_id = session_start.advisor;
+        END IF;
 
-            IF NOT FOUND THEN
-                INSERT INTO consult.conversation (client_id, advisor_id)
-                VALUES (session_start.caller, session_start.advisor)
-                ON CONFLICT DO NOTHING;
+        INSERT INTO consult.session (conversation_id, client_id,
+               advisor_id, client_wallet, advisor_wallet, cid, service,
+               rate_minor, commission_bps, max_ms, state, state_ms)
+        VALUES (v_conv, session_start.caller, session_start.advisor,
+               v_wallet,
+               consult.wallet_of(session_start.advisor, 'advisor'),
+               session_start.cid, session_start.service, v_rate,
+               a.commission_bps, session_start.max_ms, 'ringing',
+               consult.ms(clock_timestamp()))
+        RETURNING * INTO s;
 
-                -- ours, or the one that made ours a conflict
-                SELECT c.id INTO STRICT v_conv FROM consult.conversation c
-                 WHERE c.client_id = session_start.caller
-                   AND c.advisor_id = session_start.advisor;
-            END IF;
+        RETURN consult.outcome(s, 201, false);
 
-            INSERT INTO consult.session (conversation_id, client_id,
-                   advisor_id, client_wallet, advisor_wallet, cid, service,
-                   rate_minor, commission_bps, max_ms, state, state_ms)
-            VALUES (v_conv, session_start.caller, session_start.advisor,
-                   v_wallet,
-                   consult.wallet_of(session_start.advisor, 'advisor'),
-                   session_start.cid, session_start.service, v_rate,
-                   a.commission_bps, session_start.max_ms, 'ringing',
-                   consult.ms(clock_timestamp()))
-            RETURNING * INTO s;
+    EXCEPTION WHEN unique_violation THEN
+        GET STACKED DIAGNOSTICS v_constraint = CONSTRAINT_NAME;
 
-            RETURN consult.outcome(s, 201, false);
+        IF v_constraint <> 'session_live_advisor' THEN
+            RAISE;
+        END IF;
+    END;
 
-        EXCEPTION WHEN unique_violation THEN
-            GET STACKED DIAGNOSTICS v_constraint = CONSTRAINT_NAME;
-
-            CASE v_constraint
-            WHEN 'session_live_client' THEN
-                RETURN consult.refusal(409, 'busy',
-                                       'you have a live session already');
-            WHEN 'session_live_advisor' THEN
-                RETURN consult.refusal(409, 'busy',
-                                       'the advisor is in a session');
-            WHEN 'session_client_id_cid_key' THEN
-                -- the twin is there now: once more
-            ELSE
-                RAISE;
-            END CASE;
-        END;
-    END LOOP;
+    RETURN consult.refusal(409, 'busy', 'the advisor is in a session');
 END
 $$;
 

@@ -132,6 +132,10 @@ CREATE TABLE ledger.transfer (
 CREATE INDEX transfer_debit  ON ledger.transfer (debit_account, id);
 CREATE INDEX transfer_credit ON ledger.transfer (credit_account, id);
 
+-- a top-up happens once for each reference
+CREATE UNIQUE INDEX transfer_topup ON ledger.transfer (reference)
+    WHERE kind = 'topup';
+
 
 -- consult: conversations, sessions, and where their parties are --------------
 
@@ -201,7 +205,8 @@ CREATE TABLE consult.session (
                     CHECK (service IN ('chat', 'audio', 'video')),
     -- snapshot of the tariff when the session was started
     rate_minor      bigint   NOT NULL CHECK (rate_minor > 0),
-    commission_bps  int      NOT NULL CHECK (commission_bps BETWEEN 0 AND 10000),
+    commission_bps  int      NOT NULL
+                    CHECK (commission_bps BETWEEN 0 AND 10000),
     max_ms          bigint   CHECK (max_ms > 0),     -- client's own maximum
 
     state           text     NOT NULL CHECK (state IN ('requested', 'queued',

@@ -28,6 +28,11 @@ MIGRATE = ROOT / "scripts" / "migrate.sh"
 OUTCOME = ("status body dup session_id ver state paid_until_ms client_id "
            "advisor_id conversation_id head snapshot interval_id event_seq "
            "event_frame").split()
+SESSION_KEYS = ("session conv state ver service client advisor rate reason "
+                "billed_ms charged paid_until max_ms present").split()
+BOTH = ["client", "advisor"]
+LIVE = ["accepted", "connecting", "active", "reconnecting", "paused"]
+ANY = ["ringing", *LIVE]
 
 
 def _as_postgres():
@@ -111,7 +116,7 @@ class Sql:
 
     def drop_database(self, name):
         with psycopg.connect(self.server, autocommit=True) as conn:
-            conn.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            conn.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
     def dsn(self, user=None, name=None):
         extra = {"dbname": name or self.name}
@@ -199,6 +204,76 @@ def at_once(work, count):
     return results
 
 
+class Pair:
+    """A client, an advisor who is online, a gateway."""
+
+    def __init__(self, sql, web, balance=1000000):
+        self.sql, self.web = sql, web
+        self.client, self.advisor = sql.client(balance), sql.advisor()
+        lease = call1(web, "gateway_open", "n1", 7, 8000)
+        self.gateway, self.started = lease["gateway"], lease["started_ms"]
+        call(web, "presence", self.gateway, [self.advisor], [])
+
+    def start(self, conn=None, cid=None, **other):
+        args = {"caller": self.client, "advisor": self.advisor,
+                "service": "chat", "max_ms": None, "ready_ms": 60000,
+                "live": True, **other}
+        return call1(conn or self.web, "session_start", args["caller"],
+                     args["advisor"], args["service"], cid or uuid.uuid4(),
+                     args["max_ms"], args["ready_ms"], args["live"])
+
+    def apply(self, session, event, who=None, conn=None, life=1000,
+              reason=None):
+        states, to, parties = {
+            "accept": (["ringing"], "accepted", ["advisor"]),
+            "reject": (["ringing"], "ended", ["advisor"]),
+            "cancel": (["ringing", "accepted", "connecting"], "ended",
+                       ["client"]),
+            "end": (ANY, "ended", BOTH)}[event]
+        return call1(conn or self.web, "session_apply",
+                     who or (self.client if "client" in parties
+                             else self.advisor),
+                     session, event, states, to, parties,
+                     reason or {"reject": "rejected",
+                                "cancel": "cancelled"}.get(event),
+                     self.gateway, life)
+
+    def join(self, session, who, life=1000, conn=None):
+        return call1(conn or self.web, "session_join", who, session,
+                     self.gateway, life, LIVE)
+
+    def renew(self, life, closes=(), watch=()):
+        ids, lives, reasons = zip(*closes) if closes else ((), (), ())
+        sessions, vers = zip(*watch) if watch else ((), ())
+        return call(self.web, "gateway_renew", self.gateway, life, list(ids),
+                    list(lives), list(reasons), list(sessions), list(vers))
+
+    def row(self, session, what):
+        return self.sql.one(f"SELECT {what} FROM consult.session"
+                            " WHERE id = %s", session)
+
+    def joined(self, life=1000):
+        """A session in which both are; returns it and both intervals."""
+        session = self.start()["session_id"]
+        assert self.apply(session, "accept")["status"] == 200
+        mine = self.join(session, self.client, life)["interval_id"]
+        theirs = self.join(session, self.advisor, life)["interval_id"]
+        return session, mine, theirs
+
+    def activate(self, session):
+        """What the engine does."""
+        self.sql.admin("UPDATE consult.session SET state = 'active',"
+                       " ver = ver + 1 WHERE id = %s", session)
+
+
+def refused(outcome, status, code, field=None):
+    assert outcome["status"] == status, outcome
+    assert outcome["body"]["code"] == code
+    assert outcome["body"].get("field") == field
+    assert outcome["body"]["message"]
+    assert all(outcome[k] is None for k in OUTCOME[2:])
+
+
 @functools.lru_cache(maxsize=None)
 def _sql():
     return Sql()
@@ -213,3 +288,8 @@ def sql():
 def web(sql):
     with sql.connect() as conn:
         yield conn
+
+
+@pytest.fixture
+def pair(sql, web):
+    return Pair(sql, web)

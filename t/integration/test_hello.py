@@ -119,7 +119,7 @@ def test_nothing_before_hello(stack):
     {'pos': [['u_1', 1]]}, {'pos': [['c_1', 2 ** 70]]}, {'pos': [[1, 1]]},
     {'pos': [['c_1', 1.5]]}, {'pos': [['c_1', '1']]}, {'pos': {}},
     {'device': 17}, {'device': 'x' * 1000}, {'token': 17}, {'token': None},
-], ids=str)
+], ids=lambda p: str(p)[:40])
 def test_malformed_hello(stack, payload):
     """An error, never a crash; who then says it right is let in."""
     person = stack.person()

@@ -237,7 +237,7 @@ def test_append_event_between_batches(sql):
     room = Room(sql)
 
     def work(i, barrier):
-        with sql.connect("postgres" if i % 2 else "astro_web") as conn:
+        with sql.connect(None if i % 2 else "astro_web") as conn:
             barrier.wait()
 
             for _ in range(50):

@@ -339,7 +339,8 @@ world_gateway(world_t *w)
             continue;
         }
 
-        if (gw->known_ver < w->ver && w->t >= w->away_until
+        if ((gw->known_ver < w->ver || gw->known_paid < w->paid_until)
+            && w->t >= w->away_until
             && world_once_in(w, 1))
         {
             world_learn(w, g);
@@ -645,7 +646,10 @@ world_apply(world_t *w, const billing_facts_t *f, const billing_decision_t *d)
 {
     int64_t  need;
 
-    if (w->ver != f->ver || w->charge_no != f->charge_no || w->settled) {
+    if (w->ver != f->ver || w->charge_no != f->charge_no || w->settled
+        || w->billed > d->billed_ms
+        || (w->state == d->state && w->paid_until > d->paid_until_ms))
+    {
         return 0;
     }
 
@@ -680,7 +684,9 @@ world_apply(world_t *w, const billing_facts_t *f, const billing_decision_t *d)
         w->settled = 1;
     }
 
-    world_state(w, d->state, w->t);
+    if (w->state != ASTRO_SESSION_ACTIVE || d->state != w->state) {
+        world_state(w, d->state, w->t);
+    }
 
     return 1;
 }

@@ -797,7 +797,8 @@ START_TEST(damaged)
     int     i;
     size_t  n, at, cut;
 
-    static const char  octets[] = "{}[]:,\"\\u0019 eE+-.dD8tfn\n\t\v\f\x80\xff/";
+    static const char  octets[] = "{}[]:,\"\\u0019 eE+-.dD8tfn/"
+                                  "\n\t\v\f\x80\xff";
 
     for (i = 0; i < (int) (40000 * unit_effort); i++) {
 

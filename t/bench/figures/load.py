@@ -64,19 +64,23 @@ class Load:
 
     def __exit__(self, *_):
         end(self.process)
-        said = self.process.stderr.read().strip()
+        said = self.said()
         if said:
-            say(f'  ({self.server.name}) {said}')
+            say(f'  {self.server.name}: {said}')
         self.process.stdout.close()
         self.process.stderr.close()
+
+    def said(self):
+        """The first of its complaints; others are alike."""
+        lines = self.process.stderr.read().splitlines()
+        return lines[0][:300] if lines else None
 
     def line(self, word):
         """Waits for the line that starts with the word; its name=value."""
         got = self.process.stdout.readline().split()
         if not got or got[0] != word:
             self.process.wait()
-            raise Skip('wsload: ' + (self.process.stderr.read().strip()
-                                     or f'no "{word}" line'))
+            raise Skip(self.said() or f'wsload: no "{word}" line')
         return {k: float(v) for k, _, v in (w.partition('=')
                                             for w in got[1:])}
 

@@ -247,7 +247,7 @@ load_conn_upgraded(load_conn_t *c, uint8_t *p, const uint8_t *last)
     len = (size_t) (end - p);
 
     if (len < 12 || memcmp(p, "HTTP/1.1 101", 12) != 0) {
-        load_conn_keep_last(c, (char *) p, len);
+        load_conn_keep_last(c, (char *) p, strcspn((char *) p, "\r\n"));
         load_conn_drop(c, "upgrade refused");
         return p;
     }

@@ -40,12 +40,12 @@ class Rest:
 
     def call(self, method, path, body=None, token=None, headers=None,
              content_type='application/json'):
-        """body: bytes or str as they are, anything else as JSON."""
+        """body: a dict or list as JSON, anything else as it is."""
         send = dict(headers or {})
         if token is not None:
             send['Authorization'] = f'Bearer {token}'
         if body is not None:
-            if not isinstance(body, (bytes, str)):
+            if isinstance(body, (dict, list)):
                 body = json.dumps(body)
             if isinstance(body, str):
                 body = body.encode()
@@ -54,7 +54,8 @@ class Rest:
 
         connection = self.connection()
         try:
-            connection.request(method, path, body=body, headers=send)
+            connection.request(method, path, body=body, headers=send,
+                               encode_chunked='Transfer-Encoding' in send)
             response = connection.getresponse()
             return Response(response.status, response.headers,
                             response.read())

@@ -155,6 +155,16 @@ class Stack:
         with open(f'{self.var}/run/{name}.pid', encoding='ascii') as f:
             return int(f.read())
 
+    def whole(self):
+        """Do all parts live?"""
+        try:
+            with open(f'{self.var}/pg/postmaster.pid', encoding='ascii') as f:
+                pids = [int(f.readline())]
+            pids += [self.pid(name) for name in ('redis', 'nginx', 'worker')]
+            return all(alive(pid) for pid in pids)
+        except (OSError, ValueError):
+            return False
+
     def nginx_workers(self):
         """{pid: title} of nginx's workers, those that drain as well."""
         master, found = self.pid('nginx'), {}
@@ -275,6 +285,8 @@ class Stack:
 
     def revive(self):
         """Starts again what a test that failed has left dead."""
+        if self.whole():
+            return
         try:
             self.script('start')
             eventually(lambda: self.rest.get('/api/health').status == 200, 10)

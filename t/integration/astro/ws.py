@@ -79,6 +79,7 @@ class WebSocket:
         self.timeout = timeout * SLOW
         self.auto_pong = auto_pong
         self.lock = threading.Lock()            # over the socket
+        self.whole = threading.Lock()           # over one frame being sent
         self.changed = threading.Condition()    # over what follows
         self.frames = []                # (opcode, payload) of whole messages
         self.close_code = None          # that the server sent
@@ -276,8 +277,10 @@ class WebSocket:
 
     def send_raw(self, data):
         """All of it, or OSError: also when the server reads no more."""
-        view = memoryview(data)
-        until = time.monotonic() + self.timeout
+        with self.whole:
+            self._send(memoryview(data), time.monotonic() + self.timeout)
+
+    def _send(self, view, until):
         while view:
             with self.lock:
                 try:

@@ -1,0 +1,101 @@
+
+/*
+ * Copyright (C) The Astro authors
+ *
+ * The log: see log.h.
+ */
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "tariff.h"
+#include "text.h"
+
+
+static const char           *billing_log_names[] = {
+    "error", "warn", "info", "debug"
+};
+
+static billing_log_level_e   billing_log_limit = BILLING_LOG_INFO;
+
+
+int
+billing_log_level(const char *name)
+{
+    size_t  i;
+
+    for (i = 0; i < sizeof(billing_log_names) / sizeof(char *); i++) {
+        if (strcmp(billing_log_names[i], name) == 0) {
+            return (int) i;
+        }
+    }
+
+    return BILLING_ERROR;
+}
+
+
+void
+billing_log_set(billing_log_level_e level)
+{
+    billing_log_limit = level;
+}
+
+
+void
+billing_log_write(billing_log_level_e level, const char *msg,
+    const billing_log_field_t *fields)
+{
+    char             at[48];
+    size_t           n;
+    struct tm        tm;
+    billing_text_t   t;
+    struct timespec  now;
+
+    if (level > billing_log_limit) {
+        return;
+    }
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &tm);
+
+    n = strftime(at, sizeof(at), "%Y-%m-%dT%H:%M:%S", &tm);
+    snprintf(at + n, sizeof(at) - n, ".%03dZ",
+             (int) (now.tv_nsec / 1000000));
+
+    billing_text_init(&t);
+
+    billing_text_str(&t, "{\"ts\":");
+    billing_text_json(&t, at);
+    billing_text_str(&t, ",\"level\":");
+    billing_text_json(&t, billing_log_names[level]);
+    billing_text_str(&t, ",\"msg\":");
+    billing_text_json(&t, msg);
+
+    for ( /* void */ ; fields->name != NULL; fields++) {
+        billing_text_str(&t, ",");
+        billing_text_json(&t, fields->name);
+        billing_text_str(&t, ":");
+
+        if (fields->string != NULL) {
+            billing_text_json(&t, fields->string);
+
+        } else {
+            billing_text_int(&t, fields->number);
+        }
+    }
+
+    billing_text_str(&t, "}\n");
+
+    /* in one write, so that lines of several workers do not mix */
+
+    if (billing_text_end(&t) != NULL
+        && write(STDERR_FILENO, t.data, t.len) == -1)
+    {
+        /* there is nobody to tell */
+    }
+
+    billing_text_free(&t);
+}
