@@ -7,8 +7,8 @@
  * Input is read into one buffer of the worker and parsed there; an idle
  * connection owns none.  The read event's timer is the heartbeat
  * (non-cancelable, so that a worker which is shutting down waits for its
- * clients); the write event's timer first spreads the goodbyes of a shutdown, then bounds how
- * long a peer may take over its own Close frame.
+ * clients); the write event's timer first spreads the goodbyes of a shutdown,
+ * then bounds how long a peer may take over its own Close frame.
  */
 
 #include "ngx_astro_conn.h"

@@ -32,8 +32,8 @@ int64_t ngx_astro_timeline_of(int64_t life_ms);
 /*
  * Closes an interval at life_ms; reason: a literal.  Leaves with the next
  * renewal, which is sent at the end of this turn of the loop.  Kept, and sent
- * again, until it was committed; then the billing workers are told to look at the
- * session.
+ * again, until it was committed; then the billing workers are told to look at
+ * the session.
  */
 void ngx_astro_gateway_close_interval(uint64_t session, uint64_t interval,
     int64_t life_ms, const char *reason);

@@ -354,6 +354,7 @@ ngx_astro_hello_reply(ngx_astro_conn_t *conn, PGresult *res)
     int64_t             head, seq;
     uint64_t            conv;
     ngx_str_t           doc, kind, name, currency;
+    ngx_time_t         *tp;
     ngx_uint_t          blocked, convs;
     ngx_astro_msg_t     m;
     ngx_astro_conf_t   *conf;
@@ -385,6 +386,7 @@ ngx_astro_hello_reply(ngx_astro_conn_t *conn, PGresult *res)
     }
 
     last = buf + size;
+    tp = ngx_timeofday();
 
     p = ngx_slprintf(buf, last,
                      "{\"conn\":\"k_%xL\",\"user\":\"u_%uL\",\"role\":\"%s\","
@@ -395,8 +397,7 @@ ngx_astro_hello_reply(ngx_astro_conn_t *conn, PGresult *res)
                      &name, &currency, conn->resumed ? "true" : "false",
                      conf->ping_interval / 1000, conf->grace / 1000,
                      conf->max_frame,
-                     (int64_t) ngx_timeofday()->sec * 1000
-                     + ngx_timeofday()->msec,
+                     (int64_t) tp->sec * 1000 + (int64_t) tp->msec,
                      h->token_exp);
 
     convs = 0;

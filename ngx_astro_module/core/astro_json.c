@@ -6,17 +6,13 @@
  * object and of "payload" lie.
  *
  * What yajl lets through and RFC 8259 or our store does not is looked for
- * before it sees the text, by a few sweeps that cost next to nothing: UTF-8
- * (yajl takes overlong forms and surrogates), vertical tab and form feed (to
- * yajl they are white space), \u0000 and lone surrogate escapes.  A sweep for
- * escapes needs no notion of strings, as a backslash outside one is refused
- * anyway.
+ * before it sees the text, see astro_json_sweep.c.
  *
  * Where a value ends is what yajl has consumed when it calls back: exactly the
  * last octet of the token, for it un-reads the one that ended a number.  Where
- * it starts follows from the end of the token before.  yajl's own pointers are
- * used for keys alone, and only where they point into the text: a string with
- * escapes, and the first token of a text, are in a buffer of yajl's.
+ * it starts follows from the end of the token before.  yajl's own pointer to a
+ * string says no more than whether it has escapes: then it is in a buffer of
+ * yajl's, and else where we know it to be.
  *
  * The handle lives for many texts: "allow_multiple_values" has it wait for the
  * next one when a text is over.  That holds only after a text that was
@@ -33,8 +29,7 @@
 
 #include <yajl/yajl_parse.h>
 
-#include "astro_json.h"
-#include "astro_utf8.h"
+#include "astro_json_private.h"
 
 
 struct astro_json_parser_s {
@@ -54,9 +49,6 @@ struct astro_json_parser_s {
 
 static int astro_json_fail(astro_json_parser_t *p, const char *error,
     size_t offset);
-static int astro_json_sweep(astro_json_parser_t *p);
-static int astro_json_sweep_escapes(astro_json_parser_t *p);
-static int astro_json_hex4(const uint8_t *s, const uint8_t *last);
 static size_t astro_json_trim(const uint8_t *text, size_t len);
 static int astro_json_refuse(astro_json_parser_t *p, const char *error);
 static int astro_json_value(astro_json_parser_t *p, astro_json_kind_e kind,
@@ -132,7 +124,11 @@ astro_json_parse(astro_json_parser_t *p, const uint8_t *text, size_t len,
     p->in_payload = 0;
     p->done = 0;
 
-    if (astro_json_sweep(p) != 0) {
+    /* the handle does not see a text that fails here, and stays */
+
+    doc->error = astro_json_sweep(text, p->len, &doc->offset);
+
+    if (doc->error) {
         return -1;
     }
 
@@ -186,137 +182,6 @@ astro_json_fail(astro_json_parser_t *p, const char *error, size_t offset)
     }
 
     return -1;
-}
-
-
-/*
- * What has to be found without yajl.  The handle is not touched by a text that
- * fails here, and stays.
- */
-
-static int
-astro_json_sweep(astro_json_parser_t *p)
-{
-    const uint8_t  *bad;
-
-    if (p->len == 0) {
-        p->doc->error = "empty JSON text";
-        return -1;
-    }
-
-    if (astro_utf8_feed(ASTRO_UTF8_ACCEPT, p->text, p->len)
-        != ASTRO_UTF8_ACCEPT)
-    {
-        p->doc->error = "JSON text is not UTF-8";
-        return -1;
-    }
-
-    bad = memchr(p->text, '\v', p->len);
-
-    if (bad == NULL) {
-        bad = memchr(p->text, '\f', p->len);
-    }
-
-    if (bad) {
-        p->doc->error = "control character in JSON text";
-        p->doc->offset = (size_t) (bad - p->text);
-        return -1;
-    }
-
-    return astro_json_sweep_escapes(p);
-}
-
-
-static int
-astro_json_sweep_escapes(astro_json_parser_t *p)
-{
-    int             unit, low;
-    const uint8_t  *s, *last;
-
-    s = p->text;
-    last = p->text + p->len;
-
-    for ( ;; ) {
-
-        s = memchr(s, '\\', (size_t) (last - s));
-
-        if (s == NULL || last - s < 2) {
-            return 0;
-        }
-
-        if (s[1] != 'u') {
-            s += 2;
-            continue;
-        }
-
-        unit = astro_json_hex4(s + 2, last);
-
-        if (unit < 0) {
-            /* malformed: yajl will say so */
-            s += 2;
-            continue;
-        }
-
-        if (unit == 0) {
-            p->doc->error = "\\u0000 in JSON text";
-            break;
-        }
-
-        if (unit < 0xd800 || unit > 0xdfff) {
-            s += 6;
-            continue;
-        }
-
-        low = -1;
-
-        if (last - s >= 12 && s[6] == '\\' && s[7] == 'u') {
-            low = astro_json_hex4(s + 8, last);
-        }
-
-        if (unit >= 0xdc00 || low < 0xdc00 || low > 0xdfff) {
-            p->doc->error = "lone surrogate in JSON text";
-            break;
-        }
-
-        s += 12;
-    }
-
-    p->doc->offset = (size_t) (s - p->text);
-
-    return -1;
-}
-
-
-static int
-astro_json_hex4(const uint8_t *s, const uint8_t *last)
-{
-    int      i, n;
-    uint8_t  c;
-
-    if (last - s < 4) {
-        return -1;
-    }
-
-    n = 0;
-
-    for (i = 0; i < 4; i++) {
-        c = s[i];
-
-        if (c >= '0' && c <= '9') {
-            n = n * 16 + (c - '0');
-            continue;
-        }
-
-        c |= 0x20;
-
-        if (c < 'a' || c > 'f') {
-            return -1;
-        }
-
-        n = n * 16 + (c - 'a') + 10;
-    }
-
-    return n;
 }
 
 

@@ -5,8 +5,8 @@
  * JSON in, over yajl's streaming parser: strict RFC 8259, UTF-8 checked, no
  * tree.  One pass validates a text and notes where the members of the root
  * object, and of its member "payload", lie in it, so that relayed bytes
- * are passed through and never re-serialised.  This file is the only one that
- * includes yajl.
+ * are passed through and never re-serialised.  astro_json.c is the only file
+ * that includes yajl.
  */
 
 #ifndef _ASTRO_JSON_H_INCLUDED_

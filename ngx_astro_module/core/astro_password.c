@@ -48,6 +48,8 @@ typedef struct {
 static int astro_password_derive(const char *password, size_t len,
     const astro_password_t *pw, uint8_t key[ASTRO_PASSWORD_KEY]);
 static int astro_password_parse(const char *hash, astro_password_t *pw);
+static int astro_password_number(const char **s, const char *name,
+    unsigned max, unsigned *n);
 static int astro_password_decode(const char *text, size_t len, uint8_t *out,
     size_t size);
 
@@ -137,34 +139,26 @@ astro_password_derive(const char *password, size_t len,
 static int
 astro_password_parse(const char *hash, astro_password_t *pw)
 {
-    int          at;
     const char  *salt, *key;
 
-    at = 0;
-
-    if (sscanf(hash, "$scrypt$ln=%2u,r=%2u,p=%2u$%n", &pw->ln, &pw->r, &pw->p,
-               &at)
-        != 3
-        || at == 0)
+    if (astro_password_number(&hash, "$scrypt$ln=", ASTRO_PASSWORD_MAX_LN,
+                              &pw->ln)
+        != 0
+        || astro_password_number(&hash, ",r=", ASTRO_PASSWORD_MAX_R, &pw->r)
+           != 0
+        || astro_password_number(&hash, ",p=", ASTRO_PASSWORD_MAX_P, &pw->p)
+           != 0)
     {
         return -1;
     }
 
-    if (pw->ln < 1 || pw->ln > ASTRO_PASSWORD_MAX_LN
-        || pw->r < 1 || pw->r > ASTRO_PASSWORD_MAX_R
-        || pw->p < 1 || pw->p > ASTRO_PASSWORD_MAX_P)
+    if (strlen(hash) != ASTRO_PASSWORD_SALT_LEN + ASTRO_PASSWORD_KEY_LEN + 2
+        || hash[0] != '$' || hash[ASTRO_PASSWORD_SALT_LEN + 1] != '$')
     {
         return -1;
     }
 
-    salt = hash + at;
-
-    if (strlen(salt) != ASTRO_PASSWORD_SALT_LEN + 1 + ASTRO_PASSWORD_KEY_LEN
-        || salt[ASTRO_PASSWORD_SALT_LEN] != '$')
-    {
-        return -1;
-    }
-
+    salt = hash + 1;
     key = salt + ASTRO_PASSWORD_SALT_LEN + 1;
 
     if (astro_password_decode(salt, ASTRO_PASSWORD_SALT_LEN, pw->salt,
@@ -178,6 +172,30 @@ astro_password_parse(const char *hash, astro_password_t *pw)
     }
 
     return 0;
+}
+
+
+/* A name and a number, 1 .. max, after it. */
+
+static int
+astro_password_number(const char **s, const char *name, unsigned max,
+    unsigned *n)
+{
+    const char  *p;
+
+    if (strncmp(*s, name, strlen(name)) != 0) {
+        return -1;
+    }
+
+    *n = 0;
+
+    for (p = *s + strlen(name); *p >= '0' && *p <= '9' && *n <= max; p++) {
+        *n = *n * 10 + (unsigned) (*p - '0');
+    }
+
+    *s = p;
+
+    return (*n >= 1 && *n <= max) ? 0 : -1;
 }
 
 

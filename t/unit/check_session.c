@@ -146,7 +146,7 @@ END_TEST
 
 START_TEST(rules)
 {
-    int                          event, state;
+    int                          event, state, n;
     char                         sql[128];
     const astro_session_rule_t  *rule;
 
@@ -154,23 +154,19 @@ START_TEST(rules)
         rule = astro_session_rule((astro_session_event_e) event);
         ck_assert_ptr_nonnull(rule);
 
-        strcpy(sql, "{");
+        n = 0;
 
         for (state = 0; state < ASTRO_SESSION_STATES; state++) {
 
-            if (!(rule->from & astro_session_bit(state))) {
-                continue;
+            if (rule->from & astro_session_bit(state)) {
+                n += snprintf(sql + n, sizeof(sql) - (size_t) n, "%c%s",
+                              n ? ',' : '{',
+                              astro_session_state_name(
+                                  (astro_session_state_e) state));
             }
-
-            if (sql[1]) {
-                strcat(sql, ",");
-            }
-
-            strcat(sql,
-                   astro_session_state_name((astro_session_state_e) state));
         }
 
-        strcat(sql, "}");
+        (void) snprintf(sql + n, sizeof(sql) - (size_t) n, "}");
 
         ck_assert_str_eq(sql, rule->from_sql);
 

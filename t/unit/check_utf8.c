@@ -73,6 +73,8 @@ tables(void)
     uint8_t   s[4];
     uint32_t  c, two, three;
 
+    memset(s, 0, sizeof(s));
+
     for (c = 0x80; c <= 0x10ffff; c++) {
 
         if (c >= 0xd800 && c <= 0xdfff) {

@@ -43,7 +43,7 @@ SETTINGS = {
 
 WORKER_SETTINGS = {
     'tick_seconds': '1',
-    'paid_ahead_seconds': '4',
+    'paid_ahead_seconds': '5',
     'low_seconds': '3',
     'ring_seconds': '20',
     'grace_seconds': '20',

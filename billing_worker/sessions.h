@@ -1,0 +1,80 @@
+
+/*
+ * Copyright (C) The Astro authors
+ *
+ * The sessions this worker meters, in memory: who they are and when to look
+ * at each again.  All else is read from the database when it is needed, so
+ * that nothing here can be wrong, only late.
+ *
+ * A session is found by its id, and by its wallet for top-ups.  It is due when
+ * its timer says so; while it is part of a batch it is busy and in no heap.
+ */
+
+#ifndef _BILLING_SESSIONS_H_INCLUDED_
+#define _BILLING_SESSIONS_H_INCLUDED_
+
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "heap.h"
+
+
+typedef struct billing_session_s  billing_session_t;
+
+struct billing_session_s {
+    billing_heap_node_t    due;             /* first: see the macro below */
+    int64_t                id;
+    int64_t                wallet;
+    int64_t                tick_ms;         /* the grid point, or NONE */
+    int32_t                ver;             /* as seen last */
+    int16_t                shard;
+    uint16_t               failures;        /* in a row */
+    uint8_t                busy;            /* in a batch */
+    uint8_t                again;           /* nudged while busy */
+    uint8_t                alone;           /* goes in a batch of its own */
+    billing_session_t     *next_id;
+    billing_session_t     *next_wallet;
+};
+
+typedef struct {
+    billing_session_t    **by_id;
+    billing_session_t    **by_wallet;
+    size_t                 buckets;         /* a power of two */
+    size_t                 n;
+    billing_heap_t         heap;
+} billing_sessions_t;
+
+
+#define billing_session_of(node)  ((billing_session_t *) (node))
+
+
+int billing_sessions_init(billing_sessions_t *s);
+void billing_sessions_free(billing_sessions_t *s);
+
+billing_session_t *billing_sessions_find(billing_sessions_t *s, int64_t id);
+
+/* NULL: no memory.  The new one is due at no time yet. */
+billing_session_t *billing_sessions_add(billing_sessions_t *s, int64_t id,
+    int64_t wallet, int shard);
+
+/* Not while it is busy. */
+void billing_sessions_drop(billing_sessions_t *s, billing_session_t *one);
+
+/* Looks at it at now + ms of billing_clock(); at once after, if it is busy. */
+int billing_sessions_due(billing_sessions_t *s, billing_session_t *one,
+    int64_t at);
+
+/*
+ * The first of the sessions of a wallet, and the next after one; skips nobody,
+ * in no order.
+ */
+billing_session_t *billing_sessions_of_wallet(billing_sessions_t *s,
+    int64_t wallet, billing_session_t *after);
+
+/* Drops those for which gone() is true, but for busy ones. */
+void billing_sessions_sweep(billing_sessions_t *s,
+    int (*gone)(void *data, const billing_session_t *one), void *data);
+
+
+#endif /* _BILLING_SESSIONS_H_INCLUDED_ */

@@ -1,0 +1,22 @@
+
+/*
+ * Copyright (C) The Astro authors
+ *
+ * What the parts of the JSON unit share; no one else includes it.
+ */
+
+#ifndef _ASTRO_JSON_PRIVATE_H_INCLUDED_
+#define _ASTRO_JSON_PRIVATE_H_INCLUDED_
+
+
+#include "astro_json.h"
+
+
+/*
+ * Looks for what yajl would let through.  NULL: nothing; else static text, and
+ * *offset is where.
+ */
+const char *astro_json_sweep(const uint8_t *text, size_t len, size_t *offset);
+
+
+#endif /* _ASTRO_JSON_PRIVATE_H_INCLUDED_ */
