@@ -30,6 +30,7 @@ struct billing_session_s {
     int32_t                ver;             /* as seen last */
     int16_t                shard;
     uint16_t               failures;        /* in a row */
+    uint16_t               slot;            /* in its batch */
     uint8_t                busy;            /* in a batch */
     uint8_t                again;           /* nudged while busy */
     uint8_t                alone;           /* goes in a batch of its own */

@@ -80,9 +80,10 @@ ngx_astro_auth_check(ngx_http_request_t *r, astro_claims_t *claims)
 
     token = ngx_astro_auth_bearer(r);
 
-    rc = astro_jwt_verify(ngx_astro.json, ngx_astro.conf->secret.data,
-                          ngx_astro.conf->secret.len, token.data, token.len,
-                          ngx_time(), claims);
+    rc = token.len == 0 ? ASTRO_JWT_MALFORMED
+         : astro_jwt_verify(ngx_astro.json, ngx_astro.conf->secret.data,
+                            ngx_astro.conf->secret.len, token.data, token.len,
+                            ngx_time(), claims);
 
     if (rc == ASTRO_JWT_OK) {
         return NGX_ASTRO_E_MAX;

@@ -175,6 +175,10 @@ ngx_astro_hello_token(ngx_astro_req_t *req, astro_claims_t *claims)
         token = req->conn->bearer;
     }
 
+    if (token.len == 0) {
+        return ASTRO_JWT_MALFORMED;
+    }
+
     return astro_jwt_verify(ngx_astro.json, ngx_astro.conf->secret.data,
                             ngx_astro.conf->secret.len, token.data, token.len,
                             ngx_time(), claims);

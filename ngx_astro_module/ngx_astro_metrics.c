@@ -31,12 +31,20 @@ static u_char *ngx_astro_metrics_gauge(u_char *p, u_char *last,
 static uint64_t
 ngx_astro_metrics_sum(ngx_uint_t i)
 {
-    uint64_t    sum, *counters;
+    uint64_t    sum, taken, *counters;
     ngx_uint_t  seat;
 
     sum = ngx_astro.seat == ASTRO_NO_SEAT ? ngx_astro.counters[i] : 0;
+    taken = astro_seats_taken(ngx_astro.arena);
 
     for (seat = 0; seat < astro_arena_seats(ngx_astro.arena); seat++) {
+
+        /* what lived with a tenant that is gone lives no more */
+
+        if (i >= NGX_ASTRO_GAUGES && !(taken & (1ULL << seat))) {
+            continue;
+        }
+
         counters = astro_seat_counters(ngx_astro.arena, seat);
         sum += __atomic_load_n(&counters[i], __ATOMIC_RELAXED);
     }

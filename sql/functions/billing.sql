@@ -100,6 +100,21 @@ END
 $$;
 
 
+-- billing.find: the same of these sessions, whatever their shards.
+CREATE OR REPLACE FUNCTION billing.find(ids bigint[])
+RETURNS TABLE (id bigint, ver int, shard smallint, client_wallet bigint)
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT s.id, s.ver, s.shard, s.client_wallet
+      FROM consult.session s
+     WHERE s.id = ANY(find.ids) AND NOT s.settled;
+END
+$$;
+
+
 -- billing.facts: all that a decision about a session is made from, in one
 -- moment.  Sessions that are settled, or in none of these shards, give no row.
 --
@@ -623,6 +638,7 @@ $$;
 
 REVOKE ALL ON FUNCTION billing.lease(text, int), billing.release(text),
     billing.fence(text, smallint[], bigint[]), billing.scan(smallint[]),
+    billing.find(bigint[]),
     billing.facts(bigint[], smallint[]),
     billing.apply(bigint[], int[], int[], text[], text[], bigint[], bigint[],
         bigint[], bigint[], bigint[], bigint[], bigint[], boolean[],
@@ -633,6 +649,7 @@ REVOKE ALL ON FUNCTION billing.lease(text, int), billing.release(text),
     billing.audit_transfers(bigint, int) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION billing.lease(text, int), billing.release(text),
     billing.fence(text, smallint[], bigint[]), billing.scan(smallint[]),
+    billing.find(bigint[]),
     billing.facts(bigint[], smallint[]),
     billing.apply(bigint[], int[], int[], text[], text[], bigint[], bigint[],
         bigint[], bigint[], bigint[], bigint[], bigint[], boolean[],

@@ -1,0 +1,203 @@
+
+/*
+ * Copyright (C) The Astro authors
+ *
+ * The leases of shards: renewed each second, believed for less than they last.
+ * Every worker takes whatever has expired.
+ */
+
+#include <stdio.h>
+#include <string.h>
+
+#include "clock.h"
+#include "log.h"
+#include "worker.h"
+
+
+#define BILLING_SHARDS_RENEW_MS  1000
+
+
+static void billing_shards_timer(uv_timer_t *timer);
+static void billing_shards_renewed(void *data,
+    const billing_pg_reply_t *reply);
+static void billing_shards_tell(billing_worker_t *w, unsigned before);
+static int billing_shards_lost(void *data, const billing_session_t *one);
+
+
+int
+billing_shards_start(billing_worker_t *w)
+{
+    billing_leases_init(&w->leases);
+
+    if (uv_timer_init(w->loop, &w->shards.timer) != 0) {
+        return BILLING_ERROR;
+    }
+
+    w->shards.timer.data = w;
+
+    return uv_timer_start(&w->shards.timer, billing_shards_timer,
+                          BILLING_SHARDS_RENEW_MS, BILLING_SHARDS_RENEW_MS)
+           ? BILLING_ERROR : BILLING_OK;
+}
+
+
+void
+billing_shards_stop(billing_worker_t *w)
+{
+    uv_close((uv_handle_t *) &w->shards.timer, NULL);
+}
+
+
+static void
+billing_shards_timer(uv_timer_t *timer)
+{
+    billing_worker_t *w = timer->data;
+
+    billing_shards_renew(w);
+    billing_scan(w);
+}
+
+
+void
+billing_shards_renew(billing_worker_t *w)
+{
+    char                ttl[24];
+    int64_t             now;
+    billing_pg_query_t  q;
+
+    if (w->shards.renewing || w->stopping) {
+        return;
+    }
+
+    snprintf(ttl, sizeof(ttl), "%d", BILLING_LEASE_TTL_MS);
+
+    q.statement = "lease";
+    q.nvalues = 2;
+    q.values[0] = w->owner;
+    q.values[1] = ttl;
+
+    /* the clock is read before the question goes out, never after */
+
+    now = billing_clock();
+
+    if (billing_pg_call(&w->lease, &q, 1, billing_shards_renewed, w)
+        == BILLING_OK)
+    {
+        w->shards.sent = now;
+        w->shards.renewing = 1;
+    }
+}
+
+
+static void
+billing_shards_renewed(void *data, const billing_pg_reply_t *reply)
+{
+    int                i, n;
+    uint8_t            gained[BILLING_SHARDS], lost[BILLING_SHARDS];
+    unsigned           before;
+    PGresult          *res;
+    billing_lease_t    leases[BILLING_SHARDS];
+    billing_worker_t  *w;
+
+    w = data;
+    w->shards.renewing = 0;
+
+    if (reply->status == BILLING_PG_FAILED) {
+        billing_log(BILLING_LOG_ERROR, "cannot renew leases",
+                    billing_log_str("error", reply->message
+                                             ? reply->message : ""));
+    }
+
+    /* not renewed: the belief ends by itself */
+
+    if (reply->status != BILLING_PG_DONE || w->stopping) {
+        return;
+    }
+
+    res = reply->results[0];
+    n = PQntuples(res);
+
+    if (n > BILLING_SHARDS) {
+        return;
+    }
+
+    for (i = 0; i < n; i++) {
+        leases[i].shard = (int) billing_pg_int(res, i, 0, -1);
+        leases[i].epoch = billing_pg_int(res, i, 1, 0);
+    }
+
+    before = w->leases.owned;
+
+    if (billing_leases_renewed(&w->leases, w->shards.sent, leases, (size_t) n,
+                               gained, lost)
+        != BILLING_OK)
+    {
+        billing_log(BILLING_LOG_ERROR, "the leases make no sense");
+        return;
+    }
+
+    billing_shards_tell(w, before);
+
+    if (memchr(lost, 1, BILLING_SHARDS) != NULL) {
+        billing_sessions_sweep(&w->sessions, billing_shards_lost, w);
+    }
+
+    if (memchr(gained, 1, BILLING_SHARDS) != NULL) {
+        billing_scan_shards(w, gained);
+    }
+
+    billing_ticker_run(w);
+}
+
+
+static void
+billing_shards_tell(billing_worker_t *w, unsigned before)
+{
+    if (!w->shards.told && w->leases.owned > 0) {
+        w->shards.told = 1;
+
+        billing_log(BILLING_LOG_INFO, "ready",
+                    billing_log_int("shards", w->leases.owned),
+                    billing_log_str("owner", w->owner));
+        return;
+    }
+
+    if (!w->shards.told && !w->shards.standing_by) {
+        w->shards.standing_by = 1;
+
+        billing_log(BILLING_LOG_INFO, "standing by, others hold all shards",
+                    billing_log_str("owner", w->owner));
+        return;
+    }
+
+    if (before != w->leases.owned) {
+        billing_log(BILLING_LOG_INFO, "shards",
+                    billing_log_int("before", before),
+                    billing_log_int("now", w->leases.owned));
+    }
+}
+
+
+static int
+billing_shards_lost(void *data, const billing_session_t *one)
+{
+    billing_worker_t *w = data;
+
+    return w->leases.epoch[one->shard] == 0;
+}
+
+
+int
+billing_shards_release(billing_worker_t *w, billing_pg_handler_pt handler,
+    void *data)
+{
+    billing_pg_query_t  q;
+
+    billing_leases_drop(&w->leases);
+
+    q.statement = "release";
+    q.nvalues = 1;
+    q.values[0] = w->owner;
+
+    return billing_pg_call(&w->lease, &q, 1, handler, data);
+}

@@ -1,0 +1,52 @@
+
+/*
+ * Copyright (C) The Astro authors
+ *
+ * What the worker asks of the database: sql/functions/billing.sql.
+ */
+
+#include "worker.h"
+
+
+const billing_pg_statement_t  billing_bill_statements[] = {
+
+    { "facts",
+      "SELECT * FROM billing.facts($1::bigint[], $2::smallint[])", 2 },
+
+    { "fence",
+      "SELECT billing.fence($1::text, $2::smallint[], $3::bigint[])", 3 },
+
+    { "apply",
+      "SELECT * FROM billing.apply($1::bigint[], $2::int[], $3::int[], "
+      "$4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[], "
+      "$9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], "
+      "$13::boolean[], $14::boolean[])", 14 },
+
+    { NULL, NULL, 0 }
+};
+
+
+const billing_pg_statement_t  billing_lease_statements[] = {
+
+    { "lease",
+      "SELECT shard, epoch FROM billing.lease($1::text, $2::int)", 2 },
+
+    { "release",
+      "SELECT billing.release($1::text)", 1 },
+
+    { "scan",
+      "SELECT id, ver, shard, client_wallet FROM billing.scan($1::smallint[])",
+      1 },
+
+    { "find",
+      "SELECT id, ver, shard, client_wallet FROM billing.find($1::bigint[])",
+      1 },
+
+    { "gateways",
+      "SELECT id, life_ms FROM billing.gateways()", 0 },
+
+    { "reap",
+      "SELECT * FROM billing.reap($1::bigint, $2::bigint)", 2 },
+
+    { NULL, NULL, 0 }
+};

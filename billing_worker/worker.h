@@ -1,0 +1,183 @@
+
+/*
+ * Copyright (C) The Astro authors
+ *
+ * A running worker: what its parts share, and what each offers the others.
+ * One thread, one loop; nothing here blocks.
+ */
+
+#ifndef _BILLING_WORKER_H_INCLUDED_
+#define _BILLING_WORKER_H_INCLUDED_
+
+
+#include <uv.h>
+
+#include "config.h"
+#include "engine.h"
+#include "leases.h"
+#include "pg.h"
+#include "redis.h"
+#include "sessions.h"
+#include "text.h"
+
+
+#define BILLING_BATCH    500            /* sessions in one transaction */
+#define BILLING_BATCHES  2              /* under way at once */
+#define BILLING_NUDGES   1024           /* unknown sessions to ask for */
+
+
+typedef struct billing_worker_s   billing_worker_t;
+typedef struct billing_batch_s    billing_batch_t;
+typedef struct billing_gateway_s  billing_gateway_t;
+
+/* One session of a batch: whose it is, and what was decided. */
+typedef struct {
+    billing_session_t    *session;
+    int64_t               client;
+    int64_t               advisor;
+    int64_t               conv;
+    int32_t               ver;              /* it was decided for */
+    int32_t               charge_no;
+    int64_t               charged;          /* after the decision */
+    int64_t               fee;
+    billing_decision_t    decision;
+} billing_plan_t;
+
+typedef struct {
+    uv_timer_t            timer;
+    unsigned              renewing:1;
+    unsigned              scanning:1;
+    unsigned              finding:1;
+    unsigned              told:1;           /* "ready" was logged */
+    unsigned              standing_by:1;
+    int64_t               sent;             /* the renewal under way */
+    unsigned              slice;            /* of the shards to scan next */
+    int64_t               nudges[BILLING_NUDGES];
+    size_t                nnudges;
+} billing_shards_t;
+
+typedef struct {
+    uv_timer_t            timer;
+    billing_batch_t      *batches;          /* BILLING_BATCHES of them */
+    billing_interval_t   *intervals;        /* for one decision at a time */
+    size_t                nintervals;
+    unsigned              running:1;
+} billing_ticker_t;
+
+typedef struct {
+    uv_timer_t            timer;
+    billing_gateway_t    *gateways;
+    size_t                n;
+    size_t                size;
+    int64_t               polled;           /* when it last went well */
+    unsigned              polling:1;
+} billing_reap_t;
+
+struct billing_worker_s {
+    uv_loop_t            *loop;
+    billing_config_t      config;
+    billing_settings_t    settings;
+    char                  owner[96];
+
+    /*
+     * Two connections, so that a batch that waits for a lock keeps no lease
+     * from being renewed.
+     */
+    billing_pg_t          bill;
+    billing_pg_t          lease;
+    billing_redis_t       redis;
+
+    billing_leases_t      leases;
+    billing_sessions_t    sessions;
+
+    billing_shards_t      shards;
+    billing_ticker_t      ticker;
+    billing_reap_t        reap;
+
+    billing_text_t        frame;            /* scratch of events.c */
+    unsigned              stopping:1;
+};
+
+
+/* shards.c */
+
+int billing_shards_start(billing_worker_t *w);
+void billing_shards_stop(billing_worker_t *w);
+
+/* Renews now, not at the next second. */
+void billing_shards_renew(billing_worker_t *w);
+
+/* Gives all shards back; handler gets the answer. */
+int billing_shards_release(billing_worker_t *w,
+    billing_pg_handler_pt handler, void *data);
+
+
+/* scan.c */
+
+/* Looks for sessions that are unknown or have moved, in a slice of shards. */
+void billing_scan(billing_worker_t *w);
+
+/* Looks for them in these shards, all at once; an array of BILLING_SHARDS. */
+void billing_scan_shards(billing_worker_t *w, const uint8_t *shards);
+
+/* "<session>" or "w<wallet>": somebody says that it has moved. */
+void billing_scan_nudge(billing_worker_t *w, const char *text);
+
+
+/* ticker.c */
+
+int billing_ticker_start(billing_worker_t *w);
+void billing_ticker_stop(billing_worker_t *w);
+
+/* Sends what is due; call it whenever something may have become due. */
+void billing_ticker_run(billing_worker_t *w);
+
+/* Whether a batch is under way. */
+int billing_ticker_busy(const billing_worker_t *w);
+
+
+/* reap.c */
+
+int billing_reap_start(billing_worker_t *w);
+void billing_reap_stop(billing_worker_t *w);
+
+
+/* events.c: to be called after the commit, never before */
+
+/* res: a row of billing.apply() that is done. */
+void billing_events_applied(billing_worker_t *w, const billing_plan_t *p,
+    const PGresult *res, int row);
+
+/* res: a row of billing.reap(). */
+void billing_events_reaped(billing_worker_t *w, const PGresult *res, int row);
+
+
+/* statements.c */
+
+extern const billing_pg_statement_t  billing_bill_statements[];
+extern const billing_pg_statement_t  billing_lease_statements[];
+
+/* the columns of billing.apply() */
+#define BILLING_APPLY_ID        0
+#define BILLING_APPLY_STATUS    1
+#define BILLING_APPLY_VER       2
+#define BILLING_APPLY_BALANCE   3
+#define BILLING_APPLY_HELD      4
+#define BILLING_APPLY_HEAD      5
+#define BILLING_APPLY_SEQ       6
+#define BILLING_APPLY_FRAME     7
+#define BILLING_APPLY_SNAPSHOT  8
+
+/* the columns of billing.reap() */
+#define BILLING_REAP_ID         0
+#define BILLING_REAP_VER        1
+#define BILLING_REAP_STATE      2
+#define BILLING_REAP_PAID       3
+#define BILLING_REAP_CLIENT     4
+#define BILLING_REAP_ADVISOR    5
+#define BILLING_REAP_CONV       6
+#define BILLING_REAP_HEAD       7
+#define BILLING_REAP_SNAPSHOT   8
+
+
+#endif /* _BILLING_WORKER_H_INCLUDED_ */
