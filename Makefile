@@ -58,10 +58,10 @@ mainline:
 
 .PHONY: run test lint integration chaos soak bench
 run:
-	@ASTRO_BUILD=$(BUILD) scripts/run.sh $(ARGS)
+	@exec env ASTRO_BUILD=$(BUILD) scripts/run.sh $(ARGS)
 
 test:
-	@scripts/test.sh $(ARGS)
+	@exec scripts/test.sh $(ARGS)
 
 lint: build
 	@ASTRO_BUILD=$(BUILD) scripts/lint.sh
@@ -80,7 +80,7 @@ soak: build
 
 bench: build
 	@scripts/setup.sh bench
-	@ASTRO_BUILD=$(BUILD) t/bench/run.sh $(ARGS)
+	@exec env ASTRO_BUILD=$(BUILD) t/bench/run.sh $(ARGS)
 
 
 .PHONY: setup clean help

@@ -137,4 +137,6 @@ Astro is up:  https://$LISTEN:$PORT   (self-signed: curl --cacert $VAR/tls/cert.
 Ctrl-C stops it.
 TEXT
 
+# from here on Ctrl-C is how it ends, and no failure
+trap 'exit 0' INT
 run sleep infinity

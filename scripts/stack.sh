@@ -73,7 +73,7 @@ prepare() {
     mkdir -p -m 700 "$VAR/secret" "$VAR/tls"
 
     # The database trusts whoever reaches its socket; so only these may.
-    chmod 750 "$VAR/run"
+    chmod 700 "$VAR/run"
 
     # Sanitizers report to a file for each process, whoever it runs as.
     chmod 1777 "$VAR/log/asan"

@@ -817,6 +817,7 @@ START_TEST(accept_key)
         "dGhlIHNhbXBsZSBub25jZQ",
         "dGhlIHNhbXBsZSBub25jZQAA",
         "dGhlIHNhbXBsZSBub25jZQ=A",
+        "dGhlIHNhbXBsZSBub25jZQA=",
         "dGhlIHNhbXBsZSBub25jZ===",
         "dGhlIHNhbXBsZSBub25jZ-==",
         "dGhlIHNhbXBsZSBub2 jZQ==",

@@ -6,6 +6,9 @@
  * own example, and damage of every kind.
  */
 
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+
 #include "unit.h"
 
 #include "astro_jwt.h"
@@ -263,6 +266,40 @@ START_TEST(damaged)
 END_TEST
 
 
+/* a key that is too short is none, even with a signature made with it */
+
+START_TEST(short_key)
+{
+    size_t           len;
+    ssize_t          n;
+    uint8_t          token[512], mac[32];
+    astro_claims_t   claims;
+
+    for (len = 30; len <= 33; len++) {
+        memset(&claims, 0, sizeof(claims));
+
+        claims.user = 5;
+        claims.role = ASTRO_ROLE_CLIENT;
+        claims.exp = NOW + 60;
+
+        n = astro_jwt_issue((const uint8_t *) KEY, strlen(KEY), &claims,
+                            token, sizeof(token));
+        ck_assert_int_gt(n, 44);
+
+        n -= 43;
+        ck_assert_ptr_nonnull(HMAC(EVP_sha256(), KEY, (int) len, token,
+                                   (size_t) n - 1, mac, NULL));
+        n += astro_base64url_encode(token + n, 43, mac, 32);
+
+        ck_assert_int_eq(astro_jwt_verify(parser, (const uint8_t *) KEY, len,
+                                          token, (size_t) n, NOW, &claims),
+                         len < ASTRO_JWT_MIN_KEY ? ASTRO_JWT_SIGNATURE
+                                                 : ASTRO_JWT_OK);
+    }
+}
+END_TEST
+
+
 START_TEST(issuing)
 {
     size_t           size;
@@ -419,6 +456,7 @@ main(void)
     unit_add(s, "ours", ours);
     unit_add(s, "rfc", rfc);
     unit_add(s, "damaged", damaged);
+    unit_add(s, "short_key", short_key);
     unit_add(s, "issuing", issuing);
     unit_add(s, "roles", roles);
     unit_add(s, "base64url", base64url);

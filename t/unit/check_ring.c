@@ -455,6 +455,20 @@ START_TEST(fault_is_told)
         p = (void *) (uintptr_t) astro_ring_peek(ring, &len);
         ck_assert_uint_eq(read_mark(p, len), 3);
     }
+
+    /* more than was ever committed */
+
+    ring = make(SIZE);
+
+    p = astro_ring_reserve(ring, 100);
+    (void) astro_ring_commit(ring, 100);
+
+    value = 500;
+    memcpy((uint8_t *) p - 8, &value, 4);
+
+    ck_assert_ptr_nonnull(astro_ring_peek(ring, &len));
+    ck_assert_uint_eq(len, 0);
+    ck_assert_uint_eq(astro_ring_used(ring), 0);
 }
 END_TEST
 
@@ -597,6 +611,122 @@ START_TEST(sleeping)
 
     ck_assert_uint_gt(pair.naps, 10);
     ck_assert_uint_le(pair.bells, pair.records);
+}
+END_TEST
+
+
+/*
+ * The bell alone, as fast as it goes: both sides meet at the moment at which
+ * one falls asleep and the other commits.  The bell is a word here.
+ */
+
+typedef struct {
+    astro_ring_t        *ring;
+    _Atomic uint64_t     bell;
+    uint64_t             records;
+} dozer_t;
+
+
+static void *
+wake(void *data)
+{
+    void      *p;
+    dozer_t   *d = data;
+    uint64_t   i, state, spin;
+
+    state = 7;
+
+    for (i = 1; i <= d->records; i++) {
+        state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+
+        /*
+         * Two by two: the second about when the first was handled and sleep is
+         * near; and then nothing, until it was handled, too.
+         */
+
+        if (i & 1) {
+            for (spin = 1; astro_ring_used(d->ring); spin++) {
+
+                if (spin % 4096 == 0) {
+                    sched_yield();
+                }
+            }
+
+        } else {
+            for (spin = state >> 56; spin; spin--) {
+                __asm__ volatile("" ::: "memory");
+            }
+        }
+
+        while ((p = astro_ring_reserve(d->ring, 8)) == NULL) {
+            sched_yield();
+        }
+
+        memcpy(p, &i, 8);
+
+        if (astro_ring_commit(d->ring, 8)) {
+            atomic_fetch_add(&d->bell, 1);
+        }
+    }
+
+    return NULL;
+}
+
+
+START_TEST(dozing)
+{
+    size_t            len;
+    dozer_t           d;
+    uint64_t          expect, n, heard;
+    pthread_t         thread;
+    const void       *p;
+    struct timespec   now, since;
+
+    memset(&d, 0, sizeof(dozer_t));
+
+    d.ring = make(SIZE);
+    d.records = THREADS * 2 * unit_effort;
+
+    ck_assert_int_eq(pthread_create(&thread, NULL, wake, &d), 0);
+
+    heard = 0;
+
+    for (expect = 1; expect <= d.records; /* void */ ) {
+        p = astro_ring_peek(d.ring, &len);
+
+        if (p) {
+            memcpy(&n, p, 8);
+            must(len == 8 && n == expect);
+            astro_ring_release(d.ring);
+            expect++;
+            continue;
+        }
+
+        if (!astro_ring_idle(d.ring)) {
+            continue;
+        }
+
+        /* asleep: only the bell wakes */
+
+        (void) clock_gettime(CLOCK_MONOTONIC, &since);
+
+        for (n = 1; atomic_load(&d.bell) == heard; n++) {
+
+            if (n % 4096) {
+                continue;
+            }
+
+            sched_yield();
+            (void) clock_gettime(CLOCK_MONOTONIC, &now);
+            ck_assert_msg(now.tv_sec - since.tv_sec < 5
+                          || astro_ring_used(d.ring) == 0,
+                          "slept through record %" PRIu64, expect);
+        }
+
+        heard = atomic_load(&d.bell);
+    }
+
+    (void) pthread_join(thread, NULL);
 }
 END_TEST
 
@@ -768,6 +898,7 @@ main(void)
     unit_add(s, "fault_is_told", fault_is_told);
     unit_add(s, "threads", threads);
     unit_add(s, "sleeping", sleeping);
+    unit_add(s, "dozing", dozing);
     unit_add(s, "killed", killed);
 
     return unit_main(s);

@@ -1,0 +1,310 @@
+
+/*
+ * Copyright (C) The Astro authors
+ *
+ * The books of one session: see audit_session.h.
+ *
+ * Each transfer of a session tells how much time was billed after it.  So each
+ * proves itself: its amount and fee are what the tariff says of the time since
+ * the one before, and one altered row is found as that row.
+ */
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "audit_session.h"
+#include "engine.h"
+
+
+typedef struct {
+    billing_audit_session_t  *s;
+    billing_audit_say_pt      say;
+    void                     *data;
+    int                       n;
+} billing_auditor_t;
+
+
+static void billing_audit_transfers(billing_auditor_t *a);
+static void billing_audit_gap(billing_auditor_t *a, int64_t first,
+    int64_t last);
+static int64_t billing_audit_transfer(billing_auditor_t *a,
+    const billing_audit_transfer_t *t, int64_t before_ms);
+static void billing_audit_sums(billing_auditor_t *a);
+static void billing_audit_time(billing_auditor_t *a);
+static void billing_audit_end(billing_auditor_t *a);
+static void billing_audit_wrong(billing_auditor_t *a,
+    const billing_audit_transfer_t *t, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+
+int
+billing_audit_session(billing_audit_session_t *s, billing_audit_say_pt say,
+    void *data)
+{
+    billing_auditor_t  a;
+
+    a.s = s;
+    a.say = say;
+    a.data = data;
+    a.n = 0;
+
+    billing_proof_sort(s->intervals, s->nintervals);
+
+    billing_audit_transfers(&a);
+    billing_audit_sums(&a);
+    billing_audit_time(&a);
+    billing_audit_end(&a);
+
+    return a.n;
+}
+
+
+static void
+billing_audit_transfers(billing_auditor_t *a)
+{
+    size_t                           i;
+    int64_t                          next, billed_ms;
+    const billing_audit_transfer_t  *t;
+
+    next = 1;
+    billed_ms = 0;
+
+    for (i = 0; i < a->s->ntransfers; i++) {
+        t = &a->s->transfers[i];
+
+        if (t->charge_no < next) {
+            billing_audit_wrong(a, t, "there is no such charge");
+            continue;
+        }
+
+        billing_audit_gap(a, next, t->charge_no - 1);
+
+        next = t->charge_no + 1;
+        billed_ms = billing_audit_transfer(a, t, billed_ms);
+    }
+
+    billing_audit_gap(a, next, a->s->charge_no);
+
+    if (next > a->s->charge_no + 1) {
+        billing_audit_wrong(a, &a->s->transfers[a->s->ntransfers - 1],
+                            "the session knows of %" PRId64 " charges only",
+                            a->s->charge_no);
+    }
+}
+
+
+static void
+billing_audit_gap(billing_auditor_t *a, int64_t first, int64_t last)
+{
+    if (first == last) {
+        billing_audit_wrong(a, NULL, "charge %" PRId64 ": its transfer is "
+                            "missing", first);
+    }
+
+    if (first < last) {
+        billing_audit_wrong(a, NULL, "charges %" PRId64 " to %" PRId64 ": "
+                            "their transfers are missing", first, last);
+    }
+}
+
+
+/* Returns the time that was billed after it. */
+
+static int64_t
+billing_audit_transfer(billing_auditor_t *a,
+    const billing_audit_transfer_t *t, int64_t before_ms)
+{
+    int64_t                   charged, fee, charged_before, fee_before;
+    billing_audit_session_t  *s;
+
+    s = a->s;
+
+    if (t->debit != s->client_wallet) {
+        billing_audit_wrong(a, t, "debits wallet %" PRId64 ", not the "
+                            "client's %" PRId64, t->debit, s->client_wallet);
+    }
+
+    if (t->credit != s->advisor_wallet) {
+        billing_audit_wrong(a, t, "credits wallet %" PRId64 ", not the "
+                            "advisor's %" PRId64, t->credit,
+                            s->advisor_wallet);
+    }
+
+    if (t->billed_ms <= before_ms) {
+        billing_audit_wrong(a, t, "tells of %" PRId64 " ms billed after "
+                            "%" PRId64 " ms", t->billed_ms, before_ms);
+        return before_ms;
+    }
+
+    if (billing_tariff_charged(&s->tariff, t->billed_ms, &charged)
+        != BILLING_OK
+        || billing_tariff_charged(&s->tariff, before_ms, &charged_before)
+           != BILLING_OK
+        || billing_tariff_fee(&s->tariff, charged, &fee) != BILLING_OK
+        || billing_tariff_fee(&s->tariff, charged_before, &fee_before)
+           != BILLING_OK)
+    {
+        billing_audit_wrong(a, t, "%" PRId64 " ms cannot be priced",
+                            t->billed_ms);
+        return t->billed_ms;
+    }
+
+    if (t->amount != charged - charged_before) {
+        billing_audit_wrong(a, t, "amount is %" PRId64 ", the tariff says "
+                            "%" PRId64 " for the time from %" PRId64 " to "
+                            "%" PRId64 " ms", t->amount,
+                            charged - charged_before, before_ms,
+                            t->billed_ms);
+    }
+
+    if (t->fee != fee - fee_before) {
+        billing_audit_wrong(a, t, "fee is %" PRId64 ", the tariff says "
+                            "%" PRId64, t->fee, fee - fee_before);
+    }
+
+    return t->billed_ms;
+}
+
+
+static void
+billing_audit_sums(billing_auditor_t *a)
+{
+    size_t                    i;
+    int64_t                   charged, fee, n;
+    billing_audit_session_t  *s;
+
+    s = a->s;
+    charged = 0;
+    fee = 0;
+
+    for (i = 0; i < s->ntransfers; i++) {
+        charged += s->transfers[i].amount;
+        fee += s->transfers[i].fee;
+    }
+
+    if (charged != s->charged) {
+        billing_audit_wrong(a, NULL, "charged is %" PRId64 ", its transfers "
+                            "sum to %" PRId64, s->charged, charged);
+    }
+
+    if (fee != s->fee) {
+        billing_audit_wrong(a, NULL, "fee is %" PRId64 ", its transfers sum "
+                            "to %" PRId64, s->fee, fee);
+    }
+
+    if (billing_tariff_charged(&s->tariff, s->billed_ms, &n) != BILLING_OK) {
+        billing_audit_wrong(a, NULL, "%" PRId64 " ms at %" PRId64 " a minute "
+                            "cannot be priced", s->billed_ms, s->tariff.rate);
+
+    } else if (n != s->charged) {
+        billing_audit_wrong(a, NULL, "charged is %" PRId64 ", the tariff says "
+                            "%" PRId64 " for %" PRId64 " ms", s->charged, n,
+                            s->billed_ms);
+    }
+
+    if (billing_tariff_fee(&s->tariff, s->charged, &n) != BILLING_OK
+        || n != s->fee)
+    {
+        billing_audit_wrong(a, NULL, "fee is %" PRId64 ", the tariff says "
+                            "%" PRId64 " of %" PRId64, s->fee, n, s->charged);
+    }
+}
+
+
+static void
+billing_audit_time(billing_auditor_t *a)
+{
+    int64_t                   cut, proven, reach;
+    billing_audit_session_t  *s;
+
+    s = a->s;
+
+    if (s->max_ms != BILLING_NONE && s->billed_ms > s->max_ms) {
+        billing_audit_wrong(a, NULL, "billed %" PRId64 " ms, the client's "
+                            "maximum is %" PRId64, s->billed_ms, s->max_ms);
+    }
+
+    if (s->paid_until_ms == BILLING_NONE) {
+
+        if (s->billed_ms != 0) {
+            billing_audit_wrong(a, NULL, "billed %" PRId64 " ms, but was "
+                                "never paid for", s->billed_ms);
+        }
+
+        return;
+    }
+
+    cut = s->paid_until_ms;
+
+    if (s->end_ms != BILLING_NONE && s->end_ms < cut) {
+        cut = s->end_ms;
+    }
+
+    proven = billing_proof_measure(s->intervals, s->nintervals, cut,
+                                   BILLING_PROVEN);
+
+    if (s->billed_ms > proven) {
+        billing_audit_wrong(a, NULL, "billed %" PRId64 " ms, both were proven "
+                            "there for %" PRId64 " ms before its end and "
+                            "within what was paid", s->billed_ms, proven);
+    }
+
+    if (!s->settled || s->billed_ms >= proven) {
+        return;
+    }
+
+    /* less than was proven is right only if the money was spent before */
+
+    if (!s->low_balance
+        || billing_tariff_reach(&s->tariff, s->charged, &reach) != BILLING_OK
+        || reach != s->billed_ms)
+    {
+        billing_audit_wrong(a, NULL, "settled at %" PRId64 " ms, both were "
+                            "there for %" PRId64 " ms", s->billed_ms, proven);
+    }
+}
+
+
+static void
+billing_audit_end(billing_auditor_t *a)
+{
+    billing_audit_session_t  *s;
+
+    s = a->s;
+
+    if (!s->settled) {
+        return;
+    }
+
+    if (!s->ended) {
+        billing_audit_wrong(a, NULL, "is settled and has not ended");
+    }
+
+    if (s->held != 0) {
+        billing_audit_wrong(a, NULL, "is settled and still holds %" PRId64,
+                            s->held);
+    }
+
+    if (s->credited != s->charged - s->fee) {
+        billing_audit_wrong(a, NULL, "is settled with %" PRId64 " credited "
+                            "to the advisor, %" PRId64 " were earned",
+                            s->credited, s->charged - s->fee);
+    }
+}
+
+
+static void
+billing_audit_wrong(billing_auditor_t *a, const billing_audit_transfer_t *t,
+    const char *format, ...)
+{
+    char     what[512];
+    va_list  args;
+
+    va_start(args, format);
+    vsnprintf(what, sizeof(what), format, args);
+    va_end(args);
+
+    a->n++;
+    a->say(a->data, a->s, t, what);
+}

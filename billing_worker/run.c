@@ -1,0 +1,382 @@
+
+/*
+ * Copyright (C) The Astro authors
+ *
+ * A worker's life: start, signals, the orderly end.
+ *
+ * At SIGTERM nothing new is begun; what is under way is waited for, a little,
+ * then all shards are handed over.  A worker that is killed instead leaves
+ * nothing half done either; its shards are free when their leases expire.
+ */
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "log.h"
+#include "run.h"
+#include "worker.h"
+
+
+#define BILLING_RUN_STOP_MS   3000
+#define BILLING_RUN_CHECK_MS  10
+
+
+typedef struct {
+    billing_worker_t           worker;
+    billing_config_t          *config;
+    const billing_run_args_t  *args;
+    uv_loop_t                  loop;
+    uv_signal_t                term;
+    uv_signal_t                intr;
+    uv_signal_t                hup;
+    uv_timer_t                 stop;
+    int64_t                    stopping;    /* since */
+    unsigned                   asked:1;     /* to take the shards back */
+    unsigned                   handed:1;    /* they are */
+} billing_run_t;
+
+
+static int billing_run_init(billing_run_t *r);
+static int billing_run_start(billing_run_t *r);
+static void billing_run_settings(billing_worker_t *w,
+    const billing_config_t *config);
+static void billing_run_owner(billing_worker_t *w);
+static void billing_run_up(void *data);
+static void billing_run_down(void *data);
+static void billing_run_nudged(void *data, const char *text);
+static void billing_run_subscribed(void *data);
+static void billing_run_signal(uv_signal_t *handle, int signum);
+static void billing_run_reload(uv_signal_t *handle, int signum);
+static void billing_run_stopping(uv_timer_t *timer);
+static void billing_run_released(void *data, const billing_pg_reply_t *reply);
+static void billing_run_end(billing_run_t *r);
+
+
+int
+billing_run(billing_config_t *config, const billing_run_args_t *args)
+{
+    int             rc;
+    billing_run_t  *r;
+
+    r = calloc(1, sizeof(billing_run_t));
+    if (r == NULL) {
+        return EXIT_FAILURE;
+    }
+
+    r->config = config;
+    r->args = args;
+
+    signal(SIGPIPE, SIG_IGN);
+    billing_log_set((billing_log_level_e) config->log_level);
+
+    if (billing_run_init(r) != BILLING_OK
+        || billing_run_start(r) != BILLING_OK)
+    {
+        /* the loop has not run: the process ends, and all of it with it */
+
+        billing_log(BILLING_LOG_ERROR, "cannot start");
+        free(r);
+        return EXIT_FAILURE;
+    }
+
+    uv_run(&r->loop, UV_RUN_DEFAULT);
+
+    rc = uv_loop_close(&r->loop) ? EXIT_FAILURE : EXIT_SUCCESS;
+
+    billing_sessions_free(&r->worker.sessions);
+    billing_text_free(&r->worker.frame);
+
+    billing_log(BILLING_LOG_INFO, "stopped");
+    free(r);
+
+    return rc;
+}
+
+
+static int
+billing_run_init(billing_run_t *r)
+{
+    billing_worker_t  *w;
+
+    w = &r->worker;
+
+    if (uv_loop_init(&r->loop) != 0) {
+        return BILLING_ERROR;
+    }
+
+    w->loop = &r->loop;
+
+    billing_run_owner(w);
+    billing_run_settings(w, r->config);
+    billing_text_init(&w->frame);
+
+    if (billing_sessions_init(&w->sessions) != BILLING_OK) {
+        return BILLING_ERROR;
+    }
+
+    w->bill.loop = w->loop;
+    w->bill.name = "bill";
+    w->bill.conninfo = r->config->pg;
+    w->bill.statements = billing_bill_statements;
+    w->bill.up = billing_run_up;
+    w->bill.down = billing_run_down;
+    w->bill.data = w;
+
+    w->lease = w->bill;
+    w->lease.name = "lease";
+    w->lease.statements = billing_lease_statements;
+
+    w->redis.loop = w->loop;
+    w->redis.address = r->config->redis;
+    w->redis.prefix = r->config->redis_prefix;
+    w->redis.nudged = billing_run_nudged;
+    w->redis.subscribed = billing_run_subscribed;
+    w->redis.data = w;
+
+    return BILLING_OK;
+}
+
+
+static int
+billing_run_start(billing_run_t *r)
+{
+    billing_worker_t  *w;
+
+    w = &r->worker;
+
+    if (uv_signal_init(w->loop, &r->term) != 0
+        || uv_signal_init(w->loop, &r->intr) != 0
+        || uv_signal_init(w->loop, &r->hup) != 0
+        || uv_timer_init(w->loop, &r->stop) != 0)
+    {
+        return BILLING_ERROR;
+    }
+
+    r->term.data = r;
+    r->intr.data = r;
+    r->hup.data = r;
+    r->stop.data = r;
+
+    if (uv_signal_start(&r->term, billing_run_signal, SIGTERM) != 0
+        || uv_signal_start(&r->intr, billing_run_signal, SIGINT) != 0
+        || uv_signal_start(&r->hup, billing_run_reload, SIGHUP) != 0)
+    {
+        return BILLING_ERROR;
+    }
+
+    if (billing_ticker_start(w) != BILLING_OK
+        || billing_shards_start(w) != BILLING_OK
+        || billing_reap_start(w) != BILLING_OK
+        || billing_pg_start(&w->lease) != BILLING_OK
+        || billing_pg_start(&w->bill) != BILLING_OK
+        || billing_redis_start(&w->redis) != BILLING_OK)
+    {
+        return BILLING_ERROR;
+    }
+
+    billing_log(BILLING_LOG_INFO, "started",
+                billing_log_str("owner", w->owner),
+                billing_log_int("tick_seconds", r->config->tick_seconds));
+
+    return BILLING_OK;
+}
+
+
+static void
+billing_run_settings(billing_worker_t *w, const billing_config_t *config)
+{
+    w->settings.tick_ms = config->tick_seconds * 1000;
+    w->settings.ahead_ms = config->paid_ahead_seconds * 1000;
+    w->settings.low_ms = config->low_seconds * 1000;
+    w->settings.ring_ms = config->ring_seconds * 1000;
+    w->settings.grace_ms = config->grace_seconds * 1000;
+
+    billing_log_set((billing_log_level_e) config->log_level);
+}
+
+
+/*
+ * One owner is one run of one process: a new one must not take over the leases
+ * of a killed one of the same name, whose last batch may still be on its way.
+ */
+
+static void
+billing_run_owner(billing_worker_t *w)
+{
+    char             host[48];
+    struct timespec  t;
+
+    if (gethostname(host, sizeof(host)) != 0) {
+        snprintf(host, sizeof(host), "unknown");
+    }
+
+    host[sizeof(host) - 1] = '\0';
+
+    clock_gettime(CLOCK_REALTIME, &t);
+    srand((unsigned) (t.tv_nsec ^ getpid()));
+
+    snprintf(w->owner, sizeof(w->owner), "%s:%d:%" PRIx64, host,
+             (int) getpid(),
+             (int64_t) t.tv_sec * 1000000000 + t.tv_nsec);
+}
+
+
+static void
+billing_run_up(void *data)
+{
+    billing_worker_t *w = data;
+
+    if (billing_pg_ready(&w->lease)) {
+        billing_shards_renew(w);
+    }
+
+    billing_ticker_run(w);
+}
+
+
+static void
+billing_run_down(void *data)
+{
+    (void) data;
+
+    /* beliefs end by themselves; batches in flight were told */
+}
+
+
+static void
+billing_run_nudged(void *data, const char *text)
+{
+    billing_scan_nudge(data, text);
+}
+
+
+/* What was said while nobody listened is found by looking. */
+
+static void
+billing_run_subscribed(void *data)
+{
+    billing_scan(data);
+}
+
+
+static void
+billing_run_signal(uv_signal_t *handle, int signum)
+{
+    billing_run_t  *r;
+
+    r = handle->data;
+
+    if (r->worker.stopping) {
+        return;
+    }
+
+    billing_log(BILLING_LOG_INFO, "stopping",
+                billing_log_int("signal", signum));
+
+    r->worker.stopping = 1;
+    r->stopping = billing_clock();
+
+    uv_timer_start(&r->stop, billing_run_stopping, 0, BILLING_RUN_CHECK_MS);
+}
+
+
+static void
+billing_run_reload(uv_signal_t *handle, int signum)
+{
+    char               error[1024];
+    billing_run_t     *r;
+    billing_config_t   fresh;
+
+    (void) signum;
+
+    r = handle->data;
+
+    if (billing_config_load(&fresh, r->args->file, r->args->options,
+                            r->args->noptions, error, sizeof(error))
+        != BILLING_OK)
+    {
+        billing_log(BILLING_LOG_ERROR, "configuration not taken",
+                    billing_log_str("error", error));
+        return;
+    }
+
+    if (strcmp(fresh.pg, r->config->pg) != 0
+        || strcmp(fresh.redis, r->config->redis) != 0
+        || strcmp(fresh.redis_prefix, r->config->redis_prefix) != 0)
+    {
+        billing_log(BILLING_LOG_WARN, "pg, redis and redis_prefix stay as "
+                    "they are until a restart");
+    }
+
+    billing_run_settings(&r->worker, &fresh);
+    billing_config_free(&fresh);
+
+    billing_log(BILLING_LOG_INFO, "configuration taken");
+}
+
+
+static void
+billing_run_stopping(uv_timer_t *timer)
+{
+    int             late;
+    billing_run_t  *r;
+
+    r = timer->data;
+    late = (billing_clock() - r->stopping > BILLING_RUN_STOP_MS);
+
+    if (r->handed || (r->asked && late)) {
+        billing_run_end(r);
+        return;
+    }
+
+    if (r->asked || (billing_ticker_busy(&r->worker) && !late)) {
+        return;
+    }
+
+    r->asked = 1;
+
+    if (billing_shards_release(&r->worker, billing_run_released, r)
+        != BILLING_OK)
+    {
+        billing_run_end(r);
+    }
+}
+
+
+static void
+billing_run_released(void *data, const billing_pg_reply_t *reply)
+{
+    billing_run_t *r = data;
+
+    (void) reply;
+
+    /* the timer ends it: here the connection is being read */
+
+    r->handed = 1;
+}
+
+
+static void
+billing_run_end(billing_run_t *r)
+{
+    billing_worker_t  *w;
+
+    w = &r->worker;
+
+    billing_pg_stop(&w->bill);
+    billing_pg_stop(&w->lease);
+    billing_redis_stop(&w->redis);
+    billing_reap_stop(w);
+    billing_shards_stop(w);
+    billing_ticker_stop(w);
+
+    uv_close((uv_handle_t *) &r->term, NULL);
+    uv_close((uv_handle_t *) &r->intr, NULL);
+    uv_close((uv_handle_t *) &r->hup, NULL);
+    uv_close((uv_handle_t *) &r->stop, NULL);
+}

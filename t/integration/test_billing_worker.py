@@ -1,0 +1,749 @@
+"""billing_worker on a real PostgreSQL and Redis, with gateways of Python.
+
+Whatever a test does, at its end every session's charge is compared with the
+milliseconds that both parties were there for, and the audit must be clean.
+"""
+
+import json
+import random
+import signal
+import subprocess
+import time
+
+import pytest
+
+from billing_fixture import (BINARY, SLOW, Bench, Redis, Talk, boot_ms,
+                             eventually)
+from sql_fixture import sql     # noqa: F401
+
+pytestmark = pytest.mark.skipif(not BINARY.exists(),
+                                reason=f"{BINARY} is not built")
+
+
+@pytest.fixture(scope="module")
+def redis():
+    server = Redis()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def bench(sql, redis):          # noqa: F811
+    if redis.process.poll() is not None:
+        redis.start()
+
+    made = Bench(sql, redis)
+    yield made
+    made.close()
+
+
+def frames(bench, kind):
+    return [body for head, body in bench.listen()
+            if head[0] == "U" and body["type"] == kind]
+
+
+# what a consultation comes to ------------------------------------------------
+
+def test_until_the_money_is_spent(bench):
+    bench.worker().ready()
+    talk = Talk(bench, topup=200).active()
+
+    ms, charged = bench.settled(talk.id, "low_balance")
+    assert (ms, charged) == (2009, 200)
+    assert bench.wallet(talk.client) == (0, 0)
+    assert bench.wallet(talk.advisor) == (140, 0)
+    bench.clean()
+
+    # told in this order, once the books are closed
+    said = bench.listen()
+    last = max(i for i, (head, body) in enumerate(said)
+               if head[0] == "U" and body["type"] == "billing_tick")
+    (s_head, snapshot), (u_head, end), (_, wallet) = said[last + 1:last + 4]
+    client, advisor, conv = bench.session(
+        talk.id, "client_id, advisor_id, conversation_id")
+
+    assert s_head[0] == "S" and s_head[1] == str(talk.id)
+    assert s_head[3] == "ended" and snapshot["state"] == "ended"
+    assert s_head[5:8] == [str(client), str(advisor), str(conv)]
+    assert u_head == ["U", f"{client},{advisor}", str(conv), str(end["seq"])]
+    assert end["type"] == "session_end" and end["conv"] == f"c_{conv}"
+    assert end["payload"] == {
+        "session": f"s_{talk.id}", "reason": "low_balance", "by": None,
+        "totals": {"billed_ms": 2009, "charged": 200, "currency": "INR"}}
+    assert wallet["payload"] == {"balance": 0, "held": 0, "available": 0}
+
+    ticks = frames(bench, "billing_tick")
+    mine = [t["payload"] for t in ticks if "balance" in t["payload"]]
+    theirs = [t["payload"] for t in ticks if "earned" in t["payload"]]
+    assert mine[-1] == {"session": f"s_{talk.id}", "billed_ms": 2009,
+                        "charged": 200, "balance": 0, "left_s": 0}
+    assert theirs[-1] == {"session": f"s_{talk.id}", "billed_ms": 2009,
+                          "charged": 200, "earned": 140}
+
+
+def test_the_end_comes_at_once(bench):
+    """From the money running out to session_end: 250 ms, 1 s at the most."""
+    bench.worker(tick_seconds=3).ready()
+    talk = Talk(bench, topup=150).active()
+    bench.until(talk.id, "settled")
+    paid = bench.session(talk.id, "paid_until_ms")
+    late = talk.cgw.now() - paid
+    assert late < 1000 * SLOW, late
+
+
+def test_ended_by_a_party(bench):
+    bench.worker().ready()
+    gateways = [bench.gateway(), bench.gateway()]
+    talk = Talk(bench, topup=100000, rate=77777, gateways=gateways).active()
+    talk.ticked(2)
+    assert bench.session(talk.id, "held") > 0
+    assert talk.end()["status"] == 200
+
+    ms, charged = bench.settled(talk.id, "client_ended")
+    assert 1000 < ms < 8000 * SLOW
+    assert bench.wallet(talk.client) == (100000 - charged, 0)
+    assert bench.wallet(talk.advisor)[0] == charged - charged * 3000 // 10000
+    bench.clean()
+
+
+def test_one_sided_presence_is_free(bench):
+    bench.worker().ready()
+    talk = Talk(bench).active()
+    talk.ticked()
+    talk.agw.leave(talk.id, talk.advisor, ago_ms=200)
+    bench.until(talk.id, "state = 'reconnecting'")
+    time.sleep(1.5)
+    assert talk.agw.join(talk.id, talk.advisor)["status"] == 200
+    bench.until(talk.id, "state = 'active'")
+    talk.ticked(2)
+    talk.end()
+    bench.settled(talk.id)
+    bench.clean()
+
+
+def test_the_maximum(bench):
+    bench.worker().ready()
+    talk = Talk(bench, max_ms=1500).active()
+    assert bench.settled(talk.id, "max_reached") == (1500, 150)
+    bench.clean()
+
+
+def test_nothing_to_pay_with(bench):
+    bench.worker().ready()
+    talk = Talk(bench, topup=0).join()
+    assert bench.settled(talk.id, "low_balance") == (0, 0)
+    bench.clean()
+
+
+def test_the_payer_is_no_client(bench):
+    bench.worker().ready()
+    talk = Talk(bench).active().ticked()
+    charged = bench.session(talk.id, "charged")
+    bench.rows("UPDATE identity.account SET role = 'admin' WHERE id = %s",
+               talk.client)
+    assert bench.settled(talk.id, "invalid_user_role")[1] <= charged + 200
+    bench.clean()
+
+
+def test_nobody_answers(bench):
+    bench.worker(ring_seconds=1).ready()
+    talk = Talk(bench, accept=False)
+    bench.settled(talk.id, "missed")
+    end, = frames(bench, "session_end")
+    assert end["payload"]["totals"]["charged"] == 0
+
+
+def test_nobody_comes(bench):
+    bench.worker(grace_seconds=1).ready()
+    talk = Talk(bench)
+    assert talk.cgw.join(talk.id, talk.client)["status"] == 200
+    bench.settled(talk.id, "peer_lost")
+    bench.clean()
+
+
+# top-ups ---------------------------------------------------------------------
+
+def test_a_top_up_extends(bench):
+    bench.worker().ready()
+    talk = Talk(bench, topup=300).active()
+    paid = bench.session(talk.id, "paid_until_ms")
+    bench.topup(talk.client, 200)
+    talk.cgw.nudge(f"w{bench.session(talk.id, 'client_wallet')}")
+    bench.until(talk.id, f"paid_until_ms >= {paid + 1900}", 1)
+    assert bench.settled(talk.id, "low_balance") == (5009, 500)
+    bench.clean()
+
+
+def test_a_late_top_up_resumes(bench):
+    """The gateways have stopped, the worker is away: money comes, and they
+    are called back.  The pause is free, the money buys its whole time."""
+    worker = bench.worker().ready()
+    talk = Talk(bench, topup=100).active()
+    worker.kill()
+    eventually(lambda: not talk.cgw.sessions[talk.id]["mine"],
+               what="the gateway stops by itself")
+    assert bench.session(talk.id, "state") == "active"
+    bench.topup(talk.client, 100)
+    bench.worker().ready()
+    bench.until(talk.id, "state = 'active' AND paid_until_ms > "
+                f"{talk.cgw.now() - 500}")
+    ms, charged = bench.settled(talk.id, "low_balance")
+    assert (ms, charged) == (2009, 200)
+    bench.clean()
+
+
+def test_a_top_up_happens_once(bench):
+    who = bench.account("client")
+    first = bench.topup(who, 500, "pay-1")
+    again = bench.topup(who, 500, "pay-1")
+    assert (first[3], again[3]) == (False, True)
+    assert first[:3] == again[:3]
+    assert bench.wallet(who) == (500, 0)
+
+    other = bench.account("client")
+
+    for args in [(who, 501, "pay-1"), (other, 500, "pay-1"), (who, 0, "x"),
+                 (who, -5, "x"), (who, 10**15 + 1, "x"), (who, 5, ""),
+                 (999999, 5, "x"), (bench.account("advisor"), 5, "x")]:
+        with pytest.raises(Exception, match="top-up|wallet|reference"):
+            bench.one("SELECT * FROM billing.topup(%s, %s, %s)", *args)
+
+    assert bench.wallet(who) == (500, 0)
+    bench.clean()
+
+
+def test_warned_once(bench):
+    bench.worker(low_seconds=3).ready()
+    talk = Talk(bench, topup=400).active()
+    bench.settled(talk.id, "low_balance")
+    low, = frames(bench, "billing_low")
+    assert low["payload"]["session"] == f"s_{talk.id}"
+    assert 2 <= low["payload"]["left_s"] <= 3
+
+
+# death -----------------------------------------------------------------------
+
+def test_killed_in_mid_session(bench):
+    worker = bench.worker().ready()
+    talk = Talk(bench, rate=60000).active().ticked(2)
+    worker.kill()
+    charged = bench.session(talk.id, "charged")
+    started = time.monotonic()
+    bench.worker().ready()
+    talk.ticked()
+    assert time.monotonic() - started < 5 * SLOW
+    assert bench.session(talk.id, "charged") > charged
+    talk.ticked(2)
+    talk.end()
+    bench.settled(talk.id, "client_ended")
+    bench.clean()
+
+
+def test_ends_while_it_is_dead(bench):
+    worker = bench.worker().ready()
+    talk = Talk(bench, rate=60000).active().ticked()
+    worker.kill()
+    talk.end()
+    time.sleep(0.5)
+    assert not bench.session(talk.id, "settled")
+    bench.worker().ready()
+    bench.settled(talk.id, "client_ended")
+    bench.clean()
+
+
+def test_gateways_stop_without_it(bench):
+    """Nobody gets an unpaid second, whatever is dead."""
+    worker = bench.worker().ready()
+    talk = Talk(bench, topup=100000).active()
+    worker.kill()
+    eventually(lambda: not talk.cgw.sessions[talk.id]["mine"], 12)
+    paid = bench.session(talk.id, "paid_until_ms")
+    bench.worker().ready()
+    bench.until(talk.id, "state = 'active' AND paid_until_ms > "
+                f"{paid + 1000}")
+    closes = bench.rows(
+        "SELECT g.started_ms + close_life_ms FROM consult.interval i"
+        " JOIN consult.gateway g ON g.id = i.gateway_id"
+        " WHERE session_id = %s AND close_reason = 'unpaid'", talk.id)
+    assert closes == [(paid,), (paid,)]
+    talk.ticked()
+    talk.end()
+    bench.settled(talk.id)
+    bench.clean()
+
+
+def test_a_dead_gateway(bench):
+    worker = bench.worker(grace_seconds=2).ready()
+    gateways = [bench.gateway(), bench.gateway()]
+    talk = Talk(bench, gateways=gateways).active().ticked()
+    talk.agw.die()
+    bench.until(talk.id, "state = 'reconnecting'", 8)
+    assert worker.said("gateway is dead, closing its lease")
+    assert bench.one("SELECT closed FROM consult.gateway WHERE id = %s",
+                     talk.agw.id)
+    assert not bench.rows("SELECT FROM consult.presence WHERE gateway_id = %s",
+                          talk.agw.id)
+    bench.settled(talk.id, "peer_lost")
+    bench.clean()
+
+
+def test_a_gateway_that_is_slow_is_not_dead(bench):
+    bench.worker().ready()
+    talk = Talk(bench).active().ticked()
+    talk.cgw.frozen = True
+    time.sleep(3)
+    talk.cgw.frozen = False
+    talk.ticked()
+    assert not talk.cgw.lost
+    talk.end()
+    bench.settled(talk.id)
+    bench.clean()
+
+
+def test_two_workers(bench):
+    one = bench.worker().ready()
+    two = bench.worker()
+    eventually(lambda: two.said("standing by, others hold all shards"))
+    talks = [Talk(bench, rate=60000).active() for _ in range(3)]
+
+    for talk in talks:
+        talk.ticked()
+
+    one.kill()
+    killed = time.monotonic()
+
+    for talk in talks:
+        talk.ticked()
+
+    assert time.monotonic() - killed < 5 * SLOW
+    assert two.said("ready")
+
+    for talk in talks:
+        talk.end()
+
+    for talk in talks:
+        bench.settled(talk.id)
+
+    bench.clean()
+
+
+def test_handed_over_at_once(bench):
+    one = bench.worker().ready()
+    talk = Talk(bench, rate=60000).active().ticked()
+    two = bench.worker()
+    eventually(lambda: two.said("standing by, others hold all shards"))
+    assert one.stop() == 0
+    two.ready(1.5)
+    talk.ticked()
+    talk.end()
+    bench.settled(talk.id)
+    bench.clean()
+
+
+def test_stopped_beyond_its_lease(bench):
+    """It wakes up believing what is not so any more, with timers overdue."""
+    one = bench.worker().ready()
+    talks = [Talk(bench, rate=60000).active() for _ in range(3)]
+    two = bench.worker()
+
+    for _ in range(2):
+        one.freeze()
+        time.sleep(4.2)
+        two.ready()
+        one.thaw()
+
+        for talk in talks:
+            talk.ticked(2)
+
+        one, two = two, one
+        two.lines.clear()
+
+    for talk in talks:
+        talk.end()
+
+    for talk in talks:
+        bench.settled(talk.id)
+
+    bench.clean()
+
+
+def test_the_fence(bench):
+    """One who is not the owner writes nothing, by each barrier alone."""
+    worker = bench.worker().ready()
+    talk = Talk(bench, rate=60000).active().ticked()
+    worker.kill()
+    shard, ver, no = bench.session(talk.id, "shard, ver, charge_no")
+    owner, epoch = bench.one("SELECT owner, epoch FROM billing.shard_lease"
+                             " WHERE shard = %s", shard)
+
+    def apply(ver, no, before=None):
+        with bench.db.transaction():
+            if before:
+                bench.rows("SELECT billing.fence(%s, %s::smallint[], %s)",
+                           *before)
+            return bench.one(
+                "SELECT status FROM billing.apply(%s, %s, %s, '{active}',"
+                " '{NULL}', '{NULL}', '{1}', %s, %s, '{0}', '{0}', '{0}',"
+                " '{f}', '{f}')", [talk.id], [ver], [no], [2**60], [2**50])
+
+    for before in (None, ("nobody", [shard], [epoch]),
+                   (owner, [shard], [epoch - 1]),
+                   (owner, [shard, 777], [epoch, 1])):
+        with pytest.raises(Exception, match="fence|owner|constraint"):
+            apply(ver, no, before)
+
+    bench.rows("UPDATE billing.shard_lease SET owner = 'me', expires_at ="
+               " 'infinity' WHERE shard IN (%s, %s)", shard, (shard + 1) % 256)
+    other = bench.one("SELECT epoch FROM billing.shard_lease"
+                      " WHERE shard = %s", (shard + 1) % 256)
+    mine = ("me", [shard], [epoch])
+
+    assert apply(ver - 1, no, mine) == "stale"
+    assert apply(ver, no - 1, mine) == "stale"
+    assert apply(ver, no, ("me", [(shard + 1) % 256], [other])) == "shard"
+    assert bench.session(talk.id, "charge_no") == no
+
+    bench.rows("UPDATE billing.shard_lease SET expires_at = '-infinity'")
+    bench.worker().ready()
+    talk.end()
+    bench.settled(talk.id)
+    bench.clean()
+
+
+# the servers around it -------------------------------------------------------
+
+def test_without_redis(bench):
+    """Slower, and to the same minor unit."""
+    bench.worker(redis="").ready()
+    gateway = bench.gateway()
+    gateway.deaf = True
+    talk = Talk(bench, topup=200, gateways=[gateway]).active()
+    assert bench.settled(talk.id, "low_balance") == (2009, 200)
+    bench.clean()
+
+
+def test_redis_goes_and_comes(bench):
+    worker = bench.worker().ready()
+    eventually(lambda: len(worker.said("redis connected")) == 2)
+    talk = Talk(bench, rate=60000).active().ticked()
+    bench.redis.stop()
+    talk.ticked(2)
+    assert len(worker.said("redis connection lost")) == 2
+    bench.redis.start()
+    eventually(lambda: len(worker.said("redis connected")) == 4)
+    talk.ticked(1)
+    bench.rows("SELECT 1")
+    talk.end()
+    bench.settled(talk.id)
+    bench.clean()
+
+
+def test_the_database_hangs_up(bench):
+    """Its backends are killed under it, at any moment."""
+    worker = bench.worker().ready()
+    talk = Talk(bench, rate=600000, topup=10**7).active()
+    rng = random.Random(1)
+
+    for _ in range(25):
+        time.sleep(rng.uniform(0, 0.3))
+        bench.rows("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                   " WHERE usename = 'astro_worker' AND datname = %s",
+                   bench.name)
+
+    talk.ticked(2)
+    assert worker.process.poll() is None
+    talk.end()
+    bench.settled(talk.id)
+    bench.clean()
+
+
+def test_a_locked_wallet_stops_nobody_else(bench):
+    bench.expected = {"batch failed"}
+    bench.worker().ready()
+    stuck, free = (Talk(bench, rate=60000).active() for _ in range(2))
+
+    with bench.sql.connect("postgres") as _:
+        pass
+
+    with bench.db.transaction():
+        bench.rows("SELECT FROM ledger.wallet WHERE owner_id = %s FOR UPDATE",
+                   stuck.client)
+        with bench_connect(bench) as other:
+            deadline = time.monotonic() + 12 * SLOW
+            no, = other.execute("SELECT charge_no FROM consult.session"
+                                " WHERE id = %s", (free.id,)).fetchone()
+            while True:
+                now, = other.execute("SELECT charge_no FROM consult.session"
+                                     " WHERE id = %s", (free.id,)).fetchone()
+                if now >= no + 2:
+                    break
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+
+    stuck.ticked()
+
+    for talk in (stuck, free):
+        talk.end()
+
+    for talk in (stuck, free):
+        bench.settled(talk.id)
+
+    bench.clean()
+
+
+def bench_connect(bench):
+    import psycopg
+    return psycopg.connect(bench.dsn(), autocommit=True)
+
+
+# all of it at once -----------------------------------------------------------
+
+def test_random_histories(bench):
+    """Many sessions, in which everything goes wrong; three workers that are
+    killed all the time."""
+    seed = random.randrange(10**9)
+    print("seed", seed)
+    rng = random.Random(seed)
+    gateways = [bench.gateway() for _ in range(3)]
+    talks = [Talk(bench, topup=rng.choice([60, 200, 500, 100000]),
+                  rate=rng.choice([1000, 6000, 77777]),
+                  bps=rng.choice([0, 3000, 9999]),
+                  max_ms=rng.choice([None, None, 4000]),
+                  gateways=[rng.choice(gateways), rng.choice(gateways)])
+             for _ in range(12)]
+    workers = [bench.worker(), bench.worker()]
+
+    for talk in talks:
+        talk.join()
+
+    until = time.monotonic() + 15
+
+    while time.monotonic() < until:
+        time.sleep(rng.uniform(0, 0.4))
+        talk = rng.choice(talks)
+        kind = rng.randrange(12)
+
+        if kind < 4:
+            gateway, who = rng.choice([(talk.cgw, talk.client),
+                                       (talk.agw, talk.advisor)])
+            if who in gateway.sessions[talk.id]["mine"]:
+                gateway.leave(talk.id, who, ago_ms=rng.choice([0, 0, 300]))
+            elif who not in gateway.sessions[talk.id]["cut"]:
+                gateway.join(talk.id, who)
+
+        elif kind < 6:
+            bench.topup(talk.client, rng.randrange(1, 300))
+
+        elif kind == 6:
+            worker = rng.choice(workers)
+            worker.kill()
+            workers[workers.index(worker)] = bench.worker()
+
+        elif kind == 7:
+            bench.rows("SELECT pg_terminate_backend(pid) FROM"
+                       " pg_stat_activity WHERE usename = 'astro_worker'"
+                       " AND datname = %s", bench.name)
+
+        elif kind == 8:
+            bench.redis.client.flushall()
+
+        elif kind == 9:
+            talk.end()
+
+        elif kind == 10:
+            code, said = bench.audit()
+            assert code == 0, said
+
+    for talk in talks:
+        talk.end()
+
+    for talk in talks:
+        bench.settled(talk.id, timeout=20)
+
+    assert sum(bench.session(t.id, "charge_no") for t in talks) > 20
+    bench.clean()
+
+
+# the audit -------------------------------------------------------------------
+
+@pytest.fixture
+def books(bench):
+    """Two sessions that are over, with a few charges each."""
+    bench.worker().ready()
+    talks = [Talk(bench, rate=60000, topup=3000).active() for _ in range(2)]
+
+    for talk in talks:
+        talk.ticked(2)
+
+    talks[0].end()
+
+    for talk in talks:
+        bench.settled(talk.id)
+
+    bench.clean()
+    return talks
+
+
+@pytest.mark.parametrize("change, names", [
+    ("UPDATE ledger.transfer SET amount = amount + 1 WHERE id = {id}",
+     "transfer {id} (session {session}, charge 2)"),
+    ("UPDATE ledger.transfer SET amount = amount - 1 WHERE id = {id}",
+     "transfer {id} (session {session}, charge 2)"),
+    ("UPDATE ledger.transfer SET fee = fee + 1 WHERE id = {id}",
+     "transfer {id} (session {session}, charge 2)"),
+    ("UPDATE ledger.transfer SET debit_account = 1 WHERE id = {id}",
+     "transfer {id} (session {session}, charge 2)"),
+    ("UPDATE ledger.transfer SET credit_account = 1 WHERE id = {id}",
+     "transfer {id} (session {session}, charge 2)"),
+    ("UPDATE ledger.transfer SET reference = 'x' WHERE id = {id}",
+     "transfer {id} (session {session}, charge 2)"),
+    ("UPDATE ledger.transfer SET session_id = 999 WHERE id = {id}",
+     "transfer {id}: there is no session 999"),
+    ("UPDATE ledger.transfer SET charge_no = 99 WHERE id = {id}",
+     "transfer {id} (session {session}, charge 99)"),
+    ("DELETE FROM ledger.transfer WHERE id = {id}",
+     "session {session}: charge 2: its transfer is missing"),
+    ("UPDATE ledger.transfer SET amount = amount + 1 WHERE id = {topup}",
+     "transfer {topup} of wallet {wallet}"),
+    ("UPDATE ledger.transfer SET credit_account = {advisor} WHERE id ="
+     " {topup}", "transfer {topup}"),
+    ("DELETE FROM ledger.transfer WHERE id = {topup}",
+     "a top-up of wallet {wallet} is missing"),
+    ("UPDATE ledger.wallet SET balance = balance + 1 WHERE id = {wallet}",
+     "wallet {wallet}: balance"),
+    ("UPDATE ledger.wallet SET balance = balance + 9, held = 3 WHERE id ="
+     " {wallet}", "wallet {wallet}: held"),
+    ("UPDATE consult.session SET charged = charged + 1, credited = credited"
+     " + 1 WHERE id = {session}", "session {session}: charged"),
+    ("UPDATE consult.session SET billed_ms = billed_ms - 30 WHERE id ="
+     " {session}", "session {session}:"),
+    ("UPDATE consult.session SET end_ms = end_ms - 100 WHERE id = {session}",
+     "session {session}: billed"),
+    ("UPDATE consult.session SET paid_until_ms = active_ms + 5 WHERE id ="
+     " {session}", "session {session}: billed"),
+    ("UPDATE consult.interval SET close_life_ms = open_life_ms WHERE"
+     " session_id = {session}", "session {session}: billed"),
+])
+def test_audit_names_what_was_altered(bench, books, change, names):
+    talk = books[0]
+    known = {
+        "session": talk.id,
+        "id": bench.one("SELECT id FROM ledger.transfer WHERE session_id = %s"
+                        " AND charge_no = 2", talk.id),
+        "topup": bench.one("SELECT t.id FROM ledger.transfer t JOIN"
+                           " ledger.wallet w ON w.id = t.credit_account"
+                           " WHERE w.owner_id = %s AND t.kind = 'topup'",
+                           talk.client),
+        "wallet": bench.session(talk.id, "client_wallet"),
+        "advisor": bench.session(talk.id, "advisor_wallet"),
+    }
+    bench.rows(change.format(**known))
+    code, said = bench.audit()
+    assert code == 1, said
+    assert names.format(**known) in said, said
+
+
+def test_audit_in_mid_session(bench):
+    bench.worker().ready()
+    talks = [Talk(bench, rate=60000).active() for _ in range(2)]
+
+    for _ in range(10):
+        bench.clean()
+        time.sleep(0.1)
+
+    for talk in talks:
+        talk.end()
+
+    for talk in talks:
+        bench.settled(talk.id)
+
+
+def test_audit_cannot_look():
+    done = subprocess.run([BINARY, "audit", "-o", "pg=host=/nowhere"],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "/nowhere" in done.stderr
+
+
+# the command line ------------------------------------------------------------
+
+@pytest.mark.parametrize("args, names", [
+    ([], "usage"),
+    (["walk"], '"walk"'),
+    (["run"], '"pg"'),
+    (["run", "-o", "pg=x", "-o", "tick_secs=1"], '"tick_secs"'),
+    (["run", "-o", "pg=x", "-o", "tick_seconds=0"], "tick_seconds"),
+    (["run", "-o", "pg=x", "-o", "tick_seconds=1.5"], "tick_seconds"),
+    (["run", "-o", "pg=x", "-o", "tick_seconds=99999999999999999999"],
+     "tick_seconds"),
+    (["run", "-o", "pg=x", "-o", "low_seconds=-1"], "low_seconds"),
+    (["run", "-o", "pg=x", "-o", "paid_ahead_seconds=15"],
+     "paid_ahead_seconds"),
+    (["run", "-o", "pg=x", "-o", "redis=nowhere"], "redis"),
+    (["run", "-o", "pg=x", "-o", "log_level=loud"], "log_level"),
+    (["run", "-o", "pg"], "key = value"),
+    (["run", "--config", "/nonexistent/file"], "/nonexistent/file"),
+])
+def test_wrong_use(args, names):
+    done = subprocess.run([BINARY, *args], capture_output=True, text=True,
+                          check=False, timeout=10)
+    assert done.returncode == 2
+    assert names in done.stderr
+
+
+def test_a_wrong_line_is_named(tmp_path):
+    file = tmp_path / "c.conf"
+    file.write_text("# fine\npg = host=/x\n\ntick_seconds = often\n")
+    done = subprocess.run([BINARY, "audit", "--config", file],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"{file}:4: tick_seconds" in done.stderr
+
+
+def test_help():
+    done = subprocess.run([BINARY, "--help"], capture_output=True, text=True,
+                          check=False)
+    assert done.returncode == 0
+    assert "paid_ahead_seconds" in done.stdout
+
+
+def test_hup_reads_the_file_again(bench, tmp_path):
+    file = tmp_path / "c.conf"
+    file.write_text("tick_seconds = 1\nring_seconds = 300\n")
+    worker = bench.worker().ready()
+    worker.stop()
+    process = subprocess.Popen(
+        [BINARY, "run", "--config", file, "-o",
+         f"pg={bench.dsn('astro_worker')}"], stderr=subprocess.PIPE, text=True)
+
+    def until(msg):
+        for line in process.stderr:
+            if json.loads(line)["msg"] == msg:
+                return
+        raise AssertionError(msg)
+
+    try:
+        until("ready")
+        talk = Talk(bench, accept=False)
+        file.write_text("tick_seconds = wrong\n")
+        process.send_signal(signal.SIGHUP)
+        until("configuration not taken")
+        file.write_text("tick_seconds = 1\nring_seconds = 1\n")
+        process.send_signal(signal.SIGHUP)
+        until("configuration taken")
+        talk.cgw.nudge(talk.id)
+        time.sleep(1)
+        bench.rows("UPDATE consult.session SET ver = ver + 1 WHERE id = %s",
+                   talk.id)
+        bench.settled(talk.id, "missed")
+    finally:
+        process.terminate()
+        assert process.wait(10) == 0
+
+
+def test_waits_for_a_database(bench):
+    worker = bench.worker(pg="host=/nonexistent dbname=x")
+    eventually(lambda: worker.said("database connection lost"))
+    before = boot_ms()
+    assert worker.stop() == 0
+    assert boot_ms() - before < 2000 * SLOW
