@@ -298,6 +298,7 @@ billing_config_set(billing_config_t *config, const char *name,
 static int
 billing_config_check(const billing_config_t *config, char *error, size_t size)
 {
+    int64_t      port;
     const char  *colon;
 
     if (config->pg[0] == '\0') {
@@ -321,8 +322,9 @@ billing_config_check(const billing_config_t *config, char *error, size_t size)
 
     colon = strrchr(config->redis, ':');
 
-    if (colon == NULL || colon == config->redis || atoi(colon + 1) < 1
-        || atoi(colon + 1) > 65535)
+    if (colon == NULL || colon == config->redis
+        || billing_text_number(colon + 1, &port) != BILLING_OK
+        || port < 1 || port > 65535)
     {
         snprintf(error, size, "redis = \"%s\" is neither unix:/path nor "
                  "host:port", config->redis);

@@ -38,10 +38,16 @@ typedef struct {
 #define billing_log_str(name, s)                                              \
     ((billing_log_field_t) { (name), (s), 0 })
 
+#define billing_log_end                                                       \
+    ((billing_log_field_t) { NULL, NULL, 0 })
+
+/* with one field at least; billing_log_msg() is without */
 #define billing_log(level, msg, ...)                                          \
     billing_log_write(level, msg,                                             \
-        (const billing_log_field_t[]) { __VA_ARGS__ __VA_OPT__(,)             \
-                                        { NULL, NULL, 0 } })
+        (const billing_log_field_t[]) { __VA_ARGS__, billing_log_end })
+#define billing_log_msg(level, msg)                                           \
+    billing_log_write(level, msg,                                             \
+        (const billing_log_field_t[]) { billing_log_end })
 
 
 /* From "error", "warn", "info", "debug"; BILLING_ERROR if it is none. */

@@ -23,6 +23,7 @@
 #include "redis.h"
 #include "redis_uv.h"
 #include "tariff.h"
+#include "text.h"
 
 
 #define BILLING_REDIS_BACKOFF_MIN  50       /* ms */
@@ -180,19 +181,21 @@ static redisAsyncContext *
 billing_redis_open(const char *address)
 {
     char         host[256];
+    int64_t      port;
     const char  *colon;
 
     if (strncmp(address, "unix:", sizeof("unix:") - 1) == 0) {
         return redisAsyncConnectUnix(address + sizeof("unix:") - 1);
     }
 
-    /* config.c has seen to it that there is one */
+    /* config.c has seen to it that these are well formed */
 
     colon = strrchr(address, ':');
+    (void) billing_text_number(colon + 1, &port);
 
     snprintf(host, sizeof(host), "%.*s", (int) (colon - address), address);
 
-    return redisAsyncConnect(host, atoi(colon + 1));
+    return redisAsyncConnect(host, (int) port);
 }
 
 

@@ -79,7 +79,7 @@ billing_run(billing_config_t *config, const billing_run_args_t *args)
     {
         /* the loop has not run: the process ends, and all of it with it */
 
-        billing_log(BILLING_LOG_ERROR, "cannot start");
+        billing_log_msg(BILLING_LOG_ERROR, "cannot start");
         free(r);
         return EXIT_FAILURE;
     }
@@ -91,7 +91,7 @@ billing_run(billing_config_t *config, const billing_run_args_t *args)
     billing_sessions_free(&r->worker.sessions);
     billing_text_free(&r->worker.frame);
 
-    billing_log(BILLING_LOG_INFO, "stopped");
+    billing_log_msg(BILLING_LOG_INFO, "stopped");
     free(r);
 
     return rc;
@@ -309,14 +309,14 @@ billing_run_reload(uv_signal_t *handle, int signum)
         || strcmp(fresh.redis, r->config->redis) != 0
         || strcmp(fresh.redis_prefix, r->config->redis_prefix) != 0)
     {
-        billing_log(BILLING_LOG_WARN, "pg, redis and redis_prefix stay as "
-                    "they are until a restart");
+        billing_log_msg(BILLING_LOG_WARN, "pg, redis and redis_prefix stay as "
+                        "they are until a restart");
     }
 
     billing_run_settings(&r->worker, &fresh);
     billing_config_free(&fresh);
 
-    billing_log(BILLING_LOG_INFO, "configuration taken");
+    billing_log_msg(BILLING_LOG_INFO, "configuration taken");
 }
 
 

@@ -132,7 +132,7 @@ billing_shards_renewed(void *data, const billing_pg_reply_t *reply)
                                gained, lost)
         != BILLING_OK)
     {
-        billing_log(BILLING_LOG_ERROR, "the leases make no sense");
+        billing_log_msg(BILLING_LOG_ERROR, "the leases make no sense");
         return;
     }
 
@@ -153,8 +153,8 @@ billing_shards_renewed(void *data, const billing_pg_reply_t *reply)
 static void
 billing_shards_tell(billing_worker_t *w, unsigned before)
 {
-    if (!w->shards.told && w->leases.owned > 0) {
-        w->shards.told = 1;
+    if (w->leases.owned > 0 && before == 0) {
+        w->shards.standing_by = 0;
 
         billing_log(BILLING_LOG_INFO, "ready",
                     billing_log_int("shards", w->leases.owned),
@@ -162,7 +162,7 @@ billing_shards_tell(billing_worker_t *w, unsigned before)
         return;
     }
 
-    if (!w->shards.told && !w->shards.standing_by) {
+    if (w->leases.owned == 0 && !w->shards.standing_by) {
         w->shards.standing_by = 1;
 
         billing_log(BILLING_LOG_INFO, "standing by, others hold all shards",

@@ -48,8 +48,7 @@ typedef struct {
     unsigned              renewing:1;
     unsigned              scanning:1;
     unsigned              finding:1;
-    unsigned              told:1;           /* "ready" was logged */
-    unsigned              standing_by:1;
+    unsigned              standing_by:1;    /* and it was logged */
     int64_t               sent;             /* the renewal under way */
     unsigned              slice;            /* of the shards to scan next */
     int64_t               nudges[BILLING_NUDGES];

@@ -3,8 +3,9 @@
  * Copyright (C) The Astro authors
  *
  * Route, role, body, call, answer.  A request that waits for the database is
- * held by its count; nginx does not read from its client meanwhile, so it
- * cannot go away under the call.
+ * held by its count, but nginx may terminate it all the same (a broken body
+ * that is being discarded, worker_shutdown_timeout).  So what the answer needs
+ * lies in memory of its own, and the request's cleanup says that it has gone.
  */
 
 #include "ngx_astro_api.h"
@@ -13,6 +14,13 @@
 #define NGX_ASTRO_LIMIT_DEFAULT  50
 #define NGX_ASTRO_LIMIT_MAX      200
 #define NGX_ASTRO_CURSOR_MAX     128
+
+
+typedef struct {
+    ngx_astro_api_ctx_t      *ctx;      /* NULL: the request has gone */
+    ngx_http_cleanup_t       *cleanup;
+    ngx_astro_pg_handler_pt   handler;
+} ngx_astro_api_pending_t;
 
 
 static const ngx_astro_route_row_t *ngx_astro_api_route(ngx_http_request_t *r,
@@ -24,7 +32,11 @@ static ngx_int_t ngx_astro_api_method(ngx_astro_api_ctx_t *ctx,
     ngx_uint_t allowed);
 static ngx_int_t ngx_astro_api_body(ngx_astro_api_ctx_t *ctx);
 static void ngx_astro_api_body_handler(ngx_http_request_t *r);
+static ngx_uint_t ngx_astro_api_cursor_ok(ngx_str_t *cursor);
 static ngx_int_t ngx_astro_api_generic(ngx_astro_api_ctx_t *ctx);
+static void ngx_astro_api_gone(void *data);
+static void ngx_astro_api_answered(void *data, ngx_astro_pg_rc_e rc,
+    PGresult *res);
 static ngx_int_t ngx_astro_api_header(ngx_http_request_t *r, const char *key,
     const char *value, size_t len);
 static ngx_int_t ngx_astro_api_output(ngx_astro_api_ctx_t *ctx,
@@ -38,6 +50,10 @@ ngx_astro_api_handler(ngx_http_request_t *r)
     ngx_uint_t            allowed;
     ngx_astro_error_e     error;
     ngx_astro_api_ctx_t  *ctx;
+
+    if (r != r->main) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
 
     ngx_astro_count(HTTP_REQUESTS);
 
@@ -362,6 +378,27 @@ ngx_astro_api_body_handler(ngx_http_request_t *r)
 
 /* calls */
 
+/* Ours are digits; whatever is printable may go and be refused further on. */
+
+static ngx_uint_t
+ngx_astro_api_cursor_ok(ngx_str_t *cursor)
+{
+    size_t  i;
+
+    if (cursor->len == 0 || cursor->len > NGX_ASTRO_CURSOR_MAX) {
+        return 0;
+    }
+
+    for (i = 0; i < cursor->len; i++) {
+        if (cursor->data[i] <= ' ' || cursor->data[i] >= 0x7f) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
 static ngx_int_t
 ngx_astro_api_generic(ngx_astro_api_ctx_t *ctx)
 {
@@ -418,9 +455,7 @@ ngx_astro_api_generic(ngx_astro_api_ctx_t *ctx)
 
             if (ngx_http_arg(r, (u_char *) "cursor", 6, &arg) == NGX_OK) {
 
-                if (arg.len == 0 || arg.len > NGX_ASTRO_CURSOR_MAX
-                    || ngx_strlchr(arg.data, arg.data + arg.len, '\0'))
-                {
+                if (!ngx_astro_api_cursor_ok(&arg)) {
                     return ngx_astro_api_problem(ctx,
                                                  NGX_ASTRO_E_BAD_REQUEST,
                                                  "no cursor of ours",
@@ -449,20 +484,71 @@ ngx_int_t
 ngx_astro_api_ask(ngx_astro_api_ctx_t *ctx, const ngx_astro_sql_t *sql,
     const char *const *values, ngx_astro_pg_handler_pt handler)
 {
-    /* first: the answer may come, as a failure, before the call returns */
+    ngx_astro_api_pending_t  *pending;
+
+    pending = ngx_alloc(sizeof(ngx_astro_api_pending_t), ngx_astro.log);
+    if (pending == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    pending->ctx = ctx;
+    pending->handler = handler;
+    pending->cleanup = ngx_http_cleanup_add(ctx->r, 0);
+
+    if (pending->cleanup == NULL) {
+        ngx_free(pending);
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (ngx_astro_pg_call(ngx_astro.pg_api, sql, values,
+                          ngx_astro_api_answered, pending)
+        != NGX_OK)
+    {
+        pending->cleanup->handler = NULL;
+        ngx_free(pending);
+
+        return ngx_astro_api_problem(ctx, NGX_ASTRO_E_UNAVAILABLE,
+                                     "the database is away, try again", NULL);
+    }
+
+    pending->cleanup->handler = ngx_astro_api_gone;
+    pending->cleanup->data = pending;
 
     ctx->r->main->count++;
 
-    if (ngx_astro_pg_call(ngx_astro.pg_api, sql, values, handler, ctx)
-        == NGX_OK)
-    {
-        return NGX_DONE;
+    return NGX_DONE;
+}
+
+
+static void
+ngx_astro_api_gone(void *data)
+{
+    ngx_astro_api_pending_t  *pending = data;
+
+    pending->ctx = NULL;
+}
+
+
+static void
+ngx_astro_api_answered(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
+{
+    ngx_astro_api_pending_t  *pending = data;
+
+    ngx_astro_api_ctx_t      *ctx;
+    ngx_astro_pg_handler_pt   handler;
+
+    ctx = pending->ctx;
+    handler = pending->handler;
+
+    if (ctx) {
+        pending->cleanup->handler = NULL;
     }
 
-    ctx->r->main->count--;
+    ngx_free(pending);
 
-    return ngx_astro_api_problem(ctx, NGX_ASTRO_E_UNAVAILABLE,
-                                 "the database is away, try again", NULL);
+    if (ctx) {
+        handler(ctx, rc, res);
+    }
 }
 
 

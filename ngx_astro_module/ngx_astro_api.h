@@ -70,7 +70,10 @@ ngx_int_t ngx_astro_api_problem(ngx_astro_api_ctx_t *ctx,
 ngx_int_t ngx_astro_api_call(ngx_astro_api_ctx_t *ctx,
     const ngx_astro_sql_t *sql, const char *const *values);
 
-/* The same with a handler of one's own; ends with ngx_astro_api_finish(). */
+/*
+ * The same with a handler of one's own, which gets ctx as its data and ends
+ * with ngx_astro_api_finish().  It is not called if the request has gone.
+ */
 ngx_int_t ngx_astro_api_ask(ngx_astro_api_ctx_t *ctx,
     const ngx_astro_sql_t *sql, const char *const *values,
     ngx_astro_pg_handler_pt handler);

@@ -16,6 +16,7 @@ typedef struct {
 } ngx_astro_password_task_t;
 
 
+static void ngx_astro_password_hold(ngx_event_t *ev);
 static void ngx_astro_password_thread(void *data, ngx_log_t *log);
 static void ngx_astro_password_event(ngx_event_t *ev);
 
@@ -179,7 +180,18 @@ ngx_astro_password_post(ngx_astro_password_t *pw,
     pw->r->main->blocked++;
     pw->r->aio = 1;
 
+    ngx_astro_event_init(&pw->hold, ngx_astro_password_hold);
+    ngx_add_timer(&pw->hold, 60000);
+
     return NGX_OK;
+}
+
+
+static void
+ngx_astro_password_hold(ngx_event_t *ev)
+{
+    ngx_log_error(NGX_LOG_ERR, ev->log, 0,
+                  "astro: a password takes a minute: the thread pool is stuck");
 }
 
 
@@ -215,6 +227,10 @@ ngx_astro_password_event(ngx_event_t *ev)
     c = r->connection;
 
     ngx_explicit_memzero(ctx->pw->password.data, ctx->pw->password.len);
+
+    if (ctx->pw->hold.timer_set) {
+        ngx_del_timer(&ctx->pw->hold);
+    }
 
     r->main->blocked--;
     r->aio = 0;

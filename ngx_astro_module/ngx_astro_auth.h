@@ -31,8 +31,8 @@ ngx_uint_t ngx_astro_origin_ok(ngx_http_request_t *r);
 
 
 typedef struct {
-    ngx_thread_task_t   *task;
     ngx_http_request_t  *r;
+    ngx_event_t          hold;          /* keeps a leaving worker alive */
     ngx_str_t            password;      /* wiped when done */
     char                *stored;        /* hash to compare with, or NULL */
     ngx_uint_t           verify;        /* 0: make a hash */

@@ -48,6 +48,19 @@ static uint64_t      ngx_astro_conn_serial;
 static u_char       *ngx_astro_recv_buf;
 
 
+/* The worker has been told to leave: runs once, before any client is asked. */
+
+void
+ngx_astro_conns_quit(void)
+{
+    ngx_astro_draining = 1;
+
+    if (ngx_queue_empty(&ngx_astro_conns)) {
+        ngx_astro_gateway_leave();
+    }
+}
+
+
 ngx_int_t
 ngx_astro_conns_init(ngx_cycle_t *cycle)
 {
@@ -358,7 +371,9 @@ ngx_astro_conn_closed_by_peer(ngx_astro_conn_t *conn, astro_ws_event_t *event)
     /* section 7.1.1: the server closes the TCP connection first */
 
     conn->finish = 1;
+    ngx_add_timer(conn->c->write, NGX_ASTRO_LINGER_MS);
     ngx_astro_conn_post(conn);
+    ngx_astro_conn_leave(conn);
 }
 
 
@@ -414,6 +429,11 @@ ngx_astro_conn_flush_handler(ngx_event_t *ev)
         return;
     }
 
+    if (rc == NGX_OK && conn->lagging) {
+        conn->lagging = 0;
+        ngx_astro_resume_more(conn);
+    }
+
     if (rc == NGX_OK && conn->discard && !conn->half) {
         ngx_astro_conn_half_close(conn);
     }
@@ -444,6 +464,9 @@ ngx_astro_conn_half_close(ngx_astro_conn_t *conn)
             return;
         }
 
+        /* the next one, when the connection is closed, frees */
+
+        c->ssl->shutdown_without_free = 0;
         c->read->handler = ngx_astro_conn_read_handler;
         c->write->handler = ngx_astro_conn_write_handler;
     }
@@ -554,6 +577,13 @@ ngx_astro_conn_heartbeat(ngx_astro_conn_t *conn)
         return;
     }
 
+    if (conn->hello) {
+        /* said, but not answered: the database is slow or away */
+        ngx_astro_conn_bye(conn, NGX_ASTRO_CLOSE_INTERNAL, "unavailable",
+                           "resume", 1000);
+        return;
+    }
+
     if (!conn->signed_in) {
         ngx_astro_conn_bye(conn, NGX_ASTRO_CLOSE_NO_HELLO, "no hello",
                            "stop", 0);
@@ -593,10 +623,12 @@ ngx_astro_conn_heartbeat(ngx_astro_conn_t *conn)
 
     if (now >= conn->heads_ms) {
         ngx_astro_resume_ping(conn);
+        ngx_astro_resume_more(conn);
         conn->heads_ms = now + conf->ping_interval;
     }
 
     next = ngx_min(next, ngx_min(conn->ping_ms, conn->heads_ms));
+    next = ngx_min(next, conn->token_exp_boot_s * 1000);
 
     ngx_add_timer(conn->c->read, ngx_max(next - now, 1));
 }
@@ -661,6 +693,11 @@ ngx_astro_conn_close(ngx_astro_conn_t *conn)
     ngx_queue_remove(&conn->link);
     ngx_astro_count(CLOSED);
     ngx_astro_sub(OPEN, 1);
+
+    if (conn->out) {
+        /* what TLS has begun to write it must not mix with a goodbye */
+        c->timedout = 1;
+    }
 
     ngx_astro_out_free(conn);
 

@@ -84,6 +84,7 @@ struct ngx_astro_conn_s {
     unsigned                 finish:1;  /* close when the queue is empty */
     unsigned                 discard:1; /* input is read into the void */
     unsigned                 half:1;    /* our side is shut down */
+    unsigned                 lagging:1; /* more when the queue is empty */
     unsigned                 broken:1;  /* close without further words */
 };
 
@@ -92,6 +93,7 @@ struct ngx_astro_conn_s {
 extern ngx_uint_t  ngx_astro_draining;
 
 ngx_int_t ngx_astro_conns_init(ngx_cycle_t *cycle);
+void ngx_astro_conns_quit(void);
 
 /*
  * Takes over the socket of a request whose 101 is first in "greeting" and

@@ -24,6 +24,7 @@
 
 
 #define NGX_ASTRO_RENEW_MS    1000
+#define NGX_ASTRO_SKEW_MS     500       /* of a lease's clock */
 #define NGX_ASTRO_SLICES      5
 #define NGX_ASTRO_WATCH_ALL   200       /* so many are read every second */
 #define NGX_ASTRO_RENEW_MAX   4096      /* sessions or closings a renewal */
@@ -194,7 +195,11 @@ ngx_astro_gateway_open(void)
     char         node[256], pid[NGX_INT_T_LEN + 1], silence[NGX_INT_T_LEN + 1];
     const char  *values[3];
 
-    if (ngx_astro_gw.opening || ngx_astro_gw.leaving) {
+    /* not before the connection is up: the call must not wait in a queue */
+
+    if (ngx_astro_gw.opening || ngx_astro_gw.leaving
+        || !ngx_astro_pg_is_up(ngx_astro.pg_lease))
+    {
         return;
     }
 
@@ -231,6 +236,15 @@ ngx_astro_gateway_opened(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
 
     if (rc != NGX_ASTRO_PG_OK || PQntuples(res) != 1) {
         /* a lease that was opened unheard is never renewed: it is reaped */
+        return;
+    }
+
+    if (ngx_astro_boot_ms() - ngx_astro_gw.asked_ms > NGX_ASTRO_SKEW_MS) {
+
+        /* a slow answer: life began too long before the database's clock */
+
+        ngx_log_error(NGX_LOG_WARN, ngx_astro.log, 0,
+                      "astro: gateway lease took too long, asking again");
         return;
     }
 
@@ -410,6 +424,10 @@ ngx_astro_gateway_renewed(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
             ngx_free(cl);
         }
     }
+
+    /* whoever should be in a session and is not, for whatever reason */
+
+    ngx_astro_sessions_rejoin_all();
 
     if (ngx_astro_gw.again) {
         ngx_astro_gw.again = 0;

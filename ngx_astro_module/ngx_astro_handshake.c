@@ -41,6 +41,12 @@ ngx_astro_ws_handler(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    rc = ngx_http_discard_request_body(r);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
     if (r->method != NGX_HTTP_GET) {
         return ngx_astro_ws_refuse(r, NGX_HTTP_NOT_ALLOWED);
     }
@@ -87,12 +93,6 @@ ngx_astro_ws_handler(ngx_http_request_t *r)
 
     if (ngx_exiting) {
         return ngx_astro_ws_refuse(r, NGX_HTTP_SERVICE_UNAVAILABLE);
-    }
-
-    rc = ngx_http_discard_request_body(r);
-
-    if (rc != NGX_OK) {
-        return rc;
     }
 
     conn = ngx_astro_conn_create(r->connection);

@@ -366,7 +366,7 @@ ngx_astro_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *c)
             s.len = value[i].len - 5;
             ring = ngx_parse_size(&s);
 
-            if (ring < 4096 || (ring & (ring - 1)) || ring > (1 << 30)) {
+            if (ring < 131072 || (ring & (ring - 1)) || ring > (1 << 30)) {
                 goto invalid;
             }
 

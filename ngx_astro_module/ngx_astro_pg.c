@@ -58,6 +58,7 @@ struct ngx_astro_pg_s {
     ngx_connection_t          *c;
     ngx_astro_pg_state_e       state;
     ngx_uint_t                 tried;       /* a first attempt has ended */
+    ngx_uint_t                 dead;        /* to be broken by its events */
     ngx_msec_t                 backoff;
     ngx_uint_t                 nwaiting;
     ngx_queue_t                waiting;     /* not sent yet */
@@ -87,7 +88,7 @@ static void ngx_astro_pg_break(ngx_astro_pg_t *pg, const char *why);
 static void ngx_astro_pg_retry(ngx_event_t *ev);
 static void ngx_astro_pg_timeout(ngx_event_t *ev);
 static void ngx_astro_pg_arm(ngx_astro_pg_t *pg);
-static ngx_int_t ngx_astro_pg_send(ngx_astro_pg_t *pg, ngx_astro_pg_op_t *op);
+static void ngx_astro_pg_send(ngx_astro_pg_t *pg, ngx_astro_pg_op_t *op);
 static void ngx_astro_pg_flush(ngx_astro_pg_t *pg);
 static void ngx_astro_pg_flush_handler(ngx_event_t *ev);
 static void ngx_astro_pg_read_handler(ngx_event_t *rev);
@@ -242,6 +243,7 @@ ngx_astro_pg_connect_done(ngx_event_t *ev)
     }
 
     pg->state = ngx_astro_pg_up;
+    pg->dead = 0;
     pg->backoff = NGX_ASTRO_PG_BACKOFF_MIN;
     pg->nprepared = 0;
 
@@ -260,7 +262,7 @@ ngx_astro_pg_connect_done(ngx_event_t *ev)
         ngx_queue_remove(q);
         pg->nwaiting--;
         op = ngx_queue_data(q, ngx_astro_pg_op_t, queue);
-        (void) ngx_astro_pg_send(pg, op);
+        ngx_astro_pg_send(pg, op);
     }
 }
 
@@ -469,21 +471,23 @@ ngx_astro_pg_call(ngx_astro_pg_t *pg, const ngx_astro_sql_t *sql,
         return NGX_OK;
     }
 
-    (void) ngx_astro_pg_send(pg, op);
-
-    /* if the connection broke just now the handler was told LOST */
+    ngx_astro_pg_send(pg, op);
 
     return NGX_OK;
 }
 
 
-static ngx_int_t
+static void
 ngx_astro_pg_send(ngx_astro_pg_t *pg, ngx_astro_pg_op_t *op)
 {
     ngx_uint_t  i;
 
     op->since = ngx_current_msec;
     ngx_queue_insert_tail(&pg->sent, &op->queue);
+
+    if (pg->dead) {
+        return;
+    }
 
     for (i = 0; i < pg->nprepared; i++) {
         if (pg->prepared[i] == op->sql) {
@@ -525,13 +529,20 @@ ngx_astro_pg_send(ngx_astro_pg_t *pg, ngx_astro_pg_op_t *op)
         ngx_post_event(&pg->flush, &ngx_posted_events);
     }
 
-    return NGX_OK;
+    return;
 
 broken:
 
-    ngx_astro_pg_break(pg, PQerrorMessage(pg->conn));
+    /*
+     * Breaking it here would call the handlers of all that is under way within
+     * the call of somebody who expects none: the flush event does it.
+     */
 
-    return NGX_ERROR;
+    pg->dead = 1;
+
+    if (!pg->flush.posted) {
+        ngx_post_event(&pg->flush, &ngx_posted_events);
+    }
 }
 
 
@@ -552,7 +563,7 @@ ngx_astro_pg_flush(ngx_astro_pg_t *pg)
         return;
     }
 
-    rc = PQflush(pg->conn);
+    rc = pg->dead ? -1 : PQflush(pg->conn);
 
     if (rc < 0) {
         ngx_astro_pg_break(pg, PQerrorMessage(pg->conn));

@@ -34,7 +34,8 @@ typedef enum {
 } ngx_astro_pg_rc_e;
 
 /*
- * Called exactly once for each call that was taken.  res lives until it
+ * Called exactly once for each call that was taken, never before
+ * ngx_astro_pg_call() has returned.  res lives until it
  * returns and is NULL unless rc is OK.
  */
 typedef void (*ngx_astro_pg_handler_pt)(void *data, ngx_astro_pg_rc_e rc,

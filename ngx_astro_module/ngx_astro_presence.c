@@ -112,7 +112,6 @@ ngx_astro_presence_exit(void)
         route.to = NGX_ASTRO_TO_WATCHERS;
         route.user = d->user;
         route.arg = NGX_ASTRO_ORPHAN;
-        route.conv = ngx_astro.seat;
 
         ngx_astro_route_all(&route, NULL);
         ngx_free(d);
@@ -479,15 +478,9 @@ ngx_astro_presence_deliver(ngx_astro_route_t *route, const ngx_astro_msg_t *m)
 
     if (route->arg == NGX_ASTRO_ORPHAN) {
 
-        /* the worker that leaves tells all; one of them is enough */
+        /* all who are told look again: one that dies is not missed */
 
-        if (__builtin_ctzll(astro_seats_taken(ngx_astro.arena)
-                            & ~(1ULL << route->conv))
-            == ngx_astro.seat)
-        {
-            ngx_astro_presence_grace(route->user);
-        }
-
+        ngx_astro_presence_grace(route->user);
         return;
     }
 

@@ -7,6 +7,7 @@
  */
 
 #include "ngx_astro_chat.h"
+#include "ngx_astro_gateway.h"
 #include "ngx_astro_hello.h"
 #include "ngx_astro_presence.h"
 #include "ngx_astro_protocol.h"
@@ -371,6 +372,7 @@ ngx_astro_call_create(ngx_astro_conn_t *conn, int64_t id, uint64_t arg)
     call->conn = conn;
     call->id = id;
     call->arg = arg;
+    call->gateway = ngx_astro_gateway_id();
 
     ngx_astro_conn_ref(conn);
 

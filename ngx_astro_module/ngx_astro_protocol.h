@@ -61,6 +61,7 @@ typedef struct {
     ngx_astro_conn_t    *conn;      /* referenced */
     int64_t              id;
     uint64_t             arg;
+    uint64_t             gateway;   /* the lease when it was made */
 } ngx_astro_call_t;
 
 ngx_astro_call_t *ngx_astro_call_create(ngx_astro_conn_t *conn, int64_t id,

@@ -27,6 +27,7 @@ static ngx_astro_pos_t *ngx_astro_resume_add(ngx_astro_conn_t *conn,
     uint64_t conv);
 static void ngx_astro_resume_fetch(ngx_astro_conn_t *conn,
     ngx_astro_pos_t *pos);
+static ngx_uint_t ngx_astro_resume_full(ngx_astro_conn_t *conn, size_t len);
 static void ngx_astro_resume_fetched(void *data, ngx_astro_pg_rc_e rc,
     PGresult *res);
 static ngx_int_t ngx_astro_resume_call(ngx_astro_call_t *call, uint64_t conv,
@@ -58,7 +59,7 @@ ngx_astro_resume_add(ngx_astro_conn_t *conn, uint64_t conv)
 
     if (conn->npos == conn->pos_size) {
 
-        if (conn->npos == NGX_ASTRO_POS_MAX) {
+        if (conn->npos >= NGX_ASTRO_POS_MAX) {
             return NULL;
         }
 
@@ -265,6 +266,11 @@ ngx_astro_resume_fetched(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
 
         frame = ngx_astro_pg_str(res, i, 1);
 
+        if (ngx_astro_resume_full(conn, frame.len)) {
+            pos->want = ngx_max(pos->want, seq);
+            break;
+        }
+
         ngx_astro_msg_init(&m);
         ngx_astro_msg_add(&m, frame.data, frame.len);
 
@@ -274,13 +280,52 @@ ngx_astro_resume_fetched(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
 
     /* nothing came: what was wanted isn't there (any more), so stop asking */
 
-    more = n > 1 && pos->want > pos->last;
+    more = n > 1 && pos->want > pos->last && !conn->lagging;
 
     if (more) {
         ngx_astro_resume_fetch(conn, pos);
     }
 
     ngx_astro_call_free(call);
+}
+
+
+/*
+ * A replay is not thrown at a client faster than it reads, lest it be closed
+ * for being slow: the rest follows when its queue is empty.
+ */
+
+static ngx_uint_t
+ngx_astro_resume_full(ngx_astro_conn_t *conn, size_t len)
+{
+    if (conn->out_size == 0
+        || conn->out_size + len <= ngx_astro.conf->out_queue / 2)
+    {
+        return 0;
+    }
+
+    conn->lagging = 1;
+
+    return 1;
+}
+
+
+void
+ngx_astro_resume_more(ngx_astro_conn_t *conn)
+{
+    ngx_uint_t  i;
+
+    if (!conn->signed_in) {
+        return;
+    }
+
+    for (i = 0; i < conn->npos; i++) {
+        if (conn->pos[i].want > conn->pos[i].last
+            && !conn->pos[i].fetching)
+        {
+            ngx_astro_resume_fetch(conn, &conn->pos[i]);
+        }
+    }
 }
 
 
@@ -396,8 +441,13 @@ ngx_astro_resume_synced(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
     seq = 0;
 
     for (i = 1; i < n; i++) {
-        seq = ngx_astro_pg_int(res, i, 0);
         frame = ngx_astro_pg_str(res, i, 1);
+
+        if (i > 1 && ngx_astro_resume_full(conn, frame.len)) {
+            break;
+        }
+
+        seq = ngx_astro_pg_int(res, i, 0);
 
         ngx_astro_msg_init(&m);
         ngx_astro_msg_add(&m, frame.data, frame.len);
@@ -412,8 +462,7 @@ ngx_astro_resume_synced(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
 
     p = ngx_sprintf(buf, "{\"conv\":\"c_%uL\",\"head\":%L,\"more\":%s}",
                     call->arg, head,
-                    n - 1 == NGX_ASTRO_REPLAY_MAX && seq < head
-                        ? "true" : "false");
+                    n > 1 && seq < head ? "true" : "false");
 
     ngx_astro_reply(conn, call->id, buf, p - buf);
     ngx_astro_call_free(call);

@@ -28,6 +28,9 @@ void ngx_astro_resume_event(ngx_astro_conn_t *conn, uint64_t conv, int64_t seq,
 void ngx_astro_resume_head(ngx_astro_conn_t *conn, uint64_t conv,
     int64_t head);
 
+/* Fetches what was heard of and not written yet. */
+void ngx_astro_resume_more(ngx_astro_conn_t *conn);
+
 /* {"type":"ping","heads":{...}} of the conversations this socket follows */
 void ngx_astro_resume_ping(ngx_astro_conn_t *conn);
 

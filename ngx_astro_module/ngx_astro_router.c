@@ -12,6 +12,7 @@
  * for, so each worker also looks every 100 ms.
  */
 
+#include "ngx_astro_conn.h"
 #include "ngx_astro_presence.h"
 #include "ngx_astro_router.h"
 #include "ngx_astro_sessions.h"
@@ -56,7 +57,10 @@ static ngx_uint_t   ngx_astro_polls;
 ngx_int_t
 ngx_astro_router_init(ngx_cycle_t *cycle)
 {
-    if (ngx_astro_seat_take(cycle, ngx_astro_router_drain) != NGX_OK) {
+    if (ngx_astro_seat_take(cycle, ngx_astro_router_drain,
+                            ngx_astro_conns_quit)
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
 

@@ -129,7 +129,7 @@ ngx_astro_session_started(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
 
     u_char            *p;
     u_char             buf[64];
-    ngx_str_t          snapshot;
+    ngx_str_t          snapshot, state;
     ngx_astro_msg_t    m;
     ngx_astro_route_t  route;
 
@@ -139,7 +139,11 @@ ngx_astro_session_started(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
 
     ngx_astro_session_reply(call, res, 1);
 
-    if (!ngx_astro_pg_bool(res, 0, NGX_ASTRO_O_DUP)) {
+    state = ngx_astro_pg_str(res, 0, NGX_ASTRO_O_STATE);
+
+    /* a repeat too: whoever asked first may not have lived to let it ring */
+
+    if (ngx_astro_same(state.data, state.len, "ringing")) {
 
         ngx_astro_sessions_outcome(res, 0);
 

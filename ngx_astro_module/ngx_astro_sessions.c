@@ -22,6 +22,8 @@
 #include "ngx_astro_users.h"
 
 
+#define NGX_ASTRO_ENDED_MS  30000
+
 #define NGX_ASTRO_JOIN_STATES                                                 \
     (astro_session_rule(ASTRO_SESSION_JOIN)->from)
 
@@ -55,6 +57,8 @@ static void ngx_astro_sessions_arm(ngx_astro_session_t *s);
 static void ngx_astro_sessions_deadline(ngx_event_t *ev);
 static void ngx_astro_sessions_joined_handler(void *data,
     ngx_astro_pg_rc_e rc, PGresult *res);
+static void ngx_astro_sessions_refuse(ngx_astro_conn_t *conn, int64_t id,
+    const char *message);
 static ngx_int_t ngx_astro_sessions_add(ngx_astro_conn_t *conn, PGresult *res);
 static void ngx_astro_sessions_rejoin(ngx_astro_session_t *s);
 static void ngx_astro_join_remove(ngx_astro_join_t *j, const char *reason);
@@ -403,6 +407,13 @@ ngx_astro_sessions_tell_one(ngx_astro_conn_t *conn, void *ctx)
         ngx_astro_conn_send(conn, tell->m, 0);
     }
 
+    if (tell->news->state == ASTRO_SESSION_RINGING) {
+
+        /* a conversation that may be new: whatever comes is after this */
+
+        ngx_astro_resume_set(conn, tell->news->conv, tell->news->head);
+    }
+
     ngx_astro_resume_head(conn, tell->news->conv, tell->news->head);
 }
 
@@ -454,7 +465,7 @@ ngx_astro_sessions_learn(ngx_astro_session_t *s, const ngx_astro_news_t *news)
 
     s->head = ngx_max(s->head, news->head);
 
-    if (news->ver < s->ver) {
+    if (news->ver < s->ver || s->state == ASTRO_SESSION_ENDED) {
         return;
     }
 
@@ -482,19 +493,22 @@ ngx_astro_sessions_learn(ngx_astro_session_t *s, const ngx_astro_news_t *news)
 
     if (s->state == ASTRO_SESSION_ENDED) {
 
-        /* removing the last drops the session */
+        /*
+         * The books are closed a moment later, by the billing worker, and with
+         * them comes the event session_end.  Should nobody say so, it is found
+         * as the head of the conversation with the lease's renewal: so the
+         * session is still looked at for a while.
+         */
 
-        for (q = ngx_queue_last(&s->joins); /* void */ ; ) {
+        ngx_add_timer(&s->deadline, NGX_ASTRO_ENDED_MS);
+
+        while (!ngx_queue_empty(&s->joins)) {
+            q = ngx_queue_head(&s->joins);
             j = ngx_queue_data(q, ngx_astro_join_t, session_link);
-
-            if (ngx_queue_head(&s->joins) == q) {
-                ngx_astro_join_remove(j, "ended");
-                return;
-            }
-
-            q = ngx_queue_prev(q);
             ngx_astro_join_remove(j, "ended");
         }
+
+        return;
     }
 
     if (s->state != ASTRO_SESSION_ACTIVE
@@ -590,6 +604,11 @@ ngx_astro_sessions_deadline(ngx_event_t *ev)
 
     s = ngx_astro_of(ev, ngx_astro_session_t, deadline);
 
+    if (s->state == ASTRO_SESSION_ENDED) {
+        ngx_astro_sessions_drop(s);
+        return;
+    }
+
     if (ngx_astro_timeline_of(ngx_astro_life_ms()) < s->paid_until_ms) {
         ngx_astro_sessions_arm(s);
         return;
@@ -631,17 +650,11 @@ ngx_astro_sessions_join(ngx_astro_conn_t *conn, uint64_t session, int64_t id)
     ngx_astro_join_t  *j;
     ngx_astro_call_t  *call;
 
-    if (ngx_astro_gateway_id() == 0) {
-        ngx_astro_reply_error(conn, id, NGX_ASTRO_E_UNAVAILABLE,
-                              "no lease yet, try again", NULL);
-        return;
-    }
-
-    call = ngx_astro_call_create(conn, id, session);
+    call = ngx_astro_gateway_id() ? ngx_astro_call_create(conn, id, session)
+                                  : NULL;
 
     if (call == NULL) {
-        ngx_astro_reply_error(conn, id, NGX_ASTRO_E_INTERNAL, "no memory",
-                              NULL);
+        ngx_astro_sessions_refuse(conn, id, "no lease yet, try again");
         return;
     }
 
@@ -661,12 +674,7 @@ ngx_astro_sessions_join(ngx_astro_conn_t *conn, uint64_t session, int64_t id)
         != NGX_OK)
     {
         ngx_astro_call_free(call);
-
-        if (id) {
-            ngx_astro_reply_error(conn, id, NGX_ASTRO_E_UNAVAILABLE,
-                                  "the database is away, try again", NULL);
-        }
-
+        ngx_astro_sessions_refuse(conn, id, "the database is away, try again");
         return;
     }
 
@@ -675,6 +683,19 @@ ngx_astro_sessions_join(ngx_astro_conn_t *conn, uint64_t session, int64_t id)
     if (j) {
         j->joining = 1;
         j->silent = 0;
+    }
+}
+
+
+/* What the client did not ask for it need not hear of. */
+
+static void
+ngx_astro_sessions_refuse(ngx_astro_conn_t *conn, int64_t id,
+    const char *message)
+{
+    if (id) {
+        ngx_astro_reply_error(conn, id, NGX_ASTRO_E_UNAVAILABLE, message,
+                              NULL);
     }
 }
 
@@ -697,16 +718,16 @@ ngx_astro_sessions_joined_handler(void *data, ngx_astro_pg_rc_e rc,
         j->joining = 0;
     }
 
-    if (rc != NGX_ASTRO_PG_OK || PQntuples(res) != 1) {
+    if (rc != NGX_ASTRO_PG_OK || PQntuples(res) != 1
+        || call->gateway != ngx_astro_gateway_id())
+    {
+        /*
+         * If it was committed, the interval ends with the lease, which may
+         * have ended already.  The next renewal joins again.
+         */
 
-        /* if it was committed, the interval ends with the lease */
-
-        if (call->id) {
-            ngx_astro_reply_error(conn, call->id, NGX_ASTRO_E_UNAVAILABLE,
-                                  "no answer from the database, try again",
-                                  NULL);
-        }
-
+        ngx_astro_sessions_refuse(conn, call->id,
+                                  "no answer from the database, try again");
         ngx_astro_call_free(call);
         return;
     }
@@ -760,6 +781,10 @@ ngx_astro_sessions_add(ngx_astro_conn_t *conn, PGresult *res)
             if (s == NULL) {
                 return NGX_ERROR;
             }
+
+        } else if (s->state == ASTRO_SESSION_ENDED) {
+            /* the news of the end has overtaken our answer */
+            return NGX_ERROR;
         }
 
         j = ngx_calloc(sizeof(ngx_astro_join_t), ngx_astro.log);
@@ -788,6 +813,11 @@ ngx_astro_sessions_add(ngx_astro_conn_t *conn, PGresult *res)
     }
 
     j->interval = ngx_astro_pg_int(res, 0, NGX_ASTRO_O_INTERVAL);
+
+    if (j->session->unpaid) {
+        /* opened after the money was spent */
+        ngx_astro_join_close(j, ngx_astro_life_ms(), "unpaid");
+    }
 
     ngx_astro_conn_beat(conn);
 
@@ -846,7 +876,7 @@ ngx_astro_join_remove(ngx_astro_join_t *j, const char *reason)
 
     ngx_astro_sub(JOINED, 1);
 
-    if (ngx_queue_empty(&s->joins)) {
+    if (ngx_queue_empty(&s->joins) && s->state != ASTRO_SESSION_ENDED) {
         ngx_astro_sessions_drop(s);
     }
 }

@@ -36,6 +36,7 @@ static uint64_t           ngx_astro_to_ring;
 static ngx_event_t        ngx_astro_ring_event;
 static ngx_connection_t  *ngx_astro_bell_connection;
 static void             (*ngx_astro_on_ring)(void);
+static void             (*ngx_astro_on_quit)(void);
 
 
 ngx_int_t
@@ -212,7 +213,8 @@ ngx_astro_bells_create(ngx_cycle_t *cycle, ngx_uint_t seats)
 
 
 ngx_int_t
-ngx_astro_seat_take(ngx_cycle_t *cycle, void (*on_ring)(void))
+ngx_astro_seat_take(ngx_cycle_t *cycle, void (*on_ring)(void),
+    void (*on_quit)(void))
 {
     ngx_connection_t     *c;
     ngx_astro_shm_ctx_t  *ctx;
@@ -222,6 +224,7 @@ ngx_astro_seat_take(ngx_cycle_t *cycle, void (*on_ring)(void))
     ngx_astro.arena = ctx->arena;
     ngx_astro.seat = astro_seat_claim(ctx->arena, NGX_ASTRO_GAUGES);
     ngx_astro_on_ring = on_ring;
+    ngx_astro_on_quit = on_quit;
 
     ngx_astro_event_init(&ngx_astro_ring_event, ngx_astro_bell_flush);
 
@@ -249,6 +252,7 @@ ngx_astro_seat_take(ngx_cycle_t *cycle, void (*on_ring)(void))
     /* not a client's: left alone by shutdown, not reported as left open */
     c->read->channel = 1;
     c->write->channel = 1;
+    c->idle = 1;
 
     if (ngx_add_event(c->read, NGX_READ_EVENT, NGX_CLEAR_EVENT) != NGX_OK) {
         return NGX_ERROR;
@@ -314,5 +318,18 @@ ngx_astro_bell_flush(ngx_event_t *ev)
 static void
 ngx_astro_bell_handler(ngx_event_t *rev)
 {
+    ngx_connection_t  *c;
+
+    c = rev->data;
+
+    if (c->close) {
+        /* "idle" has it told, once, that the worker shuts down gracefully */
+        c->close = 0;
+
+        if (!c->error) {
+            ngx_astro_on_quit();
+        }
+    }
+
     ngx_astro_on_ring();
 }

@@ -158,6 +158,17 @@ ngx_astro_signal_relay(ngx_astro_req_t *req, ngx_astro_join_t *j)
     ngx_astro_signal_payload(req, &m);
     ngx_astro_msg_lit(&m, "}");
 
+    if (m.len + sizeof(ngx_astro_route_t)
+        > ngx_astro.conf->arena.ring_size / 4)
+    {
+        /* no ring to another worker would take it */
+
+        ngx_astro_reply_error(req->conn, req->id, NGX_ASTRO_E_TOO_LARGE,
+                              "a signal is at most a quarter of a ring",
+                              "/payload");
+        return;
+    }
+
     ngx_astro_count(SIGNALS);
 
     if (j->session->present & to) {
@@ -183,20 +194,21 @@ ngx_astro_signal_payload(ngx_astro_req_t *req, ngx_astro_msg_t *m)
     ngx_uint_t                  i;
     const u_char               *cut, *resume, *last;
     const astro_json_object_t  *o;
+    const astro_json_member_t  *from;
 
     o = &req->doc->payload;
     last = req->payload.data + req->payload.len;
 
-    for (i = 0; i < o->n; i++) {
-        if (ngx_astro_same(o->member[i].key, o->member[i].key_len, "from")) {
-            break;
-        }
-    }
+    /* also when it is written with escapes: a parser would read the same */
 
-    if (i == o->n) {
+    from = astro_json_get(o, "from");
+
+    if (from == NULL) {
         ngx_astro_msg_add(m, req->payload.data, req->payload.len);
         return;
     }
+
+    i = from - o->member;
 
     /* with the comma after it, or the one before it if it is the last */
 

@@ -59,7 +59,7 @@ class Party:
     def __init__(self, name, show):
         self.name, self.show = name, show
         self.replies, self.ids = {}, 0
-        self.seen = []
+        self.seen, self.state = [], None
         self.news = asyncio.Condition()
         self.socket = self.reader = self.me = None
 
@@ -126,7 +126,8 @@ class Party:
         if kind == 'session_incoming':
             line = f'rings: {p["service"]} with {p["client"]}, ' \
                    f'{money(p["rate"]["amount"])} a minute'
-        elif kind == 'session_update':
+        elif kind == 'session_update' and p['state'] != self.state:
+            self.state = p['state']
             line = f'session is {p["state"]}' + (
                 f' ({p["reason"]})' if p.get('reason') else '')
         elif kind == 'chat_message' and p['from'] != self.me['user']:

@@ -120,6 +120,9 @@ if [ -n "$demo" ]; then
     run "$PYTHON" "$REPO/scripts/demo.py" \
         --url "https://$LISTEN:$PORT" --ca "$VAR/tls/cert.pem" \
         --pg "$("$REPO/scripts/stack.sh" conninfo)"
+
+    printf '\nbilling_worker audit, of all books:\n'
+    "$REPO/scripts/stack.sh" audit | sed 's/^/    /'
 fi
 
 [ -n "$wait" ] || exit 0

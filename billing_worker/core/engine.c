@@ -10,6 +10,8 @@
  * held, and what is held can be spent by nobody else.
  */
 
+#include <string.h>
+
 #include "engine_core.h"
 
 
@@ -31,6 +33,8 @@ billing_engine_decide(billing_facts_t *f, const billing_settings_t *s,
 {
     int               rc;
     billing_engine_t  e;
+
+    memset(&e, 0, sizeof(billing_engine_t));
 
     e.f = f;
     e.s = s;

@@ -2,7 +2,7 @@
 /*
  * Copyright (C) The Astro authors
  *
- * Passwords: scrypt (RFC 7914), salted.  Slow on purpose (about 60 ms and
+ * Passwords: scrypt (RFC 7914), salted.  Slow on purpose (about 100 ms and
  * 32 MB at the default cost): call it in a thread, never in an event loop.
  */
 

@@ -93,22 +93,26 @@ uint64_t
 astro_registry_seats(const astro_arena_t *a, uint64_t user)
 {
     uint32_t           i, mask, start;
-    uint64_t           entry, seats;
+    uint64_t           first, seat, seats;
     _Atomic uint64_t  *slots;
 
     slots = astro_registry_slots(a);
     start = astro_registry_start(a, user);
     mask = a->registry_slots - 1;
+    first = astro_registry_entry(user, 0);
     seats = 0;
 
     /* no early end: what was removed left a hole, not a tombstone */
 
     for (i = 0; i < ASTRO_REGISTRY_WINDOW; i++) {
-        entry = atomic_load_explicit(&slots[(start + i) & mask],
-                                     memory_order_relaxed);
 
-        if (astro_registry_user(entry) == user && entry) {
-            seats |= 1ULL << astro_registry_seat(entry);
+        /* entries of other users, and none, are far below or above */
+
+        seat = atomic_load_explicit(&slots[(start + i) & mask],
+                                    memory_order_relaxed) - first;
+
+        if (seat < ASTRO_ARENA_MAX_SEATS) {
+            seats |= 1ULL << seat;
         }
     }
 

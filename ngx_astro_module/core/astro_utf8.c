@@ -26,6 +26,14 @@
 
 #define ASTRO_UTF8_HIGH_BITS  0x8080808080808080ULL
 
+/* octets in front of the first one of a word that is not ASCII */
+
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define astro_utf8_ascii(high)  ((unsigned) __builtin_ctzll(high) / 8)
+#else
+#define astro_utf8_ascii(high)  ((unsigned) __builtin_clzll(high) / 8)
+#endif
+
 
 static uint32_t astro_utf8_lead(uint8_t c);
 static uint32_t astro_utf8_next(uint32_t state, uint8_t c);
@@ -100,8 +108,10 @@ astro_utf8_feed(uint32_t state, const uint8_t *p, size_t n)
 
         while (last - p >= 8) {
             memcpy(&word, p, 8);
+            word &= ASTRO_UTF8_HIGH_BITS;
 
-            if (word & ASTRO_UTF8_HIGH_BITS) {
+            if (word) {
+                p += astro_utf8_ascii(word);
                 break;
             }
 

@@ -13,11 +13,12 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 import time
 
 from figures import chat, idle, machine, relay, rest, table, ticks
-from figures.common import HERE, BUILD, Skip, run, say
+from figures.common import BUILD, HERE, TROUBLE, reason, run, say
 from figures.ours import Ours
 from figures.stack import Stack
 
@@ -75,9 +76,10 @@ class Bench:
 def main():
     options = arguments()
     files = machine.files()
-
-    # wsload has one for each connection, a server at least as many
     stack = None
+
+    # so that whatever ends us, what we started is ended, too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.makedirs(BUILD, exist_ok=True)
 
     try:
@@ -87,8 +89,8 @@ def main():
         bench = Bench(options, stack, files)
         header(stack)
         results = measure(bench, options.parts)
-    except Skip as e:
-        sys.exit(f'bench: {e}')
+    except TROUBLE as e:
+        sys.exit(f'bench: {reason(e)}')
     finally:
         if stack is not None:
             keep_log(stack)
@@ -98,7 +100,7 @@ def main():
 
     if options.json:
         with open(options.json, 'w', encoding='utf-8') as f:
-            json.dump(results, f, indent=1, default=vars)
+            json.dump(plain(results), f, indent=1)
 
 
 def arguments():
@@ -150,14 +152,24 @@ def measure(bench, parts):
         start = time.monotonic()
         try:
             results[name] = part.measure(bench)
-        except Skip as e:
-            say(f'\n{name}: not measured: {e}')
+        except TROUBLE as e:
+            say(f'\n{name}: not measured: {reason(e)}')
         say(f'  [{name}: {time.monotonic() - start:.0f} s]')
 
     for line in bench.stack.complaints()[:5]:
         say(f'  nginx complained: {line}')
 
     return results
+
+
+def plain(found):
+    """Results as JSON has them."""
+    if isinstance(found, table.Series):
+        return {'why': found.why} if found.why else found.results
+    if isinstance(found, dict):
+        return {k if isinstance(k, str) else ' '.join(k): plain(v)
+                for k, v in found.items()}
+    return [plain(v) for v in found]
 
 
 def keep_log(stack):

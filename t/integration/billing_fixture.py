@@ -176,13 +176,15 @@ class Gateway(threading.Thread):
 
             try:
                 with self.lock:
-                    self.listen()
+                    with contextlib.suppress(redis_client.RedisError):
+                        self.listen()
+
                     self.cut()
 
                     if self.closings or time.monotonic() - renewed > 0.3:
                         renewed = time.monotonic()
                         self.renew()
-            except (psycopg.Error, redis_client.RedisError) as error:
+            except psycopg.Error as error:
                 self.trouble = error
 
     def listen(self):
@@ -317,13 +319,22 @@ class Gateway(threading.Thread):
 
 
 class Bench:
-    """A database, Redis, and whatever a test starts on them."""
+    """A database, Redis, and whatever a test starts on them.  The database is
+    a copy of another bench's, which has nobody connected; or a new one."""
 
-    def __init__(self, sql, redis):
+    def __init__(self, sql, redis, template=None):
         self.sql, self.redis = sql, redis
-        self.name = sql.new_database()
         self.prefix = f"t{uuid.uuid4().hex[:8]}:"
-        migrate(sql.dsn(name=self.name))
+        self.name = sql.new_database()
+
+        if template is None:
+            migrate(sql.dsn(name=self.name))
+        else:
+            with psycopg.connect(sql.server, autocommit=True) as conn:
+                conn.execute(f"DROP DATABASE {self.name}")
+                conn.execute(f"CREATE DATABASE {self.name}"
+                             f" TEMPLATE {template.name}")
+
         self.db = psycopg.connect(self.dsn(), autocommit=True)
         self.workers, self.gateways = [], []
         self.count = 0

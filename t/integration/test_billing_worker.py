@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 
+import psycopg
 import pytest
 
 from billing_fixture import (BINARY, SLOW, Bench, Redis, Talk, boot_ms,
@@ -27,12 +28,19 @@ def redis():
     server.close()
 
 
+@pytest.fixture(scope="module")
+def empty(sql, redis):          # noqa: F811
+    made = Bench(sql, redis)
+    made.close()
+    return made
+
+
 @pytest.fixture
-def bench(sql, redis):          # noqa: F811
+def bench(sql, redis, empty):   # noqa: F811
     if redis.process.poll() is not None:
         redis.start()
 
-    made = Bench(sql, redis)
+    made = Bench(sql, redis, empty)
     yield made
     made.close()
 
@@ -347,6 +355,7 @@ def test_stopped_beyond_its_lease(bench):
     two = bench.worker()
 
     for _ in range(2):
+        two.lines.clear()
         one.freeze()
         time.sleep(4.2)
         two.ready()
@@ -356,7 +365,6 @@ def test_stopped_beyond_its_lease(bench):
             talk.ticked(2)
 
         one, two = two, one
-        two.lines.clear()
 
     for talk in talks:
         talk.end()
@@ -431,8 +439,7 @@ def test_redis_goes_and_comes(bench):
     assert len(worker.said("redis connection lost")) == 2
     bench.redis.start()
     eventually(lambda: len(worker.said("redis connected")) == 4)
-    talk.ticked(1)
-    bench.rows("SELECT 1")
+    talk.ticked()
     talk.end()
     bench.settled(talk.id)
     bench.clean()
@@ -462,13 +469,10 @@ def test_a_locked_wallet_stops_nobody_else(bench):
     bench.worker().ready()
     stuck, free = (Talk(bench, rate=60000).active() for _ in range(2))
 
-    with bench.sql.connect("postgres") as _:
-        pass
-
     with bench.db.transaction():
         bench.rows("SELECT FROM ledger.wallet WHERE owner_id = %s FOR UPDATE",
                    stuck.client)
-        with bench_connect(bench) as other:
+        with psycopg.connect(bench.dsn(), autocommit=True) as other:
             deadline = time.monotonic() + 12 * SLOW
             no, = other.execute("SELECT charge_no FROM consult.session"
                                 " WHERE id = %s", (free.id,)).fetchone()
@@ -489,11 +493,6 @@ def test_a_locked_wallet_stops_nobody_else(bench):
         bench.settled(talk.id)
 
     bench.clean()
-
-
-def bench_connect(bench):
-    import psycopg
-    return psycopg.connect(bench.dsn(), autocommit=True)
 
 
 # all of it at once -----------------------------------------------------------
@@ -566,9 +565,10 @@ def test_random_histories(bench):
 
 # the audit -------------------------------------------------------------------
 
-@pytest.fixture
-def books(bench):
+@pytest.fixture(scope="module")
+def books(sql, redis, empty):   # noqa: F811
     """Two sessions that are over, with a few charges each."""
+    bench = Bench(sql, redis, empty)
     bench.worker().ready()
     talks = [Talk(bench, rate=60000, topup=3000).active() for _ in range(2)]
 
@@ -581,7 +581,8 @@ def books(bench):
         bench.settled(talk.id)
 
     bench.clean()
-    return talks
+    bench.close()
+    return bench, talks[0]
 
 
 @pytest.mark.parametrize("change, names", [
@@ -624,8 +625,10 @@ def books(bench):
     ("UPDATE consult.interval SET close_life_ms = open_life_ms WHERE"
      " session_id = {session}", "session {session}: billed"),
 ])
-def test_audit_names_what_was_altered(bench, books, change, names):
-    talk = books[0]
+def test_audit_names_what_was_altered(sql, redis, books,    # noqa: F811
+                                      change, names):
+    done, talk = books
+    bench = Bench(sql, redis, done)
     known = {
         "session": talk.id,
         "id": bench.one("SELECT id FROM ledger.transfer WHERE session_id = %s"
@@ -637,8 +640,10 @@ def test_audit_names_what_was_altered(bench, books, change, names):
         "wallet": bench.session(talk.id, "client_wallet"),
         "advisor": bench.session(talk.id, "advisor_wallet"),
     }
+    bench.clean()
     bench.rows(change.format(**known))
     code, said = bench.audit()
+    bench.close()
     assert code == 1, said
     assert names.format(**known) in said, said
 

@@ -593,9 +593,10 @@ def test_malformed_presence_watch(stack, users):
 # -- money ---------------------------------------------------------------------
 
 @pytest.mark.parametrize('rate, balance', [
-    (60000, 3500), (7777, 333), (1000000, 54321)])
+    (60000, 3500), (7777, 333), (1000000, 54316)])
 def test_until_the_money_is_spent(stack, rate, balance):
-    """Charged exactly what it cost, to the millisecond, and then ended."""
+    """Charged exactly what it cost, to the millisecond, and then ended: one
+    more would have cost more than there was."""
     talk = Consultation(stack, balance=balance, rates=(rate, None, None))
     talk.active()
     low = talk.c.expect('billing_low')['payload']
@@ -604,7 +605,7 @@ def test_until_the_money_is_spent(stack, rate, balance):
     assert end['reason'] == 'low_balance'
     row = talk.assert_settled()
     assert row['charged'] == balance == rate * row['billed_ms'] // 60000
-    assert rate * (row['billed_ms'] - 1) // 60000 < balance
+    assert rate * (row['billed_ms'] + 1) // 60000 > balance
     assert talk.client.wallet() == (0, 0)
     last = talk.c.expect('billing_tick',
                          lambda m: m['payload']['charged'] == balance)

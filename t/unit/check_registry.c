@@ -17,9 +17,9 @@
 
 typedef struct {
     astro_arena_t     *arena;
-    int                seat;
     uint64_t           seed;
     _Atomic int       *stop;
+    int                seat;
     uint8_t            here[USERS + 1];
 } writer_t;
 

@@ -5,6 +5,7 @@
 #
 #     make unit                              all of them
 #     make unit UNIT="check_ring check_json"     some
+#     make unit-measure                      what they cost
 #     make unit SAN=-fsanitize=thread BUILD=build/tsan CC=clang UNIT=check_ring
 #
 # Each t/unit/check_<name>.c is a program of its own with the units of core, and
@@ -30,7 +31,7 @@ unit_billing := $(patsubst %.c,$(unit_dir)/%.o, \
 UNIT ?= $(patsubst t/unit/%.c,%,$(sort $(wildcard t/unit/check_*.c)))
 
 
-.PHONY: unit unit-build unit-flags
+.PHONY: unit unit-build unit-measure unit-flags
 
 # every program says how it went, also after one that failed
 unit: unit-build
@@ -39,6 +40,10 @@ unit: unit-build
 	    $(unit_dir)/$$name || failed=1; \
 	done; \
 	exit $$failed
+
+# what the units cost: figures, no verdict
+unit-measure: $(unit_dir)/measure
+	@$<
 
 unit-build: $(addprefix $(unit_dir)/,$(UNIT)) $(BUILD)/astro_password
 
@@ -70,6 +75,9 @@ $(unit_dir)/check_billing_%: $(unit_dir)/t/unit/check_billing_%.o \
 
 $(unit_dir)/check_%: $(unit_dir)/t/unit/check_%.o $(unit_dir)/core.a
 	$(CC) $(unit_flags) $(ASTRO_LDFLAGS) -o $@ $^ $(unit_check) $(unit_libs)
+
+$(unit_dir)/measure: $(unit_dir)/t/unit/measure.o $(unit_dir)/core.a
+	$(CC) $(unit_flags) $(ASTRO_LDFLAGS) -o $@ $^ $(unit_libs)
 
 $(BUILD)/astro_password: $(unit_dir)/scripts/astro_password.o \
                          $(unit_dir)/core.a

@@ -4,7 +4,7 @@ import re
 import time
 
 from . import load, people, table
-from .common import PEERS, Skip, pg_program, run
+from .common import PEERS, TROUBLE, Skip, pg_program, reason, run
 from .peers import SocketIO
 from .relay import times
 
@@ -47,8 +47,8 @@ def one_load(bench, servers, args):
             try:
                 bench.start(server)
                 it.add(one(bench, server, args))
-            except Skip as e:
-                it.why = str(e)
+            except TROUBLE as e:
+                it.why = reason(e)
 
     return series
 
@@ -93,8 +93,8 @@ def database_alone(bench):
                 continue
             try:
                 series[name].add({'rate': BATCH * way()})
-            except Skip as e:
-                series[name].why = str(e)
+            except TROUBLE as e:
+                series[name].why = reason(e)
 
     return series
 

@@ -7,6 +7,8 @@ import socket
 import subprocess
 import time
 
+import psycopg
+
 HERE = os.path.abspath(os.path.join(os.path.dirname(__file__), '..'))
 REPO = os.path.abspath(os.path.join(HERE, '..', '..'))
 BUILD = os.path.join(REPO, os.environ.get('ASTRO_BUILD', 'build'))
@@ -16,6 +18,14 @@ PEERS = os.path.join(HERE, 'peers')
 
 class Skip(Exception):
     """Something cannot be measured here; the text says why."""
+
+
+# what keeps one figure from being taken, and not the others
+TROUBLE = (Skip, psycopg.Error, OSError)
+
+
+def reason(trouble):
+    return str(trouble).split('\n', maxsplit=1)[0] or repr(trouble)
 
 
 def say(text=''):

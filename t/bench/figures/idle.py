@@ -1,7 +1,7 @@
 """What a connection costs that only is there: memory, and signing in."""
 
 from . import machine, table
-from .common import Skip
+from .common import TROUBLE, reason
 from .load import Load
 from .peers import Ceiling, Nchan, SocketIO
 
@@ -40,8 +40,8 @@ def one(bench, series, server, n, tls):
         # what is allotted once, at the first use, is no connection's
         hold(server, 200, tls)
         it.add(hold(server, n, tls))
-    except Skip as e:
-        it.why = str(e)
+    except TROUBLE as e:
+        it.why = reason(e)
 
 
 def hold(server, n, tls):

@@ -57,6 +57,19 @@ SESSIONS = '''
     RETURNING id
 '''
 
+# As the worker left it: the client's money is held for "ahead" ms from
+# the instant "start" on.
+BEGUN = '''
+    WITH s AS (
+        UPDATE consult.session
+           SET state = 'active', ver = ver + 1, state_ms = %(start)s,
+               active_ms = %(start)s, paid_until_ms = %(start)s + %(ahead)s,
+               held = rate_minor * %(ahead)s / 60000
+         WHERE id = ANY(%(sessions)s)
+        RETURNING client_wallet, held)
+    UPDATE ledger.wallet w SET held = s.held FROM s WHERE w.id = client_wallet
+'''
+
 
 class Pair:
     """A client and an advisor with a session that both have yet to join."""
@@ -98,3 +111,9 @@ def pairs(db, n, rate=1, money=10 ** 9):
                        'awallets': awallets})]
 
     return [Pair(*row) for row in zip(clients, advisors, convs, sessions)]
+
+
+def begin(db, pairs, start, ahead):
+    """Makes their sessions active, as a worker that was there before."""
+    db.execute(BEGUN, {'sessions': [p.session for p in pairs],
+                       'start': start, 'ahead': ahead})

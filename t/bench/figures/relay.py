@@ -1,7 +1,7 @@
 """Relaying a signal of 230 bytes from one party of a pair to the other."""
 
 from . import load, table
-from .common import Skip
+from .common import TROUBLE, reason
 from .peers import Ceiling, Nchan, SocketIO
 
 PAIRS = 200
@@ -45,8 +45,8 @@ def one_load(bench, servers, args):
                 bench.start(server)
                 it.add(load.measure(server, server.relay_plans(PAIRS),
                                     '-d', str(bench.seconds), *args))
-            except Skip as e:
-                it.why = str(e)
+            except TROUBLE as e:
+                it.why = reason(e)
 
     return series
 

@@ -5,7 +5,7 @@ import re
 import tempfile
 
 from . import machine, people, table
-from .common import HERE, Skip, need, run
+from .common import HERE, TROUBLE, Skip, need, reason, run
 from .peers import Express
 from .relay import times
 
@@ -63,8 +63,8 @@ def measure(bench):
                 try:
                     bench.start(server)
                     it.add(one(bench, server))
-                except Skip as e:
-                    it.why = str(e)
+                except TROUBLE as e:
+                    it.why = reason(e)
     finally:
         for server in servers:
             server.stop()

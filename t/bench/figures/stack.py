@@ -111,10 +111,13 @@ class Stack:
             return int(f.read())
 
     def audit(self):
-        """The auditor's verdict on the books."""
-        done = subprocess.run([SCRIPT, 'audit'], env=self.env, check=False,
-                              stdout=subprocess.PIPE, text=True,
-                              stderr=subprocess.STDOUT)
+        """The auditor's verdict on the books: exit status, words."""
+        try:
+            done = subprocess.run([SCRIPT, 'audit'], env=self.env, text=True,
+                                  stdout=subprocess.PIPE, timeout=120,
+                                  stderr=subprocess.STDOUT, check=False)
+        except subprocess.TimeoutExpired:
+            return None, 'not done after 120 s'
         return done.returncode, done.stdout.strip()
 
     def complaints(self):

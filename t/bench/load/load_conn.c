@@ -258,7 +258,7 @@ load_conn_upgraded(load_conn_t *c, uint8_t *p, const uint8_t *last)
     }
 
     c->state = LOAD_STEPPING;
-    load_conn_steps(c, NULL, 0);
+    load_conn_steps(c, "", 0);
 
     return end;
 }
