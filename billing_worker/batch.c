@@ -414,18 +414,23 @@ billing_batch_failed(billing_batch_t *b, const billing_pg_reply_t *reply)
         return;
     }
 
+    /* raised by the fence: another worker has a shard of ours by now */
+
+    if (strcmp(reply->sqlstate, "AS001") == 0) {
+        billing_log(BILLING_LOG_WARN, "fenced off",
+                    billing_log_str("error", reply->message ? reply->message
+                                                            : ""));
+        billing_leases_drop(&b->worker->leases);
+        billing_shards_renew(b->worker);
+        return;
+    }
+
     billing_log(BILLING_LOG_ERROR, "batch failed",
                 billing_log_int("sessions", (int64_t) b->n),
                 billing_log_int("session", b->places[0].session->id),
                 billing_log_str("sqlstate", reply->sqlstate),
                 billing_log_str("error", reply->message ? reply->message
                                                         : ""));
-
-    if (strcmp(reply->sqlstate, "AS001") == 0) {
-        billing_leases_drop(&b->worker->leases);
-        billing_shards_renew(b->worker);
-        return;
-    }
 
     for (i = 0; i < b->n; i++) {
 

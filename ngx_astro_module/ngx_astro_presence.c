@@ -73,6 +73,7 @@ static ngx_rbtree_t       ngx_astro_watched;
 static ngx_rbtree_node_t  ngx_astro_watched_sentinel;
 static ngx_queue_t        ngx_astro_departed;
 static ngx_event_t        ngx_astro_departed_event;
+static ngx_uint_t         ngx_astro_presence_leaving;
 
 
 void
@@ -91,19 +92,13 @@ ngx_astro_presence_init(void)
 void
 ngx_astro_presence_exit(void)
 {
-    uint64_t               seats;
-    ngx_uint_t             n;
     ngx_queue_t           *q;
     ngx_astro_route_t      route;
     ngx_astro_departed_t  *d;
 
-    if (ngx_astro.seat == ASTRO_NO_SEAT) {
-        return;
-    }
+    ngx_astro_presence_leaving = 1;
 
-    seats = astro_seats_taken(ngx_astro.arena) & ~(1ULL << ngx_astro.seat);
-
-    for (n = 0; !ngx_queue_empty(&ngx_astro_departed) && seats; n++) {
+    while (!ngx_queue_empty(&ngx_astro_departed)) {
         q = ngx_queue_head(&ngx_astro_departed);
         ngx_queue_remove(q);
         d = ngx_queue_data(q, ngx_astro_departed_t, link);
@@ -478,9 +473,12 @@ ngx_astro_presence_deliver(ngx_astro_route_t *route, const ngx_astro_msg_t *m)
 
     if (route->arg == NGX_ASTRO_ORPHAN) {
 
-        /* all who are told look again: one that dies is not missed */
+        /* all the others look again: one of them that dies is not missed */
 
-        ngx_astro_presence_grace(route->user);
+        if (!ngx_astro_presence_leaving) {
+            ngx_astro_presence_grace(route->user);
+        }
+
         return;
     }
 

@@ -88,24 +88,73 @@ units() {
 }
 
 
-# pytest NAME BUILD PATH...: a line for each file as it goes, failures in full.
+# together NAME BUILD PATH... [-- NAME BUILD PATH...]...: a pytest for each
+# group, all at once: they mostly wait, each with servers of its own.
+together() {
+    local -a group=() names=()
+    local arg name i
+
+    pids=()
+
+    for arg in "$@" --; do
+        if [ "$arg" != -- ]; then
+            group+=("$arg")
+            continue
+        fi
+
+        names+=("${group[0]}")
+        pytests "${group[@]}" > "$LOGS/${group[0]}.log" 2>&1 &
+        pids+=($!)
+        group=()
+    done
+
+    for ((i = 1; ; i++)); do
+        kill -0 "${pids[@]}" 2> /dev/null || break
+        sleep 1
+
+        if ((i % 20 == 0)); then
+            for name in "${names[@]}"; do
+                printf '   %s s  %s  %s\n' "$((SECONDS - begin))" "$name" \
+                    "$(grep -ao '\[ *[0-9]*%\]$' "$LOGS/$name.log" | tail -n 1)"
+            done
+        fi
+    done
+
+    wait "${pids[@]}"
+    pids=()
+
+    for name in "${names[@]}"; do
+        tail -n 1 "$LOGS/$name.log"
+        verdict "$name"
+    done
+}
+
+
 pytests() {
-    local name=$1 build=$2 ok bad
+    local name=$1 build=$2
 
     shift 2
-    ASTRO_BUILD=$build ASTRO_TEST_SLOW=$(slowness "$build") \
-        "$PYTHON" -m pytest -q -p no:cacheprovider --tb=short \
-        --durations=8 --junitxml="$LOGS/$name.xml" "$@" 2>&1 \
-        | tee "$LOGS/$name.log"
+    export ASTRO_BUILD=$build BUILD=$build
+    ASTRO_TEST_SLOW=$(slowness "$build")
+    ASTRO_SLOW=$ASTRO_TEST_SLOW
+    export ASTRO_TEST_SLOW ASTRO_SLOW
+
+    exec "$PYTHON" -m pytest -q -p no:cacheprovider --tb=short \
+        --durations=8 --junitxml="$LOGS/$name.xml" "$@"
+}
+
+
+# Counts what pytest wrote, and shows all that failed.
+verdict() {
+    local name=$1 ok bad
 
     read -r ok bad < <("$PYTHON" - "$LOGS/$name.xml" <<'PY'
 import sys
 import xml.etree.ElementTree as tree
 
 try:
-    suites = tree.parse(sys.argv[1]).getroot().iter('testsuite')
     ran = bad = skipped = 0
-    for suite in suites:
+    for suite in tree.parse(sys.argv[1]).getroot().iter('testsuite'):
         ran += int(suite.get('tests'))
         bad += int(suite.get('failures')) + int(suite.get('errors'))
         skipped += int(suite.get('skipped'))
@@ -114,6 +163,7 @@ except (OSError, tree.ParseError):
 print(max(0, ran - bad - skipped), bad if ran else 1)
 PY
 )
+    [ "$bad" = 0 ] || cat "$LOGS/$name.log"
     score "$name" "$ok" "$bad"
 }
 
@@ -122,6 +172,17 @@ slowness() {
     if [ -e "$1/sanitized" ]; then printf 2; else printf 1; fi
 }
 
+
+# What the tests start they stop; they have to be let.
+trap 'trap "" INT TERM; [ ${#pids[@]} = 0 ] || kill "${pids[@]}"; wait
+      exit 130' INT TERM
+pids=()
+
+# SQL alone has nothing to sanitize.
+SQL=(t/integration/test_sql*.py)
+WORKER=(t/integration/test_billing_worker*.py)
+mapfile -t SERVER < <(ls t/integration/test_*.py \
+                      | grep -vE '/test_(sql|billing_worker)')
 
 mkdir -p "$LOGS"
 rm -f "$LOGS"/*
@@ -150,9 +211,15 @@ for what in "$@"; do
     lint)             step lint "$REPO/scripts/lint.sh" ;;
     unit)             units unit BUILD="$BUILD" ;;
     unit-asan)        units unit-asan BUILD="$ASAN" SANITIZE=1 ;;
-    integration)      pytests integration "$BUILD" t/integration ;;
-    integration-asan) pytests integration-asan "$ASAN" t/integration ;;
-    chaos)            pytests chaos "$ASAN" t/chaos ;;
+    integration)
+        together server "$BUILD" "${SERVER[@]}" -- \
+                 sql+worker "$BUILD" "${SQL[@]}" "${WORKER[@]}" ;;
+
+    integration-asan)
+        together server-asan "$ASAN" "${SERVER[@]}" -- \
+                 worker-asan "$ASAN" "${WORKER[@]}" ;;
+
+    chaos)            together chaos-asan "$ASAN" t/chaos ;;
     *)                die "unknown stage \"$what\"" ;;
     esac
 

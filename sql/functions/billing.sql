@@ -6,6 +6,9 @@
 --
 -- Locks: shard leases, gateways, wallets, sessions, conversations; each in
 -- order of id.
+--
+-- Where enable_seqscan is off the planner is told what it cannot know: that
+-- plans made while a table was small are used when it has grown.
 
 SET ROLE astro_engine;
 
@@ -89,7 +92,8 @@ $$;
 CREATE OR REPLACE FUNCTION billing.scan(shards smallint[])
 RETURNS TABLE (id bigint, ver int, shard smallint, client_wallet bigint)
 LANGUAGE plpgsql STABLE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
@@ -104,7 +108,8 @@ $$;
 CREATE OR REPLACE FUNCTION billing.find(ids bigint[])
 RETURNS TABLE (id bigint, ver int, shard smallint, client_wallet bigint)
 LANGUAGE plpgsql STABLE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
@@ -138,7 +143,8 @@ RETURNS TABLE (id bigint, ver int, shard smallint, charge_no int, state text,
     wallet_held bigint, now_ms bigint, lease_ms bigint, est_ms bigint,
     silence_ms int, intervals bigint[])
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
     v_at  timestamptz := clock_timestamp();
@@ -221,7 +227,8 @@ RETURNS TABLE (id bigint, status text, ver int, balance bigint,
     wallet_held bigint, head bigint, event_seq bigint, event_frame text,
     snapshot json)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
     s          consult.session;
@@ -230,6 +237,7 @@ DECLARE
     v_status   text[];
     v_balances bigint[];
     v_held     bigint[];
+    v_over     bigint[];
     v_settled  bigint[] := '{}';
     v_seqs     bigint[] := '{}';
     v_frames   text[]   := '{}';
@@ -345,16 +353,14 @@ BEGIN
           FROM done d WHERE x.id = d.id)
     SELECT array_agg(t.id), array_agg(t.verdict),
            array_agg(coalesce(p.balance, t.balance_now)),
-           array_agg(coalesce(p.held, t.wallet_held_now))
-      INTO v_ids, v_status, v_balances, v_held
+           array_agg(coalesce(p.held, t.wallet_held_now)),
+           array_agg(t.id) FILTER (WHERE t.verdict = 'done' AND t.settle)
+      INTO v_ids, v_status, v_balances, v_held, v_over
       FROM told t LEFT JOIN purse p ON p.id = t.client_wallet;
 
     -- At most as many as sessions ended just now; conversations in order.
     FOR s IN
-        SELECT x.* FROM unnest(apply.ids, apply.settle) AS d(id, settle)
-          JOIN unnest(v_ids, v_status) AS v(id, status) ON v.id = d.id
-          JOIN consult.session x ON x.id = d.id
-         WHERE d.settle AND v.status = 'done'
+        SELECT x.* FROM consult.session x WHERE x.id = ANY(v_over)
          ORDER BY x.conversation_id
     LOOP
         SELECT e.seq, e.frame INTO v_seq, v_frame
@@ -404,7 +410,8 @@ RETURNS TABLE (id bigint, ver int, state text, paid_until_ms bigint,
     client_id bigint, advisor_id bigint, conversation_id bigint, head bigint,
     snapshot json)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
     v_sessions bigint[];
@@ -467,7 +474,8 @@ CREATE OR REPLACE FUNCTION billing.topup(owner bigint, amount bigint,
 RETURNS TABLE (transfer_id bigint, wallet_id bigint, balance bigint,
     dup boolean)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
     t        ledger.transfer;
@@ -521,7 +529,8 @@ $$;
 
 -- For the audit, in pages of cap rows after an id; called in one REPEATABLE
 -- READ transaction.  They fetch and add up; what must be equal to what is said
--- in C.
+-- in C.  A page is by the indexes, whatever old statistics say: after a first
+-- analysis that saw top-ups alone, a whole table would be read for each row.
 
 -- billing.audit_sessions: a session, its transfers as {id,charge_no,amount,
 -- fee,debit_account,credit_account,billed_ms} of each in order of charge_no,
@@ -534,7 +543,8 @@ RETURNS TABLE (id bigint, state text, reason text, client_wallet bigint,
     billed_ms bigint, charged bigint, fee bigint, held bigint,
     credited bigint, settled boolean, transfers bigint[], intervals bigint[])
 LANGUAGE plpgsql STABLE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
@@ -580,7 +590,8 @@ RETURNS TABLE (id bigint, kind text, balance bigint, held bigint,
     debits numeric, credits numeric, sessions_hold numeric,
     sessions_owe numeric)
 LANGUAGE plpgsql STABLE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
@@ -620,7 +631,8 @@ RETURNS TABLE (id bigint, kind text, session_id bigint, debit_account bigint,
     credit_account bigint, amount bigint, fee bigint, debit_kind text,
     credit_kind text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY

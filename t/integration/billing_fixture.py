@@ -10,8 +10,10 @@ import contextlib
 import json
 import os
 import pathlib
+import select
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -22,6 +24,7 @@ from math import floor
 
 import psycopg
 import redis as redis_client
+from psycopg.conninfo import conninfo_to_dict
 
 from sql_fixture import ANY, BOTH, LIVE, ROOT, call, call1, migrate
 
@@ -74,6 +77,77 @@ class Redis:
 
     def close(self):
         self.stop()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+
+class Proxy(threading.Thread):
+    """Between a worker and PostgreSQL: may swallow the answers, or hang up."""
+
+    def __init__(self, bench):
+        super().__init__(daemon=True)
+        self.home = tempfile.mkdtemp(prefix="astro-cut-", dir="/tmp")
+        self.to = conninfo_to_dict(bench.dsn())["host"] + "/.s.PGSQL.5432"
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(f"{self.home}/.s.PGSQL.5432")
+        self.listener.listen(16)
+        self.pairs = {}             # socket -> the one it is relayed to
+        self.clients = set()
+        self.mute_after = None      # swallow answers once this was asked
+        self.mute = self.cutting = False
+        self.stopped = False
+        self.start()
+
+    def run(self):
+        while not self.stopped:
+            if self.cutting:
+                for sock in self.pairs:
+                    sock.close()
+                self.pairs, self.clients = {}, set()
+                self.mute = self.cutting = False
+                self.mute_after = None
+
+            ready, _, _ = select.select([self.listener, *self.pairs], [], [],
+                                        0.01)
+
+            for sock in ready:
+                if sock is self.listener:
+                    client, _ = sock.accept()
+                    server = socket.socket(socket.AF_UNIX)
+                    server.connect(self.to)
+                    self.pairs.update({client: server, server: client})
+                    self.clients.add(client)
+
+                elif sock in self.pairs:
+                    self.relay(sock)
+
+    def relay(self, sock):
+        other = self.pairs[sock]
+
+        with contextlib.suppress(OSError):
+            data = sock.recv(65536)
+
+            if data:
+                if sock in self.clients or not self.mute:
+                    other.sendall(data)
+
+                if self.mute_after and sock in self.clients:
+                    self.mute = self.mute or self.mute_after in data
+
+                return
+
+        for one in (sock, other):
+            self.pairs.pop(one)
+            self.clients.discard(one)
+            one.close()
+
+    def cut(self):
+        self.cutting = True
+        eventually(lambda: not self.cutting)
+
+    def close(self):
+        self.stopped = True
+        self.join(5)
+        self.listener.close()
         shutil.rmtree(self.home, ignore_errors=True)
 
 

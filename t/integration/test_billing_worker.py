@@ -13,7 +13,9 @@ import time
 import psycopg
 import pytest
 
-from billing_fixture import (BINARY, SLOW, Bench, Redis, Talk, boot_ms,
+from psycopg.conninfo import make_conninfo
+
+from billing_fixture import (BINARY, SLOW, Bench, Proxy, Redis, Talk, boot_ms,
                              eventually)
 from sql_fixture import sql     # noqa: F401
 
@@ -172,7 +174,8 @@ def test_nobody_comes(bench):
 # top-ups ---------------------------------------------------------------------
 
 def test_a_top_up_extends(bench):
-    bench.worker().ready()
+    """Within 1 s, with no tick in sight."""
+    bench.worker(tick_seconds=60, paid_ahead_seconds=100).ready()
     talk = Talk(bench, topup=300).active()
     paid = bench.session(talk.id, "paid_until_ms")
     bench.topup(talk.client, 200)
@@ -464,14 +467,59 @@ def test_the_database_hangs_up(bench):
     bench.clean()
 
 
+def test_the_answer_is_lost(bench):
+    """Committed, but nobody said so; then not committed, and nobody said so."""
+    proxy = Proxy(bench)
+    worker = bench.worker(pg=make_conninfo(bench.dsn("astro_worker"),
+                                           host=proxy.home)).ready()
+    talk = Talk(bench, rate=600000, topup=10**7).active().ticked()
+
+    for _ in range(4):
+        proxy.mute_after = b"\0apply\0"
+        talk.ticked()
+        assert proxy.mute
+        proxy.cut()
+        talk.ticked(2)
+
+    with bench.db.transaction():
+        bench.rows("SELECT FROM ledger.wallet WHERE owner_id = %s FOR UPDATE",
+                   talk.client)
+
+        with psycopg.connect(bench.dsn(), autocommit=True) as other:
+            eventually(lambda: other.execute(
+                "SELECT FROM pg_stat_activity WHERE usename = 'astro_worker'"
+                " AND datname = %s AND wait_event_type = 'Lock'",
+                (bench.name,)).fetchall())
+
+        proxy.cut()
+
+    talk.ticked(2)
+    assert len(worker.said("database connection lost")) >= 5
+    assert not bench.rows("SELECT FROM consult.interval"
+                          " WHERE close_reason IS NOT NULL")
+    talk.end()
+    bench.settled(talk.id)
+    bench.clean()
+    worker.stop()
+    proxy.close()
+
+
 def test_a_locked_wallet_stops_nobody_else(bench):
+    """And nobody hears of what is not committed."""
     bench.expected = {"batch failed"}
-    bench.worker().ready()
+    worker = bench.worker().ready()
     stuck, free = (Talk(bench, rate=60000).active() for _ in range(2))
 
     with bench.db.transaction():
         bench.rows("SELECT FROM ledger.wallet WHERE owner_id = %s FOR UPDATE",
                    stuck.client)
+        bench.listen()
+        bench.heard.clear()
+
+        # both are overdue, and go into one batch
+        worker.freeze()
+        time.sleep(1.3)
+        worker.thaw()
         with psycopg.connect(bench.dsn(), autocommit=True) as other:
             deadline = time.monotonic() + 12 * SLOW
             no, = other.execute("SELECT charge_no FROM consult.session"
@@ -483,6 +531,10 @@ def test_a_locked_wallet_stops_nobody_else(bench):
                     break
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
+
+        of = {body["payload"]["session"] for body in
+              frames(bench, "billing_tick")}
+        assert of == {f"s_{free.id}"}
 
     stuck.ticked()
 

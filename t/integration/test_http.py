@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import time
 import uuid
 
@@ -465,3 +466,26 @@ def test_database_down(stack, rest):
 
     # and a consultation can be had
     Consultation(stack).active().end()
+
+
+def test_a_request_that_ends_under_its_call(stack, rest):
+    """A body that is being discarded breaks while the database works: nginx
+    ends the request, and the answer must find nobody."""
+    person = stack.person()
+    with stack.db() as db, db.transaction():
+        db.execute('LOCK TABLE identity.account IN ACCESS EXCLUSIVE MODE')
+        sockets = []
+        for _ in range(8):
+            s = socket.create_connection(('127.0.0.1', stack.plain_port))
+            s.sendall(b'GET /api/me HTTP/1.1\r\nHost: x\r\n'
+                      b'Authorization: Bearer ' + person.token.encode()
+                      + b'\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx')
+            sockets.append(s)
+        time.sleep(0.5 * SLOW)
+        for s in sockets:
+            s.sendall(b'ZZZ\r\n')
+        time.sleep(0.5 * SLOW)
+    for s in sockets:
+        s.close()
+    time.sleep(0.5 * SLOW)
+    assert rest.get('/api/me', person.token).status == 200

@@ -105,7 +105,7 @@ def test_a_whole_consultation(stack, rest):
 
 @pytest.mark.parametrize('member', [
     '"from":"u_999"', '"x":1,"from":"u_999"', '"from":{"a":[1]},"x":1',
-    '"from":"u_999","x":{"from":"u_998"}'])
+    '"from":"u_999","x":{"from":"u_998"}', '"\\u0066rom":"u_999"'])
 def test_a_forged_from_is_gone(talk, member):
     talk.c.send_text('{"type":"signal_ice_candidate","from":"u_999","payload":'
                      '{%s,"session":"%s","gen":1}}' % (member, talk.id))
@@ -530,6 +530,11 @@ def test_session_start_is_idempotent(stack):
     again = talk.start()
     assert again['session'] == first['session']
     assert again.get('dup') is True
+    # it rings again: who asked first may have died before it rang
+    rang = talk.a.expect('session_incoming')
+    assert rang['payload'] == {k: first[k] for k in rang['payload']}
+    talk.accept()
+    assert talk.start()['state'] == 'accepted'
     talk.a.quiet('session_incoming', 0.3)
     error = talk.c.refused('session_start', {
         'advisor': talk.advisor.id, 'service': 'video', 'cid': talk.cid})

@@ -135,6 +135,7 @@ class Stack:
         eventually(lambda: self.rest.get('/api/health').status == 200, 20,
                    'a healthy /api/health')
         self.wait_seats()
+        eventually(self.connected, 10, 'all connections to the database')
         return self
 
     def down(self):
@@ -144,7 +145,17 @@ class Stack:
             shutil.rmtree(self.var, ignore_errors=True)
 
     def start(self, *parts):
+        """Starts them, and waits until all of nginx's workers know."""
         self.script('start', *parts)
+        if {'pg', 'redis'} & set(parts):
+            eventually(self.connected, 15, 'all connections made again')
+
+    def connected(self):
+        """Has every worker of nginx what it needs: 3 to PostgreSQL, 2 to
+        Redis?"""
+        metrics = self.metrics()
+        return (metrics['astro_pg_up'], metrics['astro_redis_up']) \
+            == (3 * self.workers, 2 * self.workers)
 
     def stop(self, *parts):
         self.script('stop', *parts)
