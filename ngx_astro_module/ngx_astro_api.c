@@ -362,8 +362,12 @@ ngx_astro_api_body_handler(ngx_http_request_t *r)
          cl = cl->next)
     {
         b = cl->buf;
-        ngx_memcpy(ctx->body.data + ctx->body.len, b->pos, b->last - b->pos);
-        ctx->body.len += b->last - b->pos;
+
+        if (b->pos < b->last) {
+            ngx_memcpy(ctx->body.data + ctx->body.len, b->pos,
+                       b->last - b->pos);
+            ctx->body.len += b->last - b->pos;
+        }
     }
 
     rc = astro_json_parse(ngx_astro.json, ctx->body.data, ctx->body.len,

@@ -143,7 +143,9 @@ ngx_astro_redis_connect(ngx_astro_redis_link_t *l)
 
         colon = ngx_strchr((char *) redis->data, ':');
         *colon = '\0';
-        ac = redisAsyncConnect((char *) redis->data, atoi(colon + 1));
+        ac = redisAsyncConnect((char *) redis->data,
+                               ngx_atoi((u_char *) colon + 1,
+                                        ngx_strlen(colon + 1)));
         *colon = ':';
     }
 

@@ -22,7 +22,8 @@ ngx_int_t ngx_astro_bells_create(ngx_cycle_t *cycle, ngx_uint_t seats);
 
 /*
  * init_process: takes a seat and listens to its bell; on_ring is called when
- * it was rung, on_quit when a graceful exit begins.  Without a free seat ngx_astro.seat is ASTRO_NO_SEAT.
+ * it was rung, on_quit when a graceful exit begins.  Without a free seat
+ * ngx_astro.seat is ASTRO_NO_SEAT.
  */
 ngx_int_t ngx_astro_seat_take(ngx_cycle_t *cycle, void (*on_ring)(void),
     void (*on_quit)(void));

@@ -406,8 +406,23 @@ reload_nginx() {
 }
 
 
+# Its workers end with it, but would outlive a master that had to be killed.
 stop_nginx() {
+    local pid children=
+
+    if pid=$(pid_of nginx); then
+        children=$(cat "/proc/$pid/task/$pid/children" 2> /dev/null || true)
+    fi
+
     stop_by_pid nginx TERM 15
+
+    for pid in $children; do
+        case $(tr '\0' ' ' < "/proc/$pid/cmdline" 2> /dev/null) in
+        nginx:*) printf '%s: worker %s of nginx had to be killed\n' \
+                     "${0##*/}" "$pid" >&2
+                 kill -KILL "$pid" 2> /dev/null || true ;;
+        esac
+    done
 }
 
 
