@@ -214,6 +214,9 @@ $$;
 --
 -- What is not done left no trace; read the facts again and decide again.
 --
+-- A transfer's reference is the session's billed_ms after it: so each one can
+-- be proven by itself, and the audit names the row that is wrong.
+--
 -- states[i], reasons[i], ... held[i] are the session's columns as they shall
 -- be, amounts[i] of which fees[i] what is charged now.  Sessions of one wallet
 -- are served in order of id: while they share the last slice, the later one is

@@ -443,7 +443,7 @@ class Bench:
 
     def rows(self, query, *args):
         cur = self.db.execute(query, args)
-        return cur.fetchall() if cur.description else None
+        return None if cur.description is None else cur.fetchall()
 
     def one(self, query, *args):
         row, = self.rows(query, *args)

@@ -292,7 +292,7 @@ def test_a_dead_gateway(bench):
     assert worker.said("gateway is dead, closing its lease")
     assert bench.one("SELECT closed FROM consult.gateway WHERE id = %s",
                      talk.agw.id)
-    assert not bench.rows("SELECT FROM consult.presence WHERE gateway_id = %s",
+    assert not bench.rows("SELECT 1 FROM consult.presence WHERE gateway_id = %s",
                           talk.agw.id)
     bench.settled(talk.id, "peer_lost")
     bench.clean()
@@ -495,7 +495,7 @@ def test_the_answer_is_lost(bench):
 
     talk.ticked(2)
     assert len(worker.said("database connection lost")) >= 5
-    assert not bench.rows("SELECT FROM consult.interval"
+    assert not bench.rows("SELECT id FROM consult.interval"
                           " WHERE close_reason IS NOT NULL")
     talk.end()
     bench.settled(talk.id)
