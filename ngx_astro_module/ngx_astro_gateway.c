@@ -281,6 +281,8 @@ ngx_astro_gateway_renew(void)
         return;
     }
 
+    ngx_astro_sessions_due();
+
     nclosings = 0;
 
     for (q = ngx_queue_head(&ngx_astro_gw.closings);

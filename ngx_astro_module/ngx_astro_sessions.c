@@ -30,6 +30,8 @@ static void ngx_astro_sessions_present(ngx_astro_session_t *s,
     const ngx_str_t *snapshot);
 static void ngx_astro_sessions_arm(ngx_astro_session_t *s);
 static void ngx_astro_sessions_deadline(ngx_event_t *ev);
+static void ngx_astro_sessions_unpaid(ngx_astro_session_t *s);
+static void ngx_astro_sessions_due_one(ngx_astro_session_t *s);
 
 
 static ngx_rbtree_t       ngx_astro_sessions;
@@ -129,7 +131,12 @@ ngx_astro_sessions_may(ngx_astro_session_t *s, ngx_uint_t states)
         return NGX_ASTRO_E_SESSION_STATE;
     }
 
-    if (s->state == ASTRO_SESSION_ACTIVE
+    /*
+     * Once it was paid for, in any state: were both parties back and the
+     * billing worker dead, they would talk for nothing.
+     */
+
+    if ((s->state == ASTRO_SESSION_ACTIVE || s->paid_until_ms)
         && ngx_astro_timeline_of(ngx_astro_life_ms()) >= s->paid_until_ms)
     {
         return NGX_ASTRO_E_UNPAID;
@@ -518,12 +525,6 @@ ngx_astro_sessions_arm(ngx_astro_session_t *s)
 static void
 ngx_astro_sessions_deadline(ngx_event_t *ev)
 {
-    u_char               *p;
-    u_char                buf[256];
-    int64_t               life;
-    ngx_queue_t          *q;
-    ngx_astro_msg_t       m;
-    ngx_astro_join_t     *j;
     ngx_astro_session_t  *s;
 
     s = ngx_astro_of(ev, ngx_astro_session_t, deadline);
@@ -537,6 +538,20 @@ ngx_astro_sessions_deadline(ngx_event_t *ev)
         ngx_astro_sessions_arm(s);
         return;
     }
+
+    ngx_astro_sessions_unpaid(s);
+}
+
+
+static void
+ngx_astro_sessions_unpaid(ngx_astro_session_t *s)
+{
+    u_char             *p;
+    u_char              buf[256];
+    int64_t             life;
+    ngx_queue_t        *q;
+    ngx_astro_msg_t     m;
+    ngx_astro_join_t   *j;
 
     s->unpaid = 1;
     life = ngx_max(ngx_astro_life_of(s->paid_until_ms), 0);
@@ -565,6 +580,38 @@ ngx_astro_sessions_deadline(ngx_event_t *ev)
 
 
 /* for the lease */
+
+static void
+ngx_astro_sessions_due_one(ngx_astro_session_t *s)
+{
+    int64_t            now;
+    ngx_queue_t       *q;
+    ngx_astro_join_t  *j;
+
+    if (s->state == ASTRO_SESSION_ACTIVE && !s->unpaid
+        && ngx_astro_timeline_of(ngx_astro_life_ms()) >= s->paid_until_ms)
+    {
+        ngx_astro_sessions_unpaid(s);
+    }
+
+    now = ngx_astro_boot_ms();
+
+    for (q = ngx_queue_head(&s->joins);
+         q != ngx_queue_sentinel(&s->joins);
+         q = ngx_queue_next(q))
+    {
+        j = ngx_queue_data(q, ngx_astro_join_t, session_link);
+        ngx_astro_sessions_silent(j->conn, now);
+    }
+}
+
+
+void
+ngx_astro_sessions_due(void)
+{
+    ngx_astro_sessions_each(ngx_astro_sessions_due_one);
+}
+
 
 void
 ngx_astro_sessions_each(void (*fn)(ngx_astro_session_t *s))

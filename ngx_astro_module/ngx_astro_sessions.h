@@ -94,6 +94,13 @@ void ngx_astro_sessions_silent(ngx_astro_conn_t *conn, int64_t now);
 void ngx_astro_sessions_leave(ngx_astro_conn_t *conn);
 
 /* the gateway's lease */
+
+/*
+ * Before a renewal proves this instant: closes what should be closed by now.  A
+ * worker that was stopped for a while may find its timers in any order.
+ */
+void ngx_astro_sessions_due(void);
+
 void ngx_astro_sessions_lease_lost(void);
 void ngx_astro_sessions_rejoin_all(void);
 

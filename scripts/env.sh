@@ -113,7 +113,7 @@ pid_of() {
 
     [ -s "$file" ] || return 1
     read -r pid < "$file" || [ -n "$pid" ] || return 1
-    tr '\0' ' ' < "/proc/$pid/cmdline" 2> /dev/null \
+    cat "/proc/$pid/cmdline" 2> /dev/null | tr '\0' ' ' \
         | grep -qF "$VAR/" || return 1
     printf '%s' "$pid"
 }

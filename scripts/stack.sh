@@ -417,7 +417,7 @@ stop_nginx() {
     stop_by_pid nginx TERM 15
 
     for pid in $children; do
-        case $(tr '\0' ' ' < "/proc/$pid/cmdline" 2> /dev/null) in
+        case $(cat "/proc/$pid/cmdline" 2> /dev/null | tr '\0' ' ') in
         nginx:*) printf '%s: worker %s of nginx had to be killed\n' \
                      "${0##*/}" "$pid" >&2
                  kill -KILL "$pid" 2> /dev/null || true ;;

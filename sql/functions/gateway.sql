@@ -333,8 +333,13 @@ BEGIN
 
     IF a.role IN ('client', 'advisor') THEN
         RETURN QUERY
-        SELECT 'wallet', w.id, NULL::bigint, consult.wallet_body(a.id)::text
+        SELECT 'wallet', w.id, NULL::bigint,
+               format('{"balance":%s,"held":%s,"available":%s}',
+                      b.body #>> '{balance,amount}',
+                      b.body #>> '{held,amount}',
+                      b.body #>> '{available,amount}')
           FROM ledger.wallet w
+         CROSS JOIN (SELECT consult.wallet_body(a.id) AS body) b
          WHERE w.owner_id = a.id AND w.kind = a.role;
     END IF;
 

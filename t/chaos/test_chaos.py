@@ -74,6 +74,21 @@ def test_kill_both_at_once(stack):
     settle(stack, [talk])
 
 
+def test_postgresql_crashes(stack):
+    """What was acknowledged had been committed; both resume and go on."""
+    talk = Consultation(stack, rates=(60000, None, None)).active()
+
+    def crash():
+        for _ in range(2):
+            time.sleep(1)
+            stack.crash_pg()
+            time.sleep(0.5)
+            stack.start('pg')
+
+    converse(talk, crash)
+    settle(stack, [talk])
+
+
 def test_nobody_is_billed_after_a_worker_died(stack):
     """Both were on it, and neither comes back: billed to its last renewal."""
     talk = Consultation(stack, rates=(60000, None, None)).active()
@@ -123,8 +138,14 @@ def kill_redis(stack, chance):
     stack.start('redis')
 
 
+def crash_postgresql(stack, chance):
+    stack.crash_pg()
+    time.sleep(chance.uniform(0, 2))
+    stack.start('pg')
+
+
 DEEDS = [kill_nginx, kill_nginx, kill_billing, suspend_billing, reload,
-         flush_redis, kill_redis]
+         flush_redis, kill_redis, crash_postgresql]
 
 
 def test_at_random(stack):

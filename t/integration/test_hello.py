@@ -29,8 +29,7 @@ def test_hello(stack):
     assert set(me['debug']) >= {'pid', 'seat', 'gateway'}
     assert me['debug']['pid'] in stack.serving()
     wallet = client.expect('wallet')['payload']
-    assert (wallet['balance']['amount'], wallet['available']['amount']) \
-        == (500, 500)
+    assert wallet == {'balance': 500, 'held': 0, 'available': 500}
 
 
 @pytest.mark.parametrize('role', ['client', 'advisor', 'admin'])

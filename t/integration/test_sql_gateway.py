@@ -1,5 +1,6 @@
 """SQL alone: what gateways write, and what a new connection is told."""
 
+import json
 import random
 import time
 
@@ -181,9 +182,11 @@ def test_hello(pair):
         '"blocked":false}'}
     wallet = sql.one("SELECT id FROM ledger.wallet WHERE owner_id = %s",
                      pair.client)
-    text = web.execute("SELECT body::text FROM api.wallet(%s)",
+    body = web.execute("SELECT body FROM api.wallet(%s)",
                        (pair.client,)).fetchone()[0]
-    assert rows_of(fresh, "wallet") == [(wallet, None, text)]
+    (id, num, doc), = rows_of(fresh, "wallet")
+    assert (id, num) == (wallet, None)
+    assert json.loads(doc) == {k: v["amount"] for k, v in body.items()}
     assert sql.one("SELECT count(*) FROM consult.presence WHERE account_id ="
                    " %s AND gateway_id = %s", pair.client, pair.gateway) == 1
 

@@ -218,13 +218,15 @@ class Person:
     def connect(self, resume=False, away_from=None, hello=True, **kw):
         """A connection with hello done.  away_from: on another nginx worker
         than that one (pid)."""
+        # not what a connection that is thrown away again was sent
+        pos = self.pos() if resume else None
+
         for _ in range(64):
             client = self.stack.connect(**kw)
             client.person = self
             if not hello:
                 break
-            client.hello(self.token, self.device,
-                         self.pos() if resume else None)
+            client.hello(self.token, self.device, pos)
             if away_from is None or client.worker != away_from:
                 break
             client.close()

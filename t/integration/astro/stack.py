@@ -232,6 +232,14 @@ class Stack:
     def resume_billing(self):
         self.kill_billing(signal.SIGCONT)
 
+    def crash_pg(self):
+        """As a power cut of PostgreSQL alone: nothing is said to anyone."""
+        self.env['ASTRO_PG_STOP'] = 'immediate'
+        try:
+            self.script('stop', 'pg')
+        finally:
+            del self.env['ASTRO_PG_STOP']
+
     def redis(self, *command):
         return subprocess.run(['redis-cli', '-s', f'{self.var}/run/redis.sock',
                                *command], check=True, text=True, timeout=10,
