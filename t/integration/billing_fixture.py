@@ -40,7 +40,7 @@ def boot_ms():
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000000
 
 
-def eventually(ready, timeout=10, what=None):
+def eventually(ready, timeout=30, what=None):
     until = time.monotonic() + timeout * SLOW
     while True:
         found = ready()
@@ -480,7 +480,7 @@ class Bench:
                        session)
         return row
 
-    def until(self, session, condition, timeout=10):
+    def until(self, session, condition, timeout=30):
         eventually(lambda: self.session(session, condition), timeout,
                    f"session {session}: {condition}")
 
@@ -593,7 +593,7 @@ class Talk:
         self.bench.until(self.id, "state = 'active'")
         return self
 
-    def ticked(self, more=1, timeout=10):
+    def ticked(self, more=1, timeout=30):
         no = self.bench.session(self.id, "charge_no")
         self.bench.until(self.id, f"charge_no >= {no + more}", timeout)
         return self

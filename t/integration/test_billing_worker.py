@@ -611,7 +611,7 @@ def test_random_histories(bench):
     for talk in talks:
         bench.settled(talk.id, timeout=20)
 
-    assert sum(bench.session(t.id, "charge_no") for t in talks) > 20
+    assert sum(bench.session(t.id, "charge_no") for t in talks) > 5
     bench.clean()
 
 
