@@ -1,0 +1,89 @@
+"""The manuals name everything there is, and nothing that is not."""
+
+import os
+import re
+import subprocess
+
+import pytest
+
+from astro.stack import REPO
+
+
+def text(*path):
+    with open(os.path.join(REPO, *path), encoding='utf-8') as f:
+        return f.read()
+
+
+DIRECTIVES = sorted(set(re.findall(
+    r'"(astro_\w+)"', text('ngx_astro_module', 'ngx_astro_module.c'))))
+SETTINGS = re.findall(r'\{ "(\w+)", offsetof\(billing_config_t',
+                      text('billing_worker', 'config.c'))
+METRICS = re.findall(r'\b[XG]\(\w+, "(\w+)"',
+                     text('ngx_astro_module', 'ngx_astro.h'))
+ROUTES = re.findall(r'ngx_string\("(/api/[^"]*)"',
+                    text('ngx_astro_module', 'ngx_astro_routes.c'))
+TYPES = re.findall(r'ngx_string\("(\w+)"\)',
+                   text('ngx_astro_module', 'ngx_astro_protocol.c'))
+
+
+def test_the_lists_are_not_empty():
+    assert len(DIRECTIVES) > 15 and len(SETTINGS) > 5 and len(METRICS) > 30
+    assert len(ROUTES) > 8 and len(TYPES) > 10
+
+
+@pytest.mark.parametrize('name', DIRECTIVES)
+def test_a_directive(name):
+    word = re.compile(rf'\b{name}\b')
+    assert word.search(text('ngx_astro_module', 'README.md'))
+    assert word.search(text('conf', 'nginx.conf.in'))
+    assert word.search(text('conf', 'astro.conf'))
+
+
+@pytest.mark.parametrize('name', SETTINGS)
+def test_a_setting(name):
+    assert re.search(rf'^{name} = ', text('conf', 'billing_worker.conf'), re.M)
+    assert re.search(rf'\b{name}\b', text('billing_worker', 'README.md'))
+
+
+@pytest.mark.parametrize('name', ROUTES + TYPES)
+def test_a_route_or_type(name):
+    assert name in text('ngx_astro_module', 'README.md')
+
+
+@pytest.mark.parametrize('file', ['nginx.conf.in', 'astro.conf'])
+def test_no_directive_that_is_not(file):
+    used = set(re.findall(r'^\s*(?:# )?(astro_\w+) ', text('conf', file),
+                          re.M))
+    assert used - set(DIRECTIVES) == set()
+
+
+def test_metrics_that_operating_names():
+    served = {f'astro_{m}' for m in METRICS}
+    served |= {f'astro_{m}_total' for m in METRICS}
+    served |= set(re.findall(r'"(seats\w*|ring_used_bytes|registry_entries)"',
+                             text('ngx_astro_module', 'ngx_astro_metrics.c')))
+    named = set(re.findall(r'`(astro_\w+)`', text('conf', 'README.md')))
+    named -= set(DIRECTIVES) | {'astro_web', 'astro_worker', 'astro_password'}
+    assert {n for n in named if n not in served
+            and n.replace('astro_', '') not in served} == set()
+
+
+def test_every_target_is_in_the_help():
+    targets = set(re.findall(r'^([a-z]+):', text('Makefile'), re.M))
+    said = subprocess.run(['make', '-s', 'help'], cwd=REPO, check=True,
+                          stdout=subprocess.PIPE, text=True).stdout
+    assert {t for t in targets - {'all', 'module', 'help'}
+            if f'make {t} ' not in said} == set()
+
+
+def test_every_file_that_the_manuals_name_is_there():
+    for folder in ('', 'conf', 'scripts', 't', 'ngx_astro_module', 'sql',
+                   'billing_worker'):
+        for name in re.findall(r'`((?:[\w.-]+/)*[a-z][\w-]*\.(?:sh|py|c|h|conf|in|'
+                               r'service|mk|md))`',
+                               text(folder, 'README.md')):
+            if name in ('nginx.conf', 'pg_hba.conf', 'postgresql.conf'):
+                continue
+            places = [os.path.join(REPO, folder, name),
+                      os.path.join(REPO, name)]
+            assert any(os.path.exists(p) for p in places), (folder, name)
