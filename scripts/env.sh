@@ -29,6 +29,11 @@ die() {
 }
 
 
+case $PORT in
+''|*[!0-9]*|??????*) die "ASTRO_PORT=$PORT is no port" ;;
+esac
+
+
 # PostgreSQL refuses to run as root, and nothing else of ours needs root but
 # nginx's master.
 if [ "$(id -u)" = 0 ]; then
