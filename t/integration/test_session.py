@@ -286,6 +286,34 @@ def test_typing(talk):
     talk.c.quiet('chat_typing', 0.2)
 
 
+def test_a_slow_client_hurts_itself_only(stack, talk):
+    """One that reads nothing is cut off when its queue is full; the other
+    does not notice, and it misses nothing when it is back."""
+    slow = talk.a
+    slow.pause()
+    before = stack.metrics()['astro_slow_clients_total']
+    text = 'x' * 15000
+    for _ in range(150):
+        numbers = [talk.c.request('chat_message', {
+            'conv': talk.conv, 'cid': str(uuid.uuid4()), 'kind': 'text',
+            'text': text}) for _ in range(20)]
+        for number in numbers:
+            last = talk.c.reply(number)['seq']
+        if stack.metrics()['astro_slow_clients_total'] > before:
+            break
+    else:
+        pytest.fail('45 MB went into a queue of 256 KB')
+
+    assert talk.c.open
+    slow.resume()
+    assert slow.wait_close() in (4504, None)
+    client = talk.advisor.connect(resume=True)
+    eventually(lambda: talk.advisor.pos().get(talk.conv) == last
+               or client.me['convs'][0]['state'] == 'gap')
+    if client.me['convs'][0]['state'] == 'replay':
+        talk.advisor.assert_has_all(talk.conv)
+
+
 # -- resume --------------------------------------------------------------------
 
 def test_resume_gets_what_was_missed(talk):

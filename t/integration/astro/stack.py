@@ -23,9 +23,8 @@ import psycopg
 
 from .client import Client, Person
 from .rest import Rest
-from .ws import SLOW
+from .ws import REPO, SLOW
 
-REPO = os.path.abspath(os.path.join(os.path.dirname(__file__), '../../..'))
 SCRIPT = os.path.join(REPO, 'scripts', 'stack.sh')
 ROLES = ('client', 'advisor', 'admin')
 
