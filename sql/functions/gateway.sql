@@ -148,6 +148,9 @@ $$;
 --                    intervals that have closed: last | gone | left | unpaid
 --                    or whatever C calls it; only this gateway's open ones
 --                    are touched, so that a repeat does nothing
+--                    None closes earlier than the last renewal less the
+--                    gateway's silence: a tick may have billed so far, and a
+--                    worker that was frozen meanwhile cannot take it back
 --   sessions, vers   watched sessions and the ver known of each
 --
 --   410  one row, alone: the lease is closed or gone; nothing was done.  Open
@@ -169,13 +172,17 @@ SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_life    bigint;
     v_started bigint;
+    v_proven  bigint;
     v_touched bigint[] := '{}';
 BEGIN
     UPDATE consult.gateway g
        SET life_ms = greatest(g.life_ms, gateway_renew.life_ms),
            renewed_at = clock_timestamp()
-     WHERE g.id = gateway_renew.gateway AND NOT g.closed
-    RETURNING g.life_ms, g.started_ms INTO v_life, v_started;
+      FROM (SELECT o.id, o.life_ms FROM consult.gateway o
+             WHERE o.id = gateway_renew.gateway FOR NO KEY UPDATE) old
+     WHERE g.id = old.id AND NOT g.closed
+    RETURNING g.life_ms, g.started_ms, old.life_ms - g.silence_ms
+         INTO v_life, v_started, v_proven;
 
     IF NOT FOUND THEN
         RETURN NEXT consult.refusal(410, 'gone',
@@ -185,7 +192,11 @@ BEGIN
 
     IF cardinality(interval_ids) > 0 THEN
         v_touched := consult.close_intervals(gateway, v_life,
-                         v_started + v_life, interval_ids, close_lives,
+                         v_started + v_life, interval_ids,
+                         ARRAY(SELECT greatest(l.life, v_proven)
+                                 FROM unnest(close_lives)
+                                      WITH ORDINALITY AS l(life, nth)
+                                ORDER BY l.nth),
                          close_reasons);
     END IF;
 
@@ -284,7 +295,8 @@ SET ROLE astro_api;
 -- api.hello: all that a new connection starts from, and its presence row.
 -- Rows (kind, id, num, doc):
 --
---   account  id    NULL  {"role","name","currency","blocked"}
+--   account  id    NULL  {"role","name","currency","blocked","valid_from"};
+--                        the last: older tokens are no good (epoch seconds)
 --   wallet   id    NULL  body of api.wallet; for a client or an advisor
 --   conv     id    head  NULL
 --   session  id    ver   snapshot
@@ -320,7 +332,8 @@ BEGIN
     SELECT 'account', a.id, NULL::bigint,
            '{"role":"' || a.role || '","name":' || to_json(a.name)
            || ',"currency":"' || consult.currency() || '","blocked":'
-           || a.blocked || '}';
+           || a.blocked || ',"valid_from":'
+           || coalesce(a.tokens_valid_from, 0) || '}';
 
     IF a.blocked THEN
         RETURN;

@@ -14,8 +14,19 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
             || '"}')::json
 $$;
 
-REVOKE ALL ON FUNCTION consult.account_body(identity.account) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION consult.account_body(identity.account) TO astro_api;
+-- consult.is_admin: may this account act on others?
+CREATE OR REPLACE FUNCTION consult.is_admin(who bigint) RETURNS boolean
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN coalesce((SELECT a.role = 'admin' AND NOT a.blocked
+                       FROM identity.account a WHERE a.id = who), false);
+END
+$$;
+
+REVOKE ALL ON FUNCTION consult.account_body(identity.account),
+    consult.is_admin(bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION consult.account_body(identity.account),
+    consult.is_admin(bigint) TO astro_api;
 
 RESET ROLE;
 SET ROLE astro_api;
@@ -100,9 +111,91 @@ END
 $$;
 
 
+-- api.tokens_revoke: signs somebody out everywhere: tokens issued before this
+-- moment are no good any more.  One's own, or by an admin anybody's.
+--
+--   200 {"user","tokens_valid_from"}      epoch seconds; a token whose iat is
+--                                         smaller is refused
+--   403 forbidden                         somebody else's, and no admin
+--   404 not_found                         no such account
+--
+-- hint: publish it on Redis, channel <prefix>events, when this is committed.
+-- Workers that hear it look at once; without it they find out within 5 s.
+-- A token of the second in which this happens counts as issued before.
+CREATE OR REPLACE FUNCTION api.tokens_revoke(caller bigint, account bigint)
+RETURNS TABLE (status int, body json, hint text)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    v_from bigint := consult.ms(clock_timestamp()) / 1000 + 1;
+BEGIN
+    IF account <> caller AND NOT consult.is_admin(caller) THEN
+        RETURN QUERY SELECT 403, consult.error('forbidden',
+                                'only an admin signs out others'), NULL::text;
+        RETURN;
+    END IF;
+
+    UPDATE identity.account a
+       SET tokens_valid_from = greatest(a.tokens_valid_from, v_from)
+     WHERE a.id = tokens_revoke.account
+    RETURNING a.tokens_valid_from INTO v_from;
+
+    IF NOT FOUND THEN
+        RETURN QUERY SELECT 404, consult.error('not_found',
+                                'no such account'), NULL::text;
+        RETURN;
+    END IF;
+
+    RETURN QUERY
+    SELECT 200, ('{"user":"u_' || account || '","tokens_valid_from":'
+                 || v_from || '}')::json, 'A ' || account;
+END
+$$;
+
+
+-- api.account_block: an admin blocks an account, or lets it in again.
+--
+--   200 {"user","blocked"}
+--   403 forbidden                         no admin, or oneself
+--   404 not_found                         no such account
+--
+-- hint: as of api.tokens_revoke.
+CREATE OR REPLACE FUNCTION api.account_block(caller bigint, account bigint,
+    blocked boolean)
+RETURNS TABLE (status int, body json, hint text)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    IF account = caller OR NOT consult.is_admin(caller) THEN
+        RETURN QUERY SELECT 403, consult.error('forbidden',
+                                'only an admin blocks others'), NULL::text;
+        RETURN;
+    END IF;
+
+    UPDATE identity.account a SET blocked = account_block.blocked
+     WHERE a.id = account_block.account;
+
+    IF NOT FOUND THEN
+        RETURN QUERY SELECT 404, consult.error('not_found',
+                                'no such account'), NULL::text;
+        RETURN;
+    END IF;
+
+    RETURN QUERY
+    SELECT 200, ('{"user":"u_' || account || '","blocked":' || blocked
+                 || '}')::json, 'A ' || account;
+END
+$$;
+
+
 REVOKE ALL ON FUNCTION api.register(text, text, text), api.credentials(text),
-    api.me(bigint) FROM PUBLIC;
+    api.me(bigint), api.tokens_revoke(bigint, bigint),
+    api.account_block(bigint, bigint, boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION api.register(text, text, text),
-    api.credentials(text), api.me(bigint) TO astro_web;
+    api.credentials(text), api.me(bigint),
+    api.tokens_revoke(bigint, bigint),
+    api.account_block(bigint, bigint, boolean) TO astro_web;
 
 RESET ROLE;

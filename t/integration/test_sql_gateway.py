@@ -179,7 +179,7 @@ def test_hello(pair):
     assert fresh[0] == {
         "kind": "account", "id": pair.client, "num": None, "doc":
         '{"role":"client","name":"client \\"q\\"","currency":"INR",'
-        '"blocked":false}'}
+        '"blocked":false,"valid_from":0}'}
     wallet = sql.one("SELECT id FROM ledger.wallet WHERE owner_id = %s",
                      pair.client)
     body = web.execute("SELECT body FROM api.wallet(%s)",
