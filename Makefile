@@ -73,7 +73,7 @@ chaos: build
 	@ASTRO_BUILD=$(BUILD) $(PYTHON) -m pytest t/chaos $(ARGS)
 
 # chaos for SOAK_SECONDS
-SOAK_SECONDS ?= 1800
+SOAK_SECONDS ?= 300
 soak: build
 	@ASTRO_BUILD=$(BUILD) ASTRO_CHAOS_SECONDS=$(SOAK_SECONDS) \
 	    $(PYTHON) -m pytest -s t/chaos $(ARGS)
@@ -99,7 +99,7 @@ help:
 	@echo 'make unit         unit tests of the C parts'
 	@echo 'make integration  pytest against a private stack; ARGS="-k name"'
 	@echo 'make chaos        kills processes in mid-session'
-	@echo 'make soak         chaos for SOAK_SECONDS (1800)'
+	@echo 'make soak         chaos for SOAK_SECONDS (300)'
 	@echo 'make lint         clang-tidy, cppcheck, and the house rules'
 	@echo 'make mainline     compiles the module against NGINX_SRC'
 	@echo 'make bench        figures, beside those of peers'

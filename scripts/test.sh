@@ -12,7 +12,7 @@
 #     lint          clang-tidy, cppcheck, house rules
 #     unit          the C units; unit-asan: again under ASan and UBSan
 #     integration   against a private stack; integration-asan: again, sanitized
-#     chaos         kills in mid-session, sanitized
+#     chaos         kills in mid-session: 200 pairs for a minute, and sanitized
 
 set -uo pipefail
 . "$(dirname "$0")/env.sh"
@@ -219,7 +219,9 @@ for what in "$@"; do
         together server-asan "$ASAN" "${SERVER[@]}" -- \
                  worker-asan "$ASAN" "${WORKER[@]}" ;;
 
-    chaos)            together chaos-asan "$ASAN" t/chaos ;;
+    chaos)
+        together chaos "$BUILD" t/chaos/test_crowd.py -- \
+                 chaos-asan "$ASAN" t/chaos ;;
     *)                die "unknown stage \"$what\"" ;;
     esac
 
