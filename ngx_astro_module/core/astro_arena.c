@@ -92,12 +92,15 @@
 
 
 #include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "astro_arena_private.h"
 
 
 #define ASTRO_ARENA_MAGIC      0x4e45524141525453ULL
-#define ASTRO_ARENA_VERSION    1
+#define ASTRO_ARENA_VERSION    2
 #define ASTRO_ARENA_MIN_RINGS  12u      /* four seats, all talking */
 
 #define astro_arena_align(n)                                                  \
@@ -128,7 +131,7 @@ astro_arena_conf_ok(const astro_arena_conf_t *conf)
 
 
 /*
- * Fills in everything but size, ring_slots and magic.  base is the address
+ * Fills in everything but id, size, ring_slots and magic.  base is the address
  * of the memory: offsets are such that the parts, not the offsets, are aligned.
  */
 
@@ -211,6 +214,7 @@ astro_arena_format(void *mem, size_t size, const astro_arena_conf_t *conf)
         return ASTRO_ARENA_TOO_SMALL;
     }
 
+    h.id = astro_arena_random();
     h.size = size;
     h.ring_slots = (uint32_t) n;
     h.magic = ASTRO_ARENA_MAGIC;
@@ -241,6 +245,7 @@ astro_arena_check(void *mem, size_t size, const astro_arena_conf_t *conf)
     /* not set by layout, and a consequence of the rest */
 
     h.magic = ASTRO_ARENA_MAGIC;
+    h.id = a->id;
     h.size = size;
     h.ring_slots = a->ring_slots;
 
@@ -249,6 +254,33 @@ astro_arena_check(void *mem, size_t size, const astro_arena_conf_t *conf)
     }
 
     return ASTRO_ARENA_OK;
+}
+
+
+uint64_t
+astro_arena_id(const astro_arena_t *a)
+{
+    return a->id;
+}
+
+
+uint64_t
+astro_arena_random(void)
+{
+    uint64_t         id;
+    struct timespec  ts;
+
+    id = 0;
+
+    /* 8 octets are given whole, or not at all: a kernel without getrandom() */
+
+    if (getrandom(&id, sizeof(id), 0) != (ssize_t) sizeof(id)) {
+        (void) clock_gettime(CLOCK_REALTIME, &ts);
+        id = ((uint64_t) ts.tv_sec << 30 ^ (uint64_t) ts.tv_nsec)
+             * 0x9e3779b97f4a7c15ULL ^ (uint64_t) getpid() << 40;
+    }
+
+    return id ? id : 1;
 }
 
 

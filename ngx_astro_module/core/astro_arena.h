@@ -56,6 +56,16 @@ astro_arena_rc_e astro_arena_check(void *mem, size_t size,
     const astro_arena_conf_t *conf);
 
 
+/*
+ * A random number that is never 0: a zone made anew (by a restart, or by the
+ * new binary of an upgrade) has another.
+ */
+uint64_t astro_arena_id(const astro_arena_t *a);
+
+/* The same kind of number for whoever has no arena. */
+uint64_t astro_arena_random(void);
+
+
 /* seats */
 
 /*

@@ -23,6 +23,7 @@
 struct astro_arena_s {
     uint64_t             magic;
     uint64_t             size;
+    uint64_t             id;                /* random: tells zones apart */
     uint32_t             version;
     uint32_t             seats;
     uint32_t             ring_size;
