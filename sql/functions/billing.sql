@@ -418,6 +418,7 @@ SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
     v_sessions bigint[];
+    v_renewed  timestamptz;
 BEGIN
     PERFORM 1 FROM consult.gateway g
       WHERE g.id = reap.gateway AND g.life_ms = reap.life_ms
@@ -427,9 +428,18 @@ BEGIN
         RETURN;
     END IF;
 
-    UPDATE consult.gateway g SET closed = true WHERE g.id = reap.gateway;
+    UPDATE consult.gateway g SET closed = true WHERE g.id = reap.gateway
+    RETURNING g.renewed_at INTO v_renewed;
 
-    DELETE FROM consult.presence p WHERE p.gateway_id = reap.gateway;
+    -- nobody is proven to have been there any longer
+    WITH gone AS (
+        DELETE FROM consult.presence p WHERE p.gateway_id = reap.gateway
+        RETURNING p.account_id)
+    INSERT INTO consult.last_seen AS l (account_id, seen_at, left_at)
+    SELECT g.account_id, v_renewed, v_renewed FROM gone g ORDER BY g.account_id
+    ON CONFLICT (account_id) DO UPDATE
+       SET seen_at = greatest(l.seen_at, excluded.seen_at),
+           left_at = greatest(l.left_at, excluded.left_at);
 
     v_sessions := ARRAY(SELECT DISTINCT i.session_id
                           FROM consult.interval i

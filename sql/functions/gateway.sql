@@ -232,7 +232,17 @@ BEGIN
         RETURN;
     END IF;
 
-    DELETE FROM consult.presence p WHERE p.gateway_id = gateway_close.gateway;
+    -- who is still entered had no time to leave
+    WITH gone AS (
+        DELETE FROM consult.presence p
+         WHERE p.gateway_id = gateway_close.gateway
+        RETURNING p.account_id)
+    INSERT INTO consult.last_seen AS l (account_id, seen_at, left_at)
+    SELECT g.account_id, clock_timestamp(), clock_timestamp()
+      FROM gone g ORDER BY g.account_id
+    ON CONFLICT (account_id) DO UPDATE
+       SET seen_at = greatest(l.seen_at, excluded.seen_at),
+           left_at = greatest(l.left_at, excluded.left_at);
 
     v_open := ARRAY(SELECT i.id FROM consult.interval i
                      WHERE i.gateway_id = gateway_close.gateway

@@ -37,6 +37,8 @@ SIGNATURES = {
     " integer[])": "astro_gateway",
     "gateway_close(bigint, bigint)": "astro_gateway",
     "presence(bigint, bigint[], bigint[])": "astro_gateway",
+    "presence_left(bigint, bigint[], bigint[])": "astro_gateway",
+    "presence_of(bigint[], bigint, bigint)": "astro_gateway",
     "chat_batch(bigint[], bigint[], text[], uuid[], text[], text[])":
         "astro_gateway",
 }
