@@ -7,10 +7,14 @@
  * Layout, each part on a cache line of its own:
  *
  *     header      sizes and offsets; written by format, read-only ever after
- *     seats       owner, generation; the owner's counters on further lines
+ *     seats       owner, generation; the owner's counters on further lines.
+ *                 One more, the spill, is nobody's seat: counters that those
+ *                 who found none add up
  *     table       u32 [from][to]: 1 + ring slot, or 0: no ring yet
  *     pairs       u32 [ring slot]: 1 + from * seats + to, or 0: not allotted
  *     registry    u64 [slots]: user << 8 | (seat + 1), or 0: empty
+ *     limits      u64 [slots]: see astro_limits.c
+ *     counts      u64 [slots]: see astro_counts.c
  *     rings       ring slots, see astro_ring.c
  *
  * Nothing is a pointer, nothing is freed, and there is no lock, so that no
@@ -24,7 +28,9 @@
  *                      word); its owner (to 0)
  *     generation,      the seat's owner
  *     counters
- *     registry entry   the owner of the seat named in it
+ *     registry entry,  the owner of the seat named in it
+ *     entry of counts
+ *     entry of limits  anybody, by compare-and-swap
  *     table, pairs,    the owner of the seat "from"
  *     ring: producer
  *     ring: consumer   the owner of the seat "to"
@@ -153,7 +159,9 @@ astro_arena_layout(astro_arena_t *h, uint64_t base,
     at = astro_arena_align(base + sizeof(astro_arena_t));
     h->seats_at = at - base;
 
-    at = astro_arena_align(at + conf->seats * sizeof(astro_seat_t));
+    /* one more: the spill */
+
+    at = astro_arena_align(at + (conf->seats + 1) * sizeof(astro_seat_t));
     h->table_at = at - base;
 
     at = astro_arena_align(at + conf->seats * conf->seats * sizeof(uint32_t));
@@ -164,6 +172,14 @@ astro_arena_layout(astro_arena_t *h, uint64_t base,
     h->registry_at = at - base;
 
     at = astro_arena_align(at + (uint64_t) conf->registry_slots
+                                * sizeof(uint64_t));
+    h->limits_at = at - base;
+
+    at = astro_arena_align(at + (uint64_t) astro_arena_limit_slots(conf)
+                                * sizeof(uint64_t));
+    h->counts_at = at - base;
+
+    at = astro_arena_align(at + (uint64_t) astro_arena_count_slots(conf)
                                 * sizeof(uint64_t));
     h->rings_at = at - base;
 }
@@ -288,6 +304,36 @@ uint32_t
 astro_arena_seats(const astro_arena_t *a)
 {
     return a->seats;
+}
+
+
+uint64_t *
+astro_arena_spill(astro_arena_t *a)
+{
+    return astro_arena_seat(a, a->seats)->counters;
+}
+
+
+void
+astro_arena_usage(const astro_arena_t *a, astro_arena_usage_t *usage)
+{
+    uint32_t                 slot;
+    const _Atomic uint32_t  *pairs;
+
+    pairs = astro_arena_at(a, a->pairs_at);
+
+    usage->size = a->size;
+    usage->rings = 0;
+    usage->ring_slots = a->ring_slots;
+    usage->registry_slots = a->registry_slots;
+
+    for (slot = 0; slot < a->ring_slots; slot++) {
+        if (atomic_load_explicit(&pairs[slot], memory_order_relaxed)) {
+            usage->rings++;
+        }
+    }
+
+    usage->used = a->rings_at + usage->rings * a->ring_step;
 }
 
 

@@ -21,7 +21,7 @@
 
 
 #define ASTRO_ARENA_MAX_SEATS  64
-#define ASTRO_ARENA_COUNTERS   96
+#define ASTRO_ARENA_COUNTERS   512
 #define ASTRO_NO_SEAT          (-1)
 
 
@@ -98,6 +98,23 @@ uint32_t astro_arena_seats(const astro_arena_t *a);
  * anyone.  Those with index >= gauges_from are zeroed by claim.
  */
 uint64_t *astro_seat_counters(astro_arena_t *a, int seat);
+
+/*
+ * A block of counters beside those of the seats, for whoever has none: several
+ * may add to it, each addition atomic.
+ */
+uint64_t *astro_arena_spill(astro_arena_t *a);
+
+typedef struct {
+    uint64_t   size;            /* bytes of the memory */
+    uint64_t   used;            /* of these, by all but rings not allotted */
+    uint32_t   rings;           /* allotted */
+    uint32_t   ring_slots;      /* that there is room for */
+    uint32_t   registry_slots;
+} astro_arena_usage_t;
+
+/* How full it is, for metrics. */
+void astro_arena_usage(const astro_arena_t *a, astro_arena_usage_t *usage);
 
 
 /* rings */

@@ -35,6 +35,8 @@ struct astro_arena_s {
     uint64_t             table_at;
     uint64_t             pairs_at;
     uint64_t             registry_at;
+    uint64_t             limits_at;
+    uint64_t             counts_at;
     uint64_t             rings_at;
 };
 
@@ -55,9 +57,17 @@ typedef struct {
     ((seat) >= 0 && (uint32_t) (seat) < (a)->seats)
 
 
+/* slots of the tables of limits and counts follow the registry's */
+#define astro_arena_limit_slots(a)  ((a)->registry_slots)
+#define astro_arena_count_slots(a)  ((a)->registry_slots)
+
+
 /* Removes all entries of a seat that this process owns. */
 void astro_registry_clear(astro_arena_t *a, int seat,
     void (*on_user)(void *ctx, uint64_t user), void *ctx);
+
+/* The same for what it counted. */
+void astro_counts_clear(astro_arena_t *a, int seat);
 
 
 #endif /* _ASTRO_ARENA_PRIVATE_H_INCLUDED_ */

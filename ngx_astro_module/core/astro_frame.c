@@ -65,6 +65,13 @@ astro_ws_reader_free(astro_ws_reader_t *r)
 }
 
 
+int
+astro_ws_reader_busy(const astro_ws_reader_t *r)
+{
+    return r->head_len || r->in_payload || r->message_opcode;
+}
+
+
 astro_ws_rc_e
 astro_ws_read(astro_ws_reader_t *r, uint8_t **pos, uint8_t *last,
     astro_ws_event_t *event)

@@ -92,6 +92,9 @@ void astro_ws_reader_init(astro_ws_reader_t *r, size_t max_message);
 /* Frees what was gathered.  Safe to call twice. */
 void astro_ws_reader_free(astro_ws_reader_t *r);
 
+/* Is a frame, or a message, begun and not finished? */
+int astro_ws_reader_busy(const astro_ws_reader_t *r);
+
 /*
  * Consumes from *pos up to last, advancing *pos; bytes between are changed
  * (unmasked).  Refuses with RFC 6455's own codes: unmasked frames, set RSV

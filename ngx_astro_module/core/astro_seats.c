@@ -97,6 +97,7 @@ astro_seat_move_in(astro_arena_t *a, int seat, uint32_t gauges_from)
     atomic_store(&s->generation, atomic_load(&s->generation) + 1);
 
     astro_registry_clear(a, seat, NULL, NULL);
+    astro_counts_clear(a, seat);
 
     for (i = gauges_from; i < ASTRO_ARENA_COUNTERS; i++) {
         __atomic_store_n(&s->counters[i], 0, __ATOMIC_RELAXED);
@@ -129,6 +130,7 @@ astro_seat_release(astro_arena_t *a, int seat)
     }
 
     astro_registry_clear(a, seat, NULL, NULL);
+    astro_counts_clear(a, seat);
 
     (void) astro_seat_try(a, seat, owner, 0);
 }
@@ -156,6 +158,7 @@ astro_seat_reclaim(astro_arena_t *a,
         }
 
         astro_registry_clear(a, seat, on_user, ctx);
+        astro_counts_clear(a, seat);
 
         (void) astro_seat_try(a, seat, me, 0);
 
