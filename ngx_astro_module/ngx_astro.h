@@ -3,7 +3,7 @@
  * Copyright (C) The Astro authors
  *
  * What every room of the module may know: the configuration, the worker's own
- * state, the error codes and the counters.
+ * state, the error codes; and the counters, by ngx_astro_counters.h.
  */
 
 #ifndef _NGX_ASTRO_H_INCLUDED_
@@ -19,6 +19,7 @@
 #include "astro_json.h"
 #include "astro_jwt.h"
 #include "astro_session.h"
+#include "ngx_astro_counters.h"
 
 
 #define NGX_ASTRO_VERSION  "0.1.0"
@@ -27,6 +28,7 @@
 typedef struct ngx_astro_conn_s       ngx_astro_conn_t;
 typedef struct ngx_astro_pg_s         ngx_astro_pg_t;
 typedef struct ngx_astro_session_s    ngx_astro_session_t;
+typedef struct ngx_astro_limits_conf_s  ngx_astro_limits_conf_t;
 
 
 typedef struct {
@@ -58,67 +60,10 @@ typedef struct {
     size_t               out_queue;
     ngx_flag_t           debug;
 
+    ngx_astro_limits_conf_t  *limits;
+
     ngx_uint_t           used;          /* some location asks for us */
 } ngx_astro_conf_t;
-
-
-/* X(id, metric, help): monotonic first, gauges from NGX_ASTRO_GAUGES on */
-
-#define NGX_ASTRO_COUNTERS(X, G)                                              \
-    X(CONNECTIONS, "connections_opened", "WebSocket connections accepted")    \
-    X(CLOSED, "connections_closed", "WebSocket connections closed")           \
-    X(HANDSHAKE_REFUSED, "handshakes_refused", "upgrade requests refused")    \
-    X(HELLO, "hello", "connections signed in")                                \
-    X(RESUMED, "resumed", "connections signed in with a position")            \
-    X(MSG_IN, "messages_in", "messages received")                             \
-    X(MSG_OUT, "messages_out", "messages sent")                               \
-    X(BYTES_IN, "bytes_in", "bytes received on WebSockets")                   \
-    X(BYTES_OUT, "bytes_out", "bytes sent on WebSockets")                     \
-    X(BAD_FRAME, "bad_frames", "connections ended for an RFC 6455 violation") \
-    X(BAD_MESSAGE, "bad_messages", "messages that were not valid JSON or "    \
-      "lacked a field")                                                       \
-    X(UNKNOWN_TYPE, "unknown_types", "messages of an unknown type")           \
-    X(DENIED, "denied", "messages refused for who sent them")                 \
-    X(SIGNALS, "signals", "signals relayed")                                  \
-    X(CHATS, "chats", "chat messages stored")                                 \
-    X(CHAT_BATCHES, "chat_batches", "transactions that stored them")          \
-    X(UNPAID, "unpaid", "messages refused because paid_until had passed")     \
-    X(SLOW, "slow_clients", "connections closed 4504")                        \
-    X(EPHEMERAL_DROPPED, "ephemeral_dropped", "ephemeral messages dropped")   \
-    X(RING_OUT, "ring_records", "records sent to other workers")              \
-    X(RING_FULL, "ring_full", "records dropped: the peer's ring was full")    \
-    X(RING_STALE, "ring_stale", "records for a dead tenant of a seat")        \
-    X(BELLS, "doorbells", "wake-ups of other workers")                        \
-    X(HOLES, "holes_fetched", "gaps in a conversation fetched again")         \
-    X(SEATS_RECLAIMED, "seats_reclaimed", "seats of dead workers taken over") \
-    X(HTTP_REQUESTS, "http_requests", "REST requests")                        \
-    X(HTTP_ERRORS, "http_errors", "REST requests answered 4xx or 5xx")        \
-    X(AUTH_FAILED, "auth_failed", "tokens and passwords refused")             \
-    X(PG_CALLS, "pg_calls", "calls of SQL functions")                         \
-    X(PG_FAILED, "pg_failed", "calls that failed or were lost")               \
-    X(PG_CONNECTS, "pg_connects", "connections made to PostgreSQL")           \
-    X(REDIS_CONNECTS, "redis_connects", "connections made to Redis")          \
-    X(REDIS_EVENTS, "redis_events", "events received from Redis")             \
-    X(LEASES, "gateway_leases", "gateway leases opened")                      \
-    G(OPEN, "connections", "WebSocket connections open now")                  \
-    G(SIGNED_IN, "signed_in", "connections signed in now")                    \
-    G(JOINED, "joined", "connections in a session now")                       \
-    G(PG_UP, "pg_up", "connections to PostgreSQL that are up")                \
-    G(REDIS_UP, "redis_up", "connections to Redis that are up")               \
-    G(OUT_QUEUED, "out_queued_bytes", "bytes waiting for slow clients")
-
-#define NGX_ASTRO_COUNTER_ID(id, name, help)  NGX_ASTRO_C_ ## id,
-
-typedef enum {
-    NGX_ASTRO_COUNTERS(NGX_ASTRO_COUNTER_ID, NGX_ASTRO_COUNTER_ID)
-    NGX_ASTRO_C_MAX
-} ngx_astro_counter_e;
-
-#define NGX_ASTRO_GAUGES  NGX_ASTRO_C_OPEN
-
-#define ngx_astro_count(id)       ngx_astro.counters[NGX_ASTRO_C_ ## id]++
-#define ngx_astro_add(id, n)      ngx_astro.counters[NGX_ASTRO_C_ ## id] += (n)
-#define ngx_astro_sub(id, n)      ngx_astro.counters[NGX_ASTRO_C_ ## id] -= (n)
 
 
 /* X(id, code, HTTP status, retry): PROTOCOL's one list for both wires */
@@ -154,6 +99,9 @@ typedef enum {
     NGX_ASTRO_ERRORS(NGX_ASTRO_ERROR_ID)
     NGX_ASTRO_E_MAX
 } ngx_astro_error_e;
+
+typedef char ngx_astro_errors_fit_t[
+    NGX_ASTRO_E_MAX <= NGX_ASTRO_ERROR_SLOTS ? 1 : -1];
 
 typedef struct {
     ngx_str_t    code;
@@ -212,8 +160,12 @@ void ngx_astro_connection_forget(ngx_connection_t *c);
 ngx_int_t ngx_astro_worker_init(ngx_cycle_t *cycle, ngx_astro_conf_t *conf);
 void ngx_astro_worker_exit(ngx_cycle_t *cycle);
 
-/* Milliseconds of CLOCK_BOOTTIME: the clock that leases are counted on. */
+/*
+ * CLOCK_BOOTTIME, the clock that leases are counted on; one for all processes
+ * of a host.
+ */
 int64_t ngx_astro_boot_ms(void);
+uint64_t ngx_astro_boot_us(void);
 
 #define ngx_astro_same(str, len, literal)                                     \
     ((len) == sizeof(literal) - 1                                             \

@@ -9,6 +9,7 @@
  */
 
 #include "ngx_astro_api.h"
+#include "ngx_astro_limits.h"
 
 
 #define NGX_ASTRO_LIMIT_DEFAULT  50
@@ -47,7 +48,7 @@ ngx_int_t
 ngx_astro_api_handler(ngx_http_request_t *r)
 {
     ngx_int_t             rc;
-    ngx_uint_t            allowed;
+    ngx_uint_t            allowed, login;
     ngx_astro_error_e     error;
     ngx_astro_api_ctx_t  *ctx;
 
@@ -63,6 +64,7 @@ ngx_astro_api_handler(ngx_http_request_t *r)
     }
 
     ctx->r = r;
+    ctx->came_us = ngx_astro_boot_us();
     ngx_http_set_ctx(r, ctx, ngx_astro_module);
 
     if (ngx_astro_api_request_id(ctx) != NGX_OK) {
@@ -78,6 +80,18 @@ ngx_astro_api_handler(ngx_http_request_t *r)
         if (rc != NGX_OK) {
             return rc;
         }
+    }
+
+    /* by the address, before anything is read: a password is dear to check */
+
+    login = ctx->row && ctx->row->body && ctx->row->roles == 0;
+
+    ctx->retry_s = ngx_astro_limits_request(r, login ? NGX_ASTRO_L_LOGIN
+                                                     : NGX_ASTRO_L_API,
+                                            NULL, 0);
+    if (ctx->retry_s) {
+        return ngx_astro_api_problem(ctx, NGX_ASTRO_E_RATE_LIMITED,
+                                     "too many requests", NULL);
     }
 
     if (ctx->row == NULL) {
@@ -96,6 +110,14 @@ ngx_astro_api_handler(ngx_http_request_t *r)
                                          ? "the token has expired"
                                          : "a valid bearer token is needed",
                                          NULL);
+        }
+
+        ctx->retry_s = ngx_astro_limits_request(r, NGX_ASTRO_L_API,
+                                                &ctx->claims.user,
+                                                sizeof(ctx->claims.user));
+        if (ctx->retry_s) {
+            return ngx_astro_api_problem(ctx, NGX_ASTRO_E_RATE_LIMITED,
+                                         "too many requests", NULL);
         }
 
         if (!(ctx->claims.role & ctx->row->roles)) {
@@ -656,6 +678,8 @@ ngx_astro_api_problem(ngx_astro_api_ctx_t *ctx, ngx_astro_error_e error,
         e = &ngx_astro_errors[NGX_ASTRO_E_NOT_FOUND];
     }
 
+    ngx_astro_count_of(ERRORS, e - ngx_astro_errors);
+
     p = ngx_slprintf(buf, last,
                      "{\"type\":\"about:blank\",\"title\":\"%V\","
                      "\"status\":%ui,\"code\":\"%V\",\"detail\":\"%s\","
@@ -669,8 +693,13 @@ ngx_astro_api_problem(ngx_astro_api_ctx_t *ctx, ngx_astro_error_e error,
 
     p = ngx_slprintf(p, last, ",\"request_id\":\"%V\"}", &ctx->request_id);
 
-    if ((e->status == NGX_HTTP_SERVICE_UNAVAILABLE || e->status == 429)
-        && ngx_astro_api_header(ctx->r, "Retry-After", "1", 1) != NGX_OK)
+    if ((e->status == NGX_HTTP_SERVICE_UNAVAILABLE
+         || e->status == NGX_HTTP_TOO_MANY_REQUESTS)
+        && ngx_astro_api_header(ctx->r, "Retry-After", (char *) ctx->retry,
+                                ngx_sprintf(ctx->retry, "%ui",
+                                            ngx_max(ctx->retry_s, 1))
+                                - ctx->retry)
+           != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -720,6 +749,10 @@ ngx_astro_api_output(ngx_astro_api_ctx_t *ctx, ngx_uint_t status,
     ngx_http_request_t  *r;
 
     r = ctx->r;
+
+    /* in the order of the four rows */
+    ngx_astro_count_of(HTTP_2XX, ngx_min(ngx_max(status / 100, 2), 5) - 2);
+    ngx_astro_observe(HTTP_TIME, ngx_astro_boot_us() - ctx->came_us);
 
     r->headers_out.status = status;
     r->headers_out.content_length_n = len;

@@ -46,6 +46,9 @@ struct ngx_astro_api_ctx_s {
     uint64_t                      path_id;
     astro_claims_t                claims;
     ngx_str_t                     request_id;
+    uint64_t                      came_us;
+    ngx_uint_t                    retry_s;  /* Retry-After, 0: a second */
+    u_char                        retry[NGX_INT_T_LEN];
     ngx_str_t                     body;
     astro_json_doc_t              doc;      /* of body; reused by others! */
     void                         *data;     /* of a handler of its own */

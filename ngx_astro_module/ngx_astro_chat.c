@@ -29,6 +29,7 @@ typedef struct {
     ngx_astro_call_t   *call;           /* arg: the conversation */
     uint64_t            user;
     ngx_msec_t          due;
+    uint64_t            came_us;
     size_t              len;
     ngx_uint_t          retried;
     u_char              cid[36];
@@ -208,6 +209,7 @@ ngx_astro_handle_chat_message(ngx_astro_req_t *req)
 
     chat->user = req->conn->user;
     chat->due = ngx_current_msec + NGX_ASTRO_CHAT_WAIT_MS;
+    chat->came_us = ngx_astro_boot_us();
     chat->retried = 0;
     ngx_memcpy(chat->cid, cid->raw + 1, 36);
 
@@ -386,6 +388,7 @@ static void
 ngx_astro_chat_done(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
 {
     int                i, n;
+    uint64_t           now_us;
     ngx_queue_t       *q;
     ngx_astro_chat_t  *chat;
 
@@ -412,10 +415,15 @@ ngx_astro_chat_done(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
         return;
     }
 
+    now_us = ngx_astro_boot_us();
+    ngx_astro_observe(CHAT_SIZE, n);
+
     for (i = 0; i < n; i++) {
         q = ngx_queue_head(&ngx_astro_chat.sent);
         ngx_queue_remove(q);
         chat = ngx_queue_data(q, ngx_astro_chat_t, link);
+
+        ngx_astro_observe(CHAT_TIME, now_us - chat->came_us);
 
         ngx_astro_chat_stored(chat, res, i);
     }

@@ -19,18 +19,21 @@
 #include "ngx_astro_protocol.h"
 #include "ngx_astro_resume.h"
 #include "ngx_astro_sessions.h"
+#include "ngx_astro_throttle.h"
 #include "ngx_astro_users.h"
 
 
 #define NGX_ASTRO_RECV_SIZE    65536
 #define NGX_ASTRO_READ_BUDGET  16       /* reads of one client in one turn */
 #define NGX_ASTRO_LINGER_MS    2000
+#define NGX_ASTRO_HASTY_SIZE   4096     /* of a read, once it was too much */
 
 
 static void ngx_astro_conn_read_handler(ngx_event_t *rev);
 static void ngx_astro_conn_write_handler(ngx_event_t *wev);
-static void ngx_astro_conn_feed(ngx_astro_conn_t *conn, u_char *p,
+static ngx_uint_t ngx_astro_conn_feed(ngx_astro_conn_t *conn, u_char *p,
     u_char *last);
+static void ngx_astro_conn_unfinished(ngx_astro_conn_t *conn);
 static void ngx_astro_conn_closed_by_peer(ngx_astro_conn_t *conn,
     astro_ws_event_t *event);
 static void ngx_astro_conn_half_close(ngx_astro_conn_t *conn);
@@ -65,6 +68,7 @@ ngx_int_t
 ngx_astro_conns_init(ngx_cycle_t *cycle)
 {
     ngx_queue_init(&ngx_astro_conns);
+    ngx_astro_throttle_init();
 
     ngx_astro_recv_buf = ngx_alloc(NGX_ASTRO_RECV_SIZE, cycle->log);
 
@@ -129,7 +133,7 @@ ngx_astro_conn_start(ngx_astro_conn_t *conn, u_char *early, size_t len)
     ngx_add_timer(c->read, ngx_astro.conf->hello_timeout);
 
     if (len) {
-        ngx_astro_conn_feed(conn, early, early + len);
+        (void) ngx_astro_conn_feed(conn, early, early + len);
     }
 
     if (ngx_exiting || ngx_terminate) {
@@ -153,6 +157,7 @@ void
 ngx_astro_conn_free(ngx_astro_conn_t *conn)
 {
     conn->c = NULL;
+    ngx_astro_limits_close(&conn->limits);
     ngx_astro_conn_unref(conn);
 }
 
@@ -198,7 +203,7 @@ static void
 ngx_astro_conn_read_handler(ngx_event_t *rev)
 {
     ssize_t            n;
-    ngx_uint_t         i;
+    ngx_uint_t         i, frames;
     ngx_connection_t  *c;
     ngx_astro_conn_t  *conn;
 
@@ -229,9 +234,14 @@ ngx_astro_conn_read_handler(ngx_event_t *rev)
         return;
     }
 
+    if (conn->throttled) {
+        return;
+    }
+
     for (i = 0; i < NGX_ASTRO_READ_BUDGET; i++) {
 
-        n = c->recv(c, ngx_astro_recv_buf, NGX_ASTRO_RECV_SIZE);
+        n = c->recv(c, ngx_astro_recv_buf, conn->hasty ? NGX_ASTRO_HASTY_SIZE
+                                                       : NGX_ASTRO_RECV_SIZE);
 
         if (n == NGX_AGAIN) {
             break;
@@ -252,10 +262,15 @@ ngx_astro_conn_read_handler(ngx_event_t *rev)
 
         ngx_astro_sessions_heard(conn);
 
-        ngx_astro_conn_feed(conn, ngx_astro_recv_buf, ngx_astro_recv_buf + n);
+        frames = ngx_astro_conn_feed(conn, ngx_astro_recv_buf,
+                                     ngx_astro_recv_buf + n);
 
         if (conn->broken) {
             ngx_astro_conn_close(conn);
+            return;
+        }
+
+        if (ngx_astro_throttle(conn, frames, n)) {
             return;
         }
 
@@ -275,17 +290,21 @@ ngx_astro_conn_read_handler(ngx_event_t *rev)
 }
 
 
-static void
+/* How many frames there were, as far as they can be told apart. */
+
+static ngx_uint_t
 ngx_astro_conn_feed(ngx_astro_conn_t *conn, u_char *p, u_char *last)
 {
+    ngx_uint_t        n;
     astro_ws_event_t  event;
 
-    for ( ;; ) {
+    for (n = 0; ; n++) {
 
         switch (astro_ws_read(&conn->reader, &p, last, &event)) {
 
         case ASTRO_WS_MORE:
-            return;
+            ngx_astro_conn_unfinished(conn);
+            return n;
 
         case ASTRO_WS_ERROR:
 
@@ -301,7 +320,7 @@ ngx_astro_conn_feed(ngx_astro_conn_t *conn, u_char *p, u_char *last)
 
             conn->discard = 1;
             ngx_astro_conn_post(conn);
-            return;
+            return n;
 
         case ASTRO_WS_EVENT:
             break;
@@ -311,7 +330,7 @@ ngx_astro_conn_feed(ngx_astro_conn_t *conn, u_char *p, u_char *last)
 
         case ASTRO_WS_CLOSE:
             ngx_astro_conn_closed_by_peer(conn, &event);
-            return;
+            return n;
 
         case ASTRO_WS_PING:
             if (!conn->closing) {
@@ -334,7 +353,7 @@ ngx_astro_conn_feed(ngx_astro_conn_t *conn, u_char *p, u_char *last)
             break;
 
         default:
-            ngx_astro_count(MSG_IN);
+            conn->begun_ms = 0;
 
             if (!conn->closing && !conn->broken) {
                 ngx_astro_protocol_message(conn, event.data, event.len);
@@ -342,8 +361,22 @@ ngx_astro_conn_feed(ngx_astro_conn_t *conn, u_char *p, u_char *last)
         }
 
         if (conn->broken) {
-            return;
+            return n;
         }
+    }
+}
+
+
+/* A message that was begun holds memory: since when, see heartbeat. */
+
+static void
+ngx_astro_conn_unfinished(ngx_astro_conn_t *conn)
+{
+    if (!astro_ws_reader_busy(&conn->reader)) {
+        conn->begun_ms = 0;
+
+    } else if (conn->begun_ms == 0) {
+        conn->begun_ms = conn->rx_ms;
     }
 }
 
@@ -357,6 +390,7 @@ ngx_astro_conn_closed_by_peer(ngx_astro_conn_t *conn, astro_ws_event_t *event)
 
     if (!conn->closing) {
         conn->closing = 1;
+        conn->code = NGX_ASTRO_CLOSED_PEER;
 
         if (event->code == ASTRO_WS_CLOSE_NO_STATUS) {
             ngx_astro_conn_control(conn, ASTRO_WS_CLOSE, NULL, 0);
@@ -519,6 +553,7 @@ ngx_astro_conn_close_frame(ngx_astro_conn_t *conn, ngx_uint_t code,
     ngx_astro_conn_control(conn, ASTRO_WS_CLOSE, buf, len + 2);
 
     conn->closing = 1;
+    conn->code = code;
 
     if (conn->c) {
         ngx_add_timer(conn->c->write, NGX_ASTRO_LINGER_MS);
@@ -539,6 +574,7 @@ ngx_astro_conn_leave(ngx_astro_conn_t *conn)
     ngx_astro_sessions_leave(conn);
     ngx_astro_presence_leave(conn);
     ngx_astro_users_remove(conn);
+    ngx_astro_limits_leave(conn);
 }
 
 
@@ -595,6 +631,12 @@ ngx_astro_conn_heartbeat(ngx_astro_conn_t *conn)
     if (now >= dead) {
         ngx_astro_conn_bye(conn, NGX_ASTRO_CLOSE_NO_PONG, "no pong",
                            "resume", 0);
+        return;
+    }
+
+    if (conn->begun_ms && now - conn->begun_ms >= dead - conn->rx_ms) {
+        ngx_astro_conn_bye(conn, NGX_ASTRO_CLOSE_BAD, "unfinished message",
+                           "reconnect", 0);
         return;
     }
 
@@ -690,8 +732,12 @@ ngx_astro_conn_close(ngx_astro_conn_t *conn)
         ngx_del_timer(c->write);
     }
 
+    ngx_astro_throttle_end(conn);
+    ngx_astro_limits_close(&conn->limits);
+
     ngx_queue_remove(&conn->link);
     ngx_astro_count(CLOSED);
+    ngx_astro_count_of(CLOSES, ngx_astro_close_slot(conn->code));
     ngx_astro_sub(OPEN, 1);
 
     if (conn->out) {

@@ -16,6 +16,7 @@
 
 #include "ngx_astro.h"
 #include "astro_frame.h"
+#include "ngx_astro_limits.h"
 #include "ngx_astro_router.h"
 
 
@@ -73,8 +74,15 @@ struct ngx_astro_conn_s {
     int64_t                  ping_ms;   /* next Ping */
     int64_t                  heads_ms;  /* next ping with heads */
 
+    ngx_astro_limits_t       limits;
+    ngx_queue_t              throttle;  /* of those that are not read */
+    int64_t                  read_ms;   /* when it is read again */
+    int64_t                  begun_ms;  /* an unfinished message, or 0 */
+
     ngx_str_t                bearer;    /* token of the handshake; allocated */
     void                    *hello;     /* ngx_astro_hello_t while pending */
+
+    uint16_t                 code;      /* of our Close frame, or why */
 
     unsigned                 listed:1;  /* among the users */
     unsigned                 signed_in:1;
@@ -84,6 +92,8 @@ struct ngx_astro_conn_s {
     unsigned                 finish:1;  /* close when the queue is empty */
     unsigned                 discard:1; /* input is read into the void */
     unsigned                 half:1;    /* our side is shut down */
+    unsigned                 throttled:1;   /* not read for a while */
+    unsigned                 hasty:1;   /* was: is read in small pieces */
     unsigned                 lagging:1; /* more when the queue is empty */
     unsigned                 broken:1;  /* close without further words */
 };

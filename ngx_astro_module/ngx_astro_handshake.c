@@ -100,6 +100,13 @@ ngx_astro_ws_handler(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    rc = ngx_astro_limits_handshake(r, &conn->limits);
+
+    if (rc != NGX_OK) {
+        ngx_astro_conn_free(conn);
+        return ngx_astro_ws_refuse(r, rc);
+    }
+
     cln = ngx_http_cleanup_add(r, 0);
 
     if (cln == NULL
@@ -155,6 +162,19 @@ ngx_astro_ws_refuse(ngx_http_request_t *r, ngx_uint_t status)
     ngx_table_elt_t  *h;
 
     ngx_astro_count(HANDSHAKE_REFUSED);
+
+    if (status == NGX_HTTP_TOO_MANY_REQUESTS) {
+
+        h = ngx_list_push(&r->headers_out.headers);
+        if (h == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        ngx_memzero(h, sizeof(ngx_table_elt_t));
+        h->hash = 1;
+        ngx_str_set(&h->key, "Retry-After");
+        ngx_str_set(&h->value, "1");
+    }
 
     if (status == 426) {
 

@@ -26,6 +26,7 @@ typedef struct {
     ngx_uint_t         first;           /* no other socket on this host */
     int64_t            id;
     int64_t            token_exp;
+    uint64_t           came_us;
     ngx_uint_t         npos;
     struct {
         uint64_t       conv;
@@ -44,6 +45,7 @@ static void ngx_astro_hello_done(void *data, ngx_astro_pg_rc_e rc,
 static void ngx_astro_hello_reply(ngx_astro_conn_t *conn, PGresult *res);
 static void ngx_astro_hello_account(ngx_astro_conn_t *conn, ngx_str_t *doc,
     ngx_str_t *name, ngx_str_t *currency, ngx_uint_t *blocked);
+static const char *ngx_astro_hello_state(int64_t seq, int64_t head);
 static int64_t ngx_astro_hello_asked(ngx_astro_hello_t *h, uint64_t conv);
 
 
@@ -106,6 +108,7 @@ ngx_astro_handle_hello(ngx_astro_req_t *req)
     h->conn = conn;
     h->id = req->id;
     h->token_exp = claims.exp;
+    h->came_us = ngx_astro_boot_us();
 
     m = astro_json_get(&req->doc->payload, "pos");
 
@@ -136,6 +139,10 @@ ngx_astro_handle_hello(ngx_astro_req_t *req)
     conn->resumed = h->npos > 0;
     conn->token_exp_boot_s = claims.exp - ngx_time()
                              + ngx_astro_boot_ms() / 1000;
+
+    if (ngx_astro_limits_hello(conn, req->id) != NGX_OK) {
+        return;
+    }
 
     rc = ngx_astro_users_add(conn);
 
@@ -420,9 +427,7 @@ ngx_astro_hello_reply(ngx_astro_conn_t *conn, PGresult *res)
         p = ngx_slprintf(p, last,
                          "%s{\"conv\":\"c_%uL\",\"head\":%L,\"state\":\"%s\"}",
                          convs++ ? "," : "", conv, head,
-                         seq < 0 || seq == head ? "current"
-                         : seq > head || head - seq > NGX_ASTRO_REPLAY_MAX
-                         ? "gap" : "replay");
+                         ngx_astro_hello_state(seq, head));
     }
 
     *p++ = ']';
@@ -441,6 +446,7 @@ ngx_astro_hello_reply(ngx_astro_conn_t *conn, PGresult *res)
 
     conn->signed_in = 1;
     ngx_astro_count(HELLO);
+    ngx_astro_observe(HELLO_TIME, ngx_astro_boot_us() - h->came_us);
     ngx_astro_count(SIGNED_IN);
 
     if (conn->resumed) {
@@ -504,6 +510,31 @@ ngx_astro_hello_reply(ngx_astro_conn_t *conn, PGresult *res)
         ngx_astro_resume_set(conn, conv, seq);
         ngx_astro_resume_head(conn, conv, head);
     }
+}
+
+
+/* Where a client that has seq stands, for it and for the metrics. */
+
+static const char *
+ngx_astro_hello_state(int64_t seq, int64_t head)
+{
+    if (seq < 0) {
+        return "current";
+    }
+
+    if (seq == head) {
+        ngx_astro_count(RESUME_CURRENT);
+        return "current";
+    }
+
+    if (seq > head || head - seq > NGX_ASTRO_REPLAY_MAX) {
+        ngx_astro_count(RESUME_GAP);
+        return "gap";
+    }
+
+    ngx_astro_count(RESUME_REPLAY);
+
+    return "replay";
 }
 
 

@@ -9,6 +9,7 @@
  */
 
 #include "ngx_astro_api.h"
+#include "ngx_astro_limits.h"
 #include "astro_password.h"
 
 
@@ -95,6 +96,14 @@ ngx_astro_login_read(ngx_astro_api_ctx_t *ctx, ngx_int_t *rc)
     }
 
     ngx_strlow(login->email, login->email, n);
+
+    ctx->retry_s = ngx_astro_limits_request(ctx->r, NGX_ASTRO_L_LOGIN,
+                                            login->email, n);
+    if (ctx->retry_s) {
+        *rc = ngx_astro_api_problem(ctx, NGX_ASTRO_E_RATE_LIMITED,
+                                    "too many attempts", NULL);
+        return NULL;
+    }
 
     n = ngx_astro_login_field(ctx, "password", login->pw.password.data, 1,
                               ASTRO_PASSWORD_MAX);

@@ -8,6 +8,8 @@
 #include "ngx_astro.h"
 #include "ngx_astro_api.h"
 #include "ngx_astro_handshake.h"
+#include "ngx_astro_health.h"
+#include "ngx_astro_limits.h"
 #include "ngx_astro_metrics.h"
 #include "ngx_astro_shm.h"
 
@@ -34,6 +36,20 @@ static ngx_command_t  ngx_astro_commands[] = {
     { ngx_string("astro_zone"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
       ngx_astro_zone,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("astro_limit"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
+      ngx_astro_limits_set,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("astro_connections"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE12,
+      ngx_astro_limits_connections,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
@@ -105,6 +121,13 @@ static ngx_command_t  ngx_astro_commands[] = {
       0,
       ngx_astro_metrics_handler },
 
+    { ngx_string("astro_health"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_astro_handler,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      ngx_astro_health_handler },
+
       ngx_null_command
 };
 
@@ -147,6 +170,11 @@ ngx_astro_create_conf(ngx_conf_t *cf)
 
     conf = ngx_pcalloc(cf->pool, sizeof(ngx_astro_conf_t));
     if (conf == NULL) {
+        return NULL;
+    }
+
+    conf->limits = ngx_astro_limits_create(cf);
+    if (conf->limits == NULL) {
         return NULL;
     }
 

@@ -44,6 +44,7 @@ typedef struct {
     ngx_astro_pg_handler_pt    handler;
     void                      *data;
     ngx_msec_t                 since;
+    uint64_t                   called_us;
     ngx_uint_t                 pending;     /* results yet to come */
     unsigned                   parsing:1;   /* result of Parse comes first */
     unsigned                   failed:1;
@@ -261,6 +262,7 @@ ngx_astro_pg_connect_done(ngx_event_t *ev)
         q = ngx_queue_head(&pg->waiting);
         ngx_queue_remove(q);
         pg->nwaiting--;
+        ngx_astro_sub(PG_WAITING, 1);
         op = ngx_queue_data(q, ngx_astro_pg_op_t, queue);
         ngx_astro_pg_send(pg, op);
     }
@@ -346,6 +348,7 @@ ngx_astro_pg_break(ngx_astro_pg_t *pg, const char *why)
     while (!ngx_queue_empty(&pg->sent)) {
         q = ngx_queue_head(&pg->sent);
         ngx_queue_remove(q);
+        ngx_astro_sub(PG_INFLIGHT, 1);
         ngx_queue_insert_tail(&lost, q);
     }
 
@@ -355,6 +358,7 @@ ngx_astro_pg_break(ngx_astro_pg_t *pg, const char *why)
         ngx_queue_insert_tail(&lost, q);
     }
 
+    ngx_astro_sub(PG_WAITING, pg->nwaiting);
     pg->nwaiting = 0;
 
     while (!ngx_queue_empty(&lost)) {
@@ -446,6 +450,7 @@ ngx_astro_pg_call(ngx_astro_pg_t *pg, const ngx_astro_sql_t *sql,
     op->handler = handler;
     op->data = data;
     op->since = ngx_current_msec;
+    op->called_us = ngx_astro_boot_us();
     op->pending = 0;
     op->parsing = 0;
     op->failed = 0;
@@ -467,6 +472,7 @@ ngx_astro_pg_call(ngx_astro_pg_t *pg, const ngx_astro_sql_t *sql,
 
     if (pg->state != ngx_astro_pg_up) {
         pg->nwaiting++;
+        ngx_astro_count(PG_WAITING);
         ngx_queue_insert_tail(&pg->waiting, &op->queue);
         return NGX_OK;
     }
@@ -484,6 +490,7 @@ ngx_astro_pg_send(ngx_astro_pg_t *pg, ngx_astro_pg_op_t *op)
 
     op->since = ngx_current_msec;
     ngx_queue_insert_tail(&pg->sent, &op->queue);
+    ngx_astro_count(PG_INFLIGHT);
 
     if (pg->dead) {
         return;
@@ -665,6 +672,7 @@ ngx_astro_pg_results(ngx_astro_pg_t *pg)
         if (status == PGRES_PIPELINE_SYNC) {
             PQclear(res);
             ngx_queue_remove(&op->queue);
+            ngx_astro_sub(PG_INFLIGHT, 1);
 
             if (pg->timeout.timer_set) {
                 ngx_del_timer(&pg->timeout);
@@ -760,6 +768,8 @@ ngx_astro_pg_finish(ngx_astro_pg_op_t *op, ngx_astro_pg_rc_e rc)
     if (rc != NGX_ASTRO_PG_OK) {
         ngx_astro_count(PG_FAILED);
     }
+
+    ngx_astro_observe(PG_TIME, ngx_astro_boot_us() - op->called_us);
 
     op->handler(op->data, rc, rc == NGX_ASTRO_PG_OK ? op->res : NULL);
 

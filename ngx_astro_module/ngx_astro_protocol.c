@@ -23,9 +23,12 @@ typedef struct {
     ngx_str_t               name;
     ngx_astro_handler_pt    handler;
     ngx_uint_t              roles;      /* who may; 0: before hello too */
+    ngx_astro_class_e       class;      /* for astro_limit */
 } ngx_astro_type_t;
 
 
+static void ngx_astro_malformed(ngx_astro_conn_t *conn, int64_t id,
+    const char *message, const char *field);
 static void ngx_astro_handle_ping(ngx_astro_req_t *req);
 static void ngx_astro_handle_pong(ngx_astro_req_t *req);
 
@@ -33,43 +36,82 @@ static void ngx_astro_handle_pong(ngx_astro_req_t *req);
 static const ngx_astro_type_t  ngx_astro_types[] = {
 
     { ngx_string("signal_ice_candidate"),
-      ngx_astro_handle_signal, ASTRO_ROLE_ANY },
+      ngx_astro_handle_signal, ASTRO_ROLE_ANY,
+      NGX_ASTRO_L_SIGNAL },
     { ngx_string("signal_offer"),
-      ngx_astro_handle_signal_sdp, ASTRO_ROLE_ANY },
+      ngx_astro_handle_signal_sdp, ASTRO_ROLE_ANY,
+      NGX_ASTRO_L_SIGNAL },
     { ngx_string("signal_answer"),
-      ngx_astro_handle_signal_sdp, ASTRO_ROLE_ANY },
+      ngx_astro_handle_signal_sdp, ASTRO_ROLE_ANY,
+      NGX_ASTRO_L_SIGNAL },
     { ngx_string("signal_end"),
-      ngx_astro_handle_signal, ASTRO_ROLE_ANY },
+      ngx_astro_handle_signal, ASTRO_ROLE_ANY,
+      NGX_ASTRO_L_SIGNAL },
 
     { ngx_string("chat_message"),
-      ngx_astro_handle_chat_message, ASTRO_ROLE_ANY },
+      ngx_astro_handle_chat_message, ASTRO_ROLE_ANY,
+      NGX_ASTRO_L_CHAT },
     { ngx_string("chat_typing"),
-      ngx_astro_handle_chat_typing, ASTRO_ROLE_ANY },
+      ngx_astro_handle_chat_typing, ASTRO_ROLE_ANY,
+      NGX_ASTRO_L_TYPING },
 
     { ngx_string("session_start"),
-      ngx_astro_handle_session_start, ASTRO_ROLE_ANY },
+      ngx_astro_handle_session_start, ASTRO_ROLE_ANY,
+      NGX_ASTRO_L_SESSION },
     { ngx_string("session_accept"),
-      ngx_astro_handle_session_accept, ASTRO_ROLE_ANY },
+      ngx_astro_handle_session_accept, ASTRO_ROLE_ANY,
+      NGX_ASTRO_L_SESSION },
     { ngx_string("session_reject"),
-      ngx_astro_handle_session_reject, ASTRO_ROLE_ANY },
+      ngx_astro_handle_session_reject, ASTRO_ROLE_ANY,
+      NGX_ASTRO_L_SESSION },
     { ngx_string("session_cancel"),
-      ngx_astro_handle_session_cancel, ASTRO_ROLE_ANY },
+      ngx_astro_handle_session_cancel, ASTRO_ROLE_ANY,
+      NGX_ASTRO_L_SESSION },
     { ngx_string("session_join"),
-      ngx_astro_handle_session_join, ASTRO_ROLE_ANY },
+      ngx_astro_handle_session_join, ASTRO_ROLE_ANY,
+      NGX_ASTRO_L_SESSION },
     { ngx_string("session_end"),
-      ngx_astro_handle_session_end, ASTRO_ROLE_ANY },
+      ngx_astro_handle_session_end, ASTRO_ROLE_ANY,
+      NGX_ASTRO_L_SESSION },
 
     { ngx_string("presence_watch"),
-      ngx_astro_handle_presence_watch, ASTRO_ROLE_ANY },
+      ngx_astro_handle_presence_watch, ASTRO_ROLE_ANY,
+      NGX_ASTRO_L_OTHER },
     { ngx_string("sync"),
-      ngx_astro_handle_sync, ASTRO_ROLE_ANY },
+      ngx_astro_handle_sync, ASTRO_ROLE_ANY,
+      NGX_ASTRO_L_OTHER },
 
-    { ngx_string("hello"), ngx_astro_handle_hello, 0 },
-    { ngx_string("ping"), ngx_astro_handle_ping, 0 },
-    { ngx_string("pong"), ngx_astro_handle_pong, 0 },
+    { ngx_string("hello"), ngx_astro_handle_hello, 0,
+      NGX_ASTRO_L_OTHER },
+    { ngx_string("ping"), ngx_astro_handle_ping, 0,
+      NGX_ASTRO_L_OTHER },
+    { ngx_string("pong"), ngx_astro_handle_pong, 0,
+      NGX_ASTRO_L_OTHER },
 
-    { ngx_null_string, NULL, 0 }
+    { ngx_null_string, NULL, 0, 0 }
 };
+
+#define NGX_ASTRO_NTYPES                                                      \
+    (sizeof(ngx_astro_types) / sizeof(ngx_astro_types[0]) - 1)
+
+/* after the types: a type that is not there, and what has none */
+#define NGX_ASTRO_TYPE_UNKNOWN    NGX_ASTRO_NTYPES
+#define NGX_ASTRO_TYPE_MALFORMED  (NGX_ASTRO_NTYPES + 1)
+
+typedef char ngx_astro_types_fit_t[
+    NGX_ASTRO_TYPE_MALFORMED < NGX_ASTRO_TYPE_SLOTS ? 1 : -1];
+
+
+const char *
+ngx_astro_type_name(ngx_uint_t i)
+{
+    if (i < NGX_ASTRO_NTYPES) {
+        return (char *) ngx_astro_types[i].name.data;
+    }
+
+    return i == NGX_ASTRO_TYPE_UNKNOWN ? "unknown"
+           : i == NGX_ASTRO_TYPE_MALFORMED ? "malformed" : NULL;
+}
 
 
 void
@@ -81,9 +123,7 @@ ngx_astro_protocol_message(ngx_astro_conn_t *conn, u_char *text, size_t len)
     const astro_json_member_t  *m;
 
     if (astro_json_parse(ngx_astro.json, text, len, &doc) != 0) {
-        ngx_astro_count(BAD_MESSAGE);
-        ngx_astro_reply_error(conn, 0, NGX_ASTRO_E_BAD_REQUEST, doc.error,
-                              NULL);
+        ngx_astro_malformed(conn, 0, doc.error, NULL);
         return;
     }
 
@@ -96,19 +136,15 @@ ngx_astro_protocol_message(ngx_astro_conn_t *conn, u_char *text, size_t len)
     m = astro_json_get(&doc.root, "id");
 
     if (m && astro_json_int(m, 1, NGX_ASTRO_MAX_ID, &req.id) != 0) {
-        ngx_astro_count(BAD_MESSAGE);
-        ngx_astro_reply_error(conn, 0, NGX_ASTRO_E_BAD_REQUEST,
-                              "an id is an integer from 1 to 2^53 - 1",
-                              "/id");
+        ngx_astro_malformed(conn, 0, "an id is an integer from 1 to 2^53 - 1",
+                            "/id");
         return;
     }
 
     m = astro_json_get(&doc.root, "type");
 
     if (m == NULL || m->kind != ASTRO_JSON_STRING || m->escaped) {
-        ngx_astro_count(BAD_MESSAGE);
-        ngx_astro_reply_error(conn, req.id, NGX_ASTRO_E_BAD_REQUEST,
-                              "a message has a type", "/type");
+        ngx_astro_malformed(conn, req.id, "a message has a type", "/type");
         return;
     }
 
@@ -125,9 +161,8 @@ ngx_astro_protocol_message(ngx_astro_conn_t *conn, u_char *text, size_t len)
         req.payload.len = m->raw_len;
 
     } else {
-        ngx_astro_count(BAD_MESSAGE);
-        ngx_astro_reply_error(conn, req.id, NGX_ASTRO_E_BAD_REQUEST,
-                              "a payload is an object", "/payload");
+        ngx_astro_malformed(conn, req.id, "a payload is an object",
+                            "/payload");
         return;
     }
 
@@ -137,6 +172,12 @@ ngx_astro_protocol_message(ngx_astro_conn_t *conn, u_char *text, size_t len)
             || ngx_memcmp(t->name.data, req.type.data, t->name.len) != 0)
         {
             continue;
+        }
+
+        ngx_astro_count_of(MSG_IN, t - ngx_astro_types);
+
+        if (ngx_astro_limits_message(conn, t->class, req.id) != NGX_OK) {
+            return;
         }
 
         if (t->roles == 0) {
@@ -162,9 +203,30 @@ ngx_astro_protocol_message(ngx_astro_conn_t *conn, u_char *text, size_t len)
         return;
     }
 
-    ngx_astro_count(UNKNOWN_TYPE);
+    ngx_astro_count_of(MSG_IN, NGX_ASTRO_TYPE_UNKNOWN);
+
+    if (ngx_astro_limits_message(conn, NGX_ASTRO_L_OTHER, req.id) != NGX_OK) {
+        return;
+    }
+
     ngx_astro_reply_error(conn, req.id, NGX_ASTRO_E_UNKNOWN_TYPE,
                           "no such type of message", "/type");
+}
+
+
+/* What is no message at all: refusing it is limited as well. */
+
+static void
+ngx_astro_malformed(ngx_astro_conn_t *conn, int64_t id, const char *message,
+    const char *field)
+{
+    ngx_astro_count(BAD_MESSAGE);
+    ngx_astro_count_of(MSG_IN, NGX_ASTRO_TYPE_MALFORMED);
+
+    if (ngx_astro_limits_message(conn, NGX_ASTRO_L_OTHER, id) == NGX_OK) {
+        ngx_astro_reply_error(conn, id, NGX_ASTRO_E_BAD_REQUEST, message,
+                              field);
+    }
 }
 
 
@@ -240,6 +302,8 @@ ngx_astro_reply_error(ngx_astro_conn_t *conn, int64_t id,
 
     e = &ngx_astro_errors[error];
 
+    ngx_astro_count_of(ERRORS, error);
+
     p = ngx_astro_reply_head(buf, id);
     p = ngx_slprintf(p, buf + sizeof(buf),
                      "\"error\":{\"code\":\"%V\",\"message\":\"%s\","
@@ -288,6 +352,8 @@ ngx_astro_reply_sql_error(ngx_astro_conn_t *conn, int64_t id, ngx_str_t *body)
     {
         ngx_astro_count(DENIED);
     }
+
+    ngx_astro_count_of(ERRORS, error);
 
     p = ngx_astro_reply_head(buf, id);
     p = ngx_sprintf(p, "\"error\":{\"retry\":%s,",

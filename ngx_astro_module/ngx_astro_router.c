@@ -13,6 +13,7 @@
  */
 
 #include "ngx_astro_conn.h"
+#include "ngx_astro_metrics.h"
 #include "ngx_astro_presence.h"
 #include "ngx_astro_router.h"
 #include "ngx_astro_sessions.h"
@@ -34,6 +35,7 @@ static void ngx_astro_route_seats(uint64_t seats, ngx_astro_route_t *route,
     const ngx_astro_msg_t *m);
 static void ngx_astro_router_drain(void);
 static void ngx_astro_router_drain_handler(ngx_event_t *ev);
+static uint32_t ngx_astro_router_waited(uint32_t now_us, uint32_t sent_us);
 static ngx_uint_t ngx_astro_router_drain_ring(astro_ring_t *ring,
     uint32_t gen);
 static void ngx_astro_router_poll(ngx_event_t *ev);
@@ -158,11 +160,19 @@ ngx_astro_route_seats(uint64_t seats, ngx_astro_route_t *route,
         head = ring ? astro_ring_reserve(ring, size) : NULL;
 
         if (head == NULL) {
-            ngx_astro_count(RING_FULL);
+
+            if (route->durable) {
+                ngx_astro_count(RING_FULL_DURABLE);
+
+            } else {
+                ngx_astro_count(RING_FULL);
+            }
+
             continue;
         }
 
         *head = *route;
+        head->sent_us = (uint32_t) ngx_astro_boot_us();
         head->from_gen = astro_seat_generation(arena, ngx_astro.seat);
         head->to_gen = astro_seat_generation(arena, seat);
 
@@ -223,14 +233,34 @@ ngx_astro_router_drain(void)
 }
 
 
+/* 0 for a record that was sent after the clock was read. */
+
+static uint32_t
+ngx_astro_router_waited(uint32_t now_us, uint32_t sent_us)
+{
+    return (int32_t) (now_us - sent_us) > 0 ? now_us - sent_us : 0;
+}
+
+
 static ngx_uint_t
 ngx_astro_router_drain_ring(astro_ring_t *ring, uint32_t gen)
 {
     size_t              len;
+    uint32_t            now_us;
     ngx_uint_t          n;
     ngx_astro_msg_t     m;
     ngx_astro_route_t   route;
     const u_char       *p;
+
+    len = astro_ring_used(ring);
+
+    if (len > ngx_astro.counters[NGX_ASTRO_C_RING_HIGH]) {
+        ngx_astro.counters[NGX_ASTRO_C_RING_HIGH] = len;
+    }
+
+    /* once for all that wait already; what comes after did not wait */
+
+    now_us = len ? (uint32_t) ngx_astro_boot_us() : 0;
 
     for (n = 0; n < NGX_ASTRO_BUDGET; n++) {
 
@@ -257,6 +287,9 @@ ngx_astro_router_drain_ring(astro_ring_t *ring, uint32_t gen)
             continue;
         }
 
+        ngx_astro_observe(RELAY_TIME, ngx_astro_router_waited(now_us,
+                                                              route.sent_us));
+
         ngx_astro_msg_init(&m);
         ngx_astro_msg_add(&m, p + sizeof(ngx_astro_route_t),
                           len - sizeof(ngx_astro_route_t));
@@ -273,22 +306,38 @@ ngx_astro_router_drain_ring(astro_ring_t *ring, uint32_t gen)
 static void
 ngx_astro_router_poll(ngx_event_t *ev)
 {
-    int  seat;
+    ngx_astro_metrics_tick(NGX_ASTRO_POLL_MS);
 
     ngx_astro_router_drain();
 
-    if (++ngx_astro_polls % 5 == 0 && ngx_astro.seat != ASTRO_NO_SEAT) {
+    if (++ngx_astro_polls % 5 == 0) {
+        ngx_astro_router_reclaim();
+    }
+
+    ngx_add_timer(&ngx_astro_poll_event, NGX_ASTRO_POLL_MS);
+}
+
+
+void
+ngx_astro_router_reclaim(void)
+{
+    int  seat;
+
+    if (ngx_astro.seat == ASTRO_NO_SEAT) {
+        return;
+    }
+
+    for ( ;; ) {
 
         seat = astro_seat_reclaim(ngx_astro.arena, ngx_astro_presence_orphan,
                                   NULL);
 
-        if (seat != ASTRO_NO_SEAT) {
-            ngx_astro_count(SEATS_RECLAIMED);
-            ngx_log_error(NGX_LOG_NOTICE, ngx_astro.log, 0,
-                          "astro: seat %d of a dead worker was reclaimed",
-                          seat);
+        if (seat == ASTRO_NO_SEAT) {
+            return;
         }
-    }
 
-    ngx_add_timer(&ngx_astro_poll_event, NGX_ASTRO_POLL_MS);
+        ngx_astro_count(SEATS_RECLAIMED);
+        ngx_log_error(NGX_LOG_NOTICE, ngx_astro.log, 0,
+                      "astro: seat %d of a dead worker was reclaimed", seat);
+    }
 }

@@ -62,10 +62,11 @@ typedef enum {
 
 /* What goes with a message; also the head of a record in a ring. */
 typedef struct {
-    uint32_t     to;            /* ngx_astro_to_e */
+    uint16_t     to;            /* ngx_astro_to_e */
+    uint16_t     durable;       /* has a place in conversation "conv" */
+    uint32_t     sent_us;       /* boot clock, low bits: see relay_seconds */
     uint32_t     from_gen;      /* of the sender's seat */
     uint32_t     to_gen;        /* of the seat it was written for */
-    uint32_t     durable;       /* has a place in conversation "conv" */
     uint64_t     user;
     uint64_t     session;       /* only sockets that joined it, or 0 */
     uint64_t     conv;
@@ -77,6 +78,9 @@ typedef struct {
 
 ngx_int_t ngx_astro_router_init(ngx_cycle_t *cycle);
 void ngx_astro_router_exit(void);
+
+/* Looks for seats of dead workers now, not at the next look. */
+void ngx_astro_router_reclaim(void);
 
 /*
  * To one user's sockets, here and elsewhere.  What finds no room is dropped and

@@ -331,5 +331,7 @@ ngx_astro_bell_handler(ngx_event_t *rev)
         }
     }
 
+    ngx_astro_count(WAKEUPS);
+
     ngx_astro_on_ring();
 }

@@ -126,7 +126,7 @@ ngx_astro_signal_stale(ngx_astro_req_t *req, ngx_astro_join_t *j)
     newest = &j->session->gen[ngx_astro_join_party(j) == ASTRO_PARTY_ADVISOR];
 
     if (gen < *newest) {
-        ngx_astro_count(EPHEMERAL_DROPPED);
+        ngx_astro_count(DROPPED_STALE);
         ngx_astro_reply(req->conn, req->id, (u_char *) "{\"stale\":true}", 14);
         return NGX_DECLINED;
     }
@@ -175,7 +175,7 @@ ngx_astro_signal_relay(ngx_astro_req_t *req, ngx_astro_join_t *j)
         ngx_astro_signal_send(j->session, to, &m);
 
     } else if (ngx_astro_signal_keep(j->session, to, &m) != NGX_OK) {
-        ngx_astro_count(EPHEMERAL_DROPPED);
+        ngx_astro_count(DROPPED_KEPT);
         ngx_astro_reply_error(req->conn, req->id, NGX_ASTRO_E_RATE_LIMITED,
                               "too many signals for a party who has not joined",
                               NULL);

@@ -232,12 +232,26 @@ ngx_astro_connection_forget(ngx_connection_t *c)
 }
 
 
+const char *
+ngx_astro_error_name(ngx_uint_t i)
+{
+    return i < NGX_ASTRO_E_MAX ? (char *) ngx_astro_errors[i].code.data : NULL;
+}
+
+
 int64_t
 ngx_astro_boot_ms(void)
+{
+    return ngx_astro_boot_us() / 1000;
+}
+
+
+uint64_t
+ngx_astro_boot_us(void)
 {
     struct timespec  ts;
 
     (void) clock_gettime(CLOCK_BOOTTIME, &ts);
 
-    return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+    return (uint64_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
 }

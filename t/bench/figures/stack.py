@@ -49,6 +49,9 @@ class Stack:
             'ASTRO_SETTINGS': '\n'.join((
                 f'worker_connections {connections}',
                 'access_log off',
+                # checked as ever, but nobody here is one of many thousands
+                'astro_limit all rate=1000000/s burst=1000000',
+                'astro_connections per_user=64 per_address=60000',
                 # 3200 signals are on their way at once
                 'astro_zone 64m seats=16 ring=1m users=65536',
             )),

@@ -38,6 +38,8 @@ SETTINGS = {
     'astro_drain': '1s',
     'astro_grace': '20s',
     'astro_ready': '1s',
+    # on, but nothing that a test does on purpose reaches them
+    'astro_limit': 'all rate=100000/s burst=100000',
 }
 
 WORKER_SETTINGS = {
