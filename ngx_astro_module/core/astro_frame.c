@@ -14,14 +14,15 @@
  *
  * Payload takes one of three ways: whole in the input and not fragmented: it
  * is handed out where it lies; a control frame: through "control", as it may
- * arrive between the fragments of a message; all else: into "message".
+ * arrive between the fragments of a message; all else: into "message".  What is
+ * compressed is inflated into "message", see astro_frame_inflate.c.
  */
 
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "astro_frame.h"
+#include "astro_frame_private.h"
 #include "astro_utf8.h"
 
 
@@ -35,6 +36,7 @@ static astro_ws_rc_e astro_ws_fail(astro_ws_reader_t *r,
 static astro_ws_rc_e astro_ws_read_header(astro_ws_reader_t *r, uint8_t **pos,
     uint8_t *last, astro_ws_event_t *event);
 static const char *astro_ws_check_start(astro_ws_reader_t *r);
+static int astro_ws_rsv_ok(astro_ws_reader_t *r);
 static astro_ws_rc_e astro_ws_check_length(astro_ws_reader_t *r, uint64_t len,
     size_t header, astro_ws_event_t *event);
 static astro_ws_rc_e astro_ws_read_control(astro_ws_reader_t *r,
@@ -44,6 +46,9 @@ static astro_ws_rc_e astro_ws_close_event(astro_ws_reader_t *r, uint8_t *data,
 static int astro_ws_close_code_ok(uint16_t code);
 static astro_ws_rc_e astro_ws_read_data(astro_ws_reader_t *r, uint8_t **pos,
     uint8_t *last, astro_ws_event_t *event);
+static astro_ws_rc_e astro_ws_read_deflated(astro_ws_reader_t *r,
+    const uint8_t *p, size_t n, astro_ws_event_t *event);
+static void astro_ws_deliver(astro_ws_reader_t *r, astro_ws_event_t *event);
 static int astro_ws_gather(astro_ws_reader_t *r, const uint8_t *p, size_t n);
 static void astro_ws_unmask(astro_ws_reader_t *r, uint8_t *p, size_t n);
 static void astro_ws_forget(astro_ws_reader_t *r);
@@ -118,6 +123,10 @@ astro_ws_fail(astro_ws_reader_t *r, astro_ws_event_t *event, uint16_t code,
     const char *reason)
 {
     astro_ws_forget(r);
+
+    if (r->deflate) {
+        (void) astro_inflate_end(r->deflate);
+    }
 
     r->failed = 1;
 
@@ -196,7 +205,7 @@ astro_ws_check_start(astro_ws_reader_t *r)
 
     len = r->head[1] & 0x7f;
 
-    if (r->head[0] & 0x70) {
+    if ((r->head[0] & 0x70) && !astro_ws_rsv_ok(r)) {
         return "reserved bits are set";
     }
 
@@ -220,6 +229,8 @@ astro_ws_check_start(astro_ws_reader_t *r)
         if (r->message_opcode) {
             return "new message within a fragmented one";
         }
+
+        r->compressed = (r->head[0] & ASTRO_WS_RSV1) != 0;
 
         break;
 
@@ -245,10 +256,25 @@ astro_ws_check_start(astro_ws_reader_t *r)
 }
 
 
+/*
+ * RFC 7692 section 6: RSV1 says "compressed", on the first frame of a message
+ * alone, and only where that was agreed.
+ */
+
+static int
+astro_ws_rsv_ok(astro_ws_reader_t *r)
+{
+    return r->deflate && (r->head[0] & 0x70) == ASTRO_WS_RSV1
+           && (r->opcode == ASTRO_WS_TEXT || r->opcode == ASTRO_WS_BINARY);
+}
+
+
 static astro_ws_rc_e
 astro_ws_check_length(astro_ws_reader_t *r, uint64_t len, size_t header,
     astro_ws_event_t *event)
 {
+    size_t  more;
+
     if ((header == 4 && len < 126) || (header == 10 && len <= 0xffff)) {
         return astro_ws_fail(r, event, ASTRO_WS_CLOSE_PROTOCOL,
                              "length is not in its shortest form");
@@ -264,14 +290,19 @@ astro_ws_check_length(astro_ws_reader_t *r, uint64_t len, size_t header,
 
     } else {
 
-        if (len > r->max_message - r->message_len) {
-            return astro_ws_fail(r, event, ASTRO_WS_CLOSE_TOO_LARGE,
-                                 "message is too large");
-        }
-
         if (r->opcode != ASTRO_WS_CONT) {
             r->message_opcode = r->opcode;
             r->utf8 = ASTRO_UTF8_ACCEPT;
+            r->deflated_len = 0;
+        }
+
+        more = r->compressed
+               ? astro_ws_deflated_max(r->max_message) - r->deflated_len
+               : r->max_message - r->message_len;
+
+        if (len > more) {
+            return astro_ws_fail(r, event, ASTRO_WS_CLOSE_TOO_LARGE,
+                                 "message is too large");
         }
     }
 
@@ -413,6 +444,10 @@ astro_ws_read_data(astro_ws_reader_t *r, uint8_t **pos, uint8_t *last,
     *pos += n;
     r->left -= n;
 
+    if (r->compressed) {
+        return astro_ws_read_deflated(r, data, n, event);
+    }
+
     if (r->message_opcode == ASTRO_WS_TEXT) {
         r->utf8 = astro_utf8_feed(r->utf8, data, n);
 
@@ -442,20 +477,17 @@ astro_ws_read_data(astro_ws_reader_t *r, uint8_t **pos, uint8_t *last,
         return ASTRO_WS_MORE;
     }
 
+    if (!whole) {
+        astro_ws_deliver(r, event);
+        return ASTRO_WS_EVENT;
+    }
+
     event->opcode = r->message_opcode;
     event->code = 0;
+    event->data = data;
+    event->len = n;
+    event->deflated_len = 0;
     event->reason = NULL;
-
-    if (whole) {
-        event->data = data;
-        event->len = n;
-
-    } else {
-        /* message is NULL if all fragments were empty */
-        event->data = r->message ? r->message : r->head;
-        event->len = r->message_len;
-        r->deliver = 1;
-    }
 
     r->message_opcode = 0;
 
@@ -463,51 +495,115 @@ astro_ws_read_data(astro_ws_reader_t *r, uint8_t **pos, uint8_t *last,
 }
 
 
+static astro_ws_rc_e
+astro_ws_read_deflated(astro_ws_reader_t *r, const uint8_t *p, size_t n,
+    astro_ws_event_t *event)
+{
+    uint16_t     code;
+    const char  *reason;
+
+    code = astro_ws_inflate(r, p, n, r->fin && r->left == 0, &reason);
+
+    if (code) {
+        return astro_ws_fail(r, event, code, reason);
+    }
+
+    if (r->left) {
+        return ASTRO_WS_MORE;
+    }
+
+    r->in_payload = 0;
+
+    if (!r->fin) {
+        return ASTRO_WS_MORE;
+    }
+
+    astro_ws_deliver(r, event);
+
+    return ASTRO_WS_EVENT;
+}
+
+
+/* The message that was gathered; it is freed when the reader is called next. */
+
+static void
+astro_ws_deliver(astro_ws_reader_t *r, astro_ws_event_t *event)
+{
+    event->opcode = r->message_opcode;
+    event->code = 0;
+    event->reason = NULL;
+
+    /* message is NULL if all fragments were empty */
+
+    event->data = r->message ? r->message : r->head;
+    event->len = r->message_len;
+    event->deflated_len = r->compressed ? r->deflated_len : 0;
+
+    r->deliver = 1;
+    r->message_opcode = 0;
+}
+
+
 static int
 astro_ws_gather(astro_ws_reader_t *r, const uint8_t *p, size_t n)
 {
-    size_t    need, size, limit;
-    uint8_t  *message;
+    size_t  limit;
 
     if (n == 0) {
         return 0;
     }
 
-    need = r->message_len + n;
+    /*
+     * The length is told from the header, so all of it is within max_message.
+     * What is yet to come of the last frame bounds what is worth having.
+     */
 
-    if (need > r->message_size) {
+    limit = r->fin ? r->message_len + n + (size_t) r->left : r->max_message;
 
-        /*
-         * The length is told from the header, so need <= max_message.  What is
-         * yet to come of the last frame bounds what is worth having.
-         */
-
-        limit = r->fin ? need + (size_t) r->left : r->max_message;
-        size = r->message_size * 2;
-
-        if (size < ASTRO_WS_MIN_GATHER) {
-            size = ASTRO_WS_MIN_GATHER;
-        }
-
-        if (size < need) {
-            size = need;
-        }
-
-        if (size > limit) {
-            size = limit;
-        }
-
-        message = realloc(r->message, size);
-        if (message == NULL) {
-            return -1;
-        }
-
-        r->message = message;
-        r->message_size = size;
+    if (astro_ws_room(r, n, limit) != 0) {
+        return -1;
     }
 
     memcpy(r->message + r->message_len, p, n);
-    r->message_len = need;
+    r->message_len += n;
+
+    return 0;
+}
+
+
+int
+astro_ws_room(astro_ws_reader_t *r, size_t n, size_t limit)
+{
+    size_t    need, size;
+    uint8_t  *message;
+
+    need = r->message_len + n;
+
+    if (need <= r->message_size) {
+        return 0;
+    }
+
+    size = r->message_size * 2;
+
+    if (size < ASTRO_WS_MIN_GATHER) {
+        size = ASTRO_WS_MIN_GATHER;
+    }
+
+    if (size < need) {
+        size = need;
+    }
+
+    if (size > limit) {
+        size = limit;
+    }
+
+    message = realloc(r->message, size);
+    if (message == NULL) {
+        return -1;
+    }
+
+    r->message = message;
+    r->message_size = size;
 
     return 0;
 }
@@ -552,4 +648,6 @@ astro_ws_forget(astro_ws_reader_t *r)
     r->message_len = 0;
     r->message_size = 0;
     r->deliver = 0;
+    r->inflating = 0;
+    r->deferred = 0;
 }

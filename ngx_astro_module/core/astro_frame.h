@@ -19,6 +19,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "astro_deflate.h"
+
 
 #define ASTRO_WS_CONT    0x0
 #define ASTRO_WS_TEXT    0x1
@@ -26,6 +28,9 @@
 #define ASTRO_WS_CLOSE   0x8
 #define ASTRO_WS_PING    0x9
 #define ASTRO_WS_PONG    0xa
+
+/* astro_ws_header(): with the opcode, a message that is compressed */
+#define ASTRO_WS_RSV1    0x40
 
 /* RFC 6455 section 7.4.1 */
 #define ASTRO_WS_CLOSE_NORMAL       1000
@@ -58,17 +63,23 @@ typedef struct {
     uint8_t      *data;     /* unmasked payload; for CLOSE the reason.  Valid
                                until the next call on this reader */
     size_t        len;
+    size_t        deflated_len; /* TEXT, BINARY: octets it came in, if it was
+                                   compressed; else 0 */
     const char   *reason;   /* ERROR: static text, <= 60 bytes */
 } astro_ws_event_t;
 
 
 typedef struct {
-    size_t        max_message;  /* larger: 1009, told from the header alone */
+    size_t        max_message;  /* larger: 1009, told from the header alone;
+                                   a compressed one when it inflates to more */
+    astro_deflate_t  *deflate;  /* permessage-deflate was agreed; else NULL.
+                                   Not freed by the reader, and not before */
 
     /* the rest is the reader's own */
     uint8_t      *message;      /* gathered so far; malloc()ed */
     size_t        message_len;
     size_t        message_size;
+    size_t        deflated_len; /* of a compressed message so far */
     uint64_t      left;         /* payload bytes of this frame to come */
     uint32_t      utf8;         /* state of astro_utf8_feed() */
     uint8_t       head[14];
@@ -83,10 +94,13 @@ typedef struct {
     unsigned      fin:1;
     unsigned      deliver:1;    /* message was handed out: free it next */
     unsigned      failed:1;
+    unsigned      compressed:1; /* the message began with RSV1 */
+    unsigned      inflating:1;  /* begun */
+    unsigned      deferred:1;   /* gathered as it came, inflated at its end */
 } astro_ws_reader_t;
 
 
-/* max_message in bytes, 1 .. 2^31 - 1. */
+/* max_message in bytes, 1 .. 2^30.  No compression until deflate is set. */
 void astro_ws_reader_init(astro_ws_reader_t *r, size_t max_message);
 
 /* Frees what was gathered.  Safe to call twice. */
@@ -103,12 +117,20 @@ int astro_ws_reader_busy(const astro_ws_reader_t *r);
  * with the top bit (1002), text that is not UTF-8 as soon as that is certain
  * (1007), messages over max_message (1009), close codes that may not be sent
  * (1002).
+ *
+ * Where "deflate" is set, RSV1 may be on the first frame of a text or binary
+ * message and nowhere else (RFC 7692 section 6).  What then arrives is inflated
+ * and checked at once: no DEFLATE, or cut off within a block (1007), more than
+ * max_message (1009, and no further octet is inflated).
  * No memory: ERROR with 1011.
  */
 astro_ws_rc_e astro_ws_read(astro_ws_reader_t *r, uint8_t **pos,
     uint8_t *last, astro_ws_event_t *event);
 
-/* Writes the header of an unmasked FIN frame; returns its length, 2..10. */
+/*
+ * Writes the header of an unmasked FIN frame; returns its length, 2..10.  A
+ * compressed message has ASTRO_WS_RSV1 with its opcode.
+ */
 size_t astro_ws_header(uint8_t head[ASTRO_WS_MAX_HEADER], uint8_t opcode,
     size_t payload_len);
 

@@ -20,7 +20,7 @@ ASTRO_CFLAGS ?= -std=gnu11 -O2 -g -Wall -Wextra -Werror
 unit_dir   := $(BUILD)/unit
 unit_flags  = $(ASTRO_CFLAGS) $(CFLAGS) $(SAN) -pthread \
               -Ingx_astro_module/core -Ibilling_worker/core -It/unit
-unit_libs   = -lyajl -lcrypto -lpthread
+unit_libs   = -lyajl -lcrypto -lz -lpthread
 unit_check := $(shell pkg-config --libs check 2> /dev/null || echo -lcheck)
 
 unit_core    := $(patsubst %.c,$(unit_dir)/%.o, \
