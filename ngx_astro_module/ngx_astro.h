@@ -58,6 +58,11 @@ typedef struct {
     ngx_msec_t           ready;
     size_t               max_frame;
     size_t               out_queue;
+    size_t               deflate_min_length;
+    size_t               deflate_memory;    /* bytes, of each worker */
+    ngx_int_t            deflate_window;    /* bits */
+    ngx_flag_t           deflate;
+    ngx_flag_t           deflate_takeover;
     ngx_flag_t           debug;
 
     ngx_astro_limits_conf_t  *limits;

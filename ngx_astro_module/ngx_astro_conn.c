@@ -12,6 +12,8 @@
  */
 
 #include "ngx_astro_conn.h"
+#include "ngx_astro_deflate.h"
+#include "ngx_astro_echo.h"
 #include "ngx_astro_gateway.h"
 #include "ngx_astro_hello.h"
 #include "ngx_astro_out.h"
@@ -34,6 +36,8 @@ static void ngx_astro_conn_write_handler(ngx_event_t *wev);
 static ngx_uint_t ngx_astro_conn_feed(ngx_astro_conn_t *conn, u_char *p,
     u_char *last);
 static void ngx_astro_conn_unfinished(ngx_astro_conn_t *conn);
+static void ngx_astro_conn_message(ngx_astro_conn_t *conn,
+    astro_ws_event_t *event);
 static void ngx_astro_conn_closed_by_peer(ngx_astro_conn_t *conn,
     astro_ws_event_t *event);
 static void ngx_astro_conn_half_close(ngx_astro_conn_t *conn);
@@ -130,7 +134,12 @@ ngx_astro_conn_start(ngx_astro_conn_t *conn, u_char *early, size_t len)
     conn->ping_ms = now + ngx_astro.conf->ping_interval;
     conn->heads_ms = conn->ping_ms;
 
-    ngx_add_timer(c->read, ngx_astro.conf->hello_timeout);
+    if (conn->echo) {
+        ngx_astro_echo_start(conn);
+
+    } else {
+        ngx_add_timer(c->read, ngx_astro.conf->hello_timeout);
+    }
 
     if (len) {
         (void) ngx_astro_conn_feed(conn, early, early + len);
@@ -170,6 +179,7 @@ ngx_astro_conn_unref(ngx_astro_conn_t *conn)
     }
 
     ngx_astro_out_free(conn);
+    ngx_astro_deflate_free(conn);
     astro_ws_reader_free(&conn->reader);
 
     if (conn->bearer.data) {
@@ -245,6 +255,12 @@ ngx_astro_conn_read_handler(ngx_event_t *rev)
 
         if (n == NGX_AGAIN) {
             break;
+        }
+
+        if (n == 0 && conn->discard && conn->out) {
+            /* the client has ended its half, and may still read our Close */
+            conn->finish = 1;
+            return;
         }
 
         if (n == 0 || n == NGX_ERROR) {
@@ -343,21 +359,9 @@ ngx_astro_conn_feed(ngx_astro_conn_t *conn, u_char *p, u_char *last)
         case ASTRO_WS_PONG:
             break;
 
-        case ASTRO_WS_BINARY:
-            if (!conn->closing) {
-                ngx_astro_count(BAD_MESSAGE);
-                ngx_astro_conn_bye(conn, ASTRO_WS_CLOSE_UNSUPPORTED,
-                                   "binary message", "stop", 0);
-            }
-
-            break;
-
         default:
             conn->begun_ms = 0;
-
-            if (!conn->closing && !conn->broken) {
-                ngx_astro_protocol_message(conn, event.data, event.len);
-            }
+            ngx_astro_conn_message(conn, &event);
         }
 
         if (conn->broken) {
@@ -378,6 +382,33 @@ ngx_astro_conn_unfinished(ngx_astro_conn_t *conn)
     } else if (conn->begun_ms == 0) {
         conn->begun_ms = conn->rx_ms;
     }
+}
+
+
+static void
+ngx_astro_conn_message(ngx_astro_conn_t *conn, astro_ws_event_t *event)
+{
+    if (event->deflated_len) {
+        ngx_astro_deflate_heard(event);
+    }
+
+    if (conn->closing || conn->broken) {
+        return;
+    }
+
+    if (conn->echo) {
+        ngx_astro_echo_message(conn, event);
+        return;
+    }
+
+    if (event->opcode == ASTRO_WS_BINARY) {
+        ngx_astro_count(BAD_MESSAGE);
+        ngx_astro_conn_bye(conn, ASTRO_WS_CLOSE_UNSUPPORTED,
+                           "binary message", "stop", 0);
+        return;
+    }
+
+    ngx_astro_protocol_message(conn, event->data, event->len);
 }
 
 
@@ -402,9 +433,12 @@ ngx_astro_conn_closed_by_peer(ngx_astro_conn_t *conn, astro_ws_event_t *event)
         }
     }
 
-    /* section 7.1.1: the server closes the TCP connection first */
+    /*
+     * Nothing that follows is of any meaning (section 5.5.1).  The server ends
+     * TCP first (section 7.1.1): its half, when the answer is written.
+     */
 
-    conn->finish = 1;
+    conn->discard = 1;
     ngx_add_timer(conn->c->write, NGX_ASTRO_LINGER_MS);
     ngx_astro_conn_post(conn);
     ngx_astro_conn_leave(conn);
@@ -524,6 +558,11 @@ ngx_astro_conn_bye(ngx_astro_conn_t *conn, ngx_uint_t code,
         return;
     }
 
+    if (conn->echo) {
+        ngx_astro_conn_close_frame(conn, code, reason);
+        return;
+    }
+
     p = ngx_snprintf(buf, sizeof(buf),
                      "{\"type\":\"bye\",\"payload\":{\"code\":%ui,"
                      "\"reason\":\"%s\",\"action\":\"%s\",\"after_ms\":%M}}",
@@ -531,7 +570,7 @@ ngx_astro_conn_bye(ngx_astro_conn_t *conn, ngx_uint_t code,
 
     ngx_astro_msg_init(&m);
     ngx_astro_msg_add(&m, buf, p - buf);
-    ngx_astro_conn_put(conn, &m);
+    ngx_astro_conn_put(conn, ASTRO_WS_TEXT, &m);
 
     ngx_astro_conn_close_frame(conn, code, reason);
 }
@@ -620,7 +659,7 @@ ngx_astro_conn_heartbeat(ngx_astro_conn_t *conn)
         return;
     }
 
-    if (!conn->signed_in) {
+    if (!conn->signed_in && !conn->echo) {
         ngx_astro_conn_bye(conn, NGX_ASTRO_CLOSE_NO_HELLO, "no hello",
                            "stop", 0);
         return;
@@ -746,6 +785,7 @@ ngx_astro_conn_close(ngx_astro_conn_t *conn)
     }
 
     ngx_astro_out_free(conn);
+    ngx_astro_deflate_free(conn);
 
     conn->c = NULL;
     conn->closing = 1;

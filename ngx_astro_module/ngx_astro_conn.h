@@ -96,6 +96,7 @@ struct ngx_astro_conn_s {
     unsigned                 hasty:1;   /* was: is read in small pieces */
     unsigned                 lagging:1; /* more when the queue is empty */
     unsigned                 broken:1;  /* close without further words */
+    unsigned                 echo:1;    /* of "astro_echo": no protocol */
 };
 
 

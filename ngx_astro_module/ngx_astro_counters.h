@@ -101,6 +101,15 @@
     X(REDIS_CONNECTS, "redis_connects", "connections made to Redis")          \
     X(REDIS_EVENTS, "redis_events", "events received from Redis")             \
     X(LEASES, "gateway_leases", "gateway leases opened")                      \
+    X(DEFLATE, "deflate_agreed", "connections that agreed on compression")    \
+    X(DEFLATE_REFUSED, "deflate_refused", "connections that were refused "    \
+      "compression: its memory was used up")                                  \
+    X(DEFLATE_IN, "deflate_in_bytes", "bytes of messages received, "          \
+      "compressed")                                                           \
+    X(DEFLATE_IN_PLAIN, "deflate_in_plain_bytes", "the same when inflated")   \
+    X(DEFLATE_OUT_PLAIN, "deflate_out_plain_bytes", "bytes of messages sent " \
+      "compressed, before that")                                              \
+    X(DEFLATE_OUT, "deflate_out_bytes", "the same as sent")                   \
     H(RELAY_TIME, "relay_seconds", SECONDS,                                   \
       "how long a record waited in the ring to another worker")               \
     H(HELLO_TIME, "hello_seconds", SECONDS,                                   \
@@ -126,6 +135,7 @@
     G(PG_INFLIGHT, "pg_in_flight", "calls that wait for their answer")        \
     G(REDIS_UP, "redis_up", "connections to Redis that are up")               \
     G(OUT_QUEUED, "out_queued_bytes", "bytes waiting for slow clients")       \
+    G(DEFLATE_MEMORY, "deflate_memory_bytes", "bytes that compression holds") \
     G(THROTTLED, "throttled", "clients that are not read for a while")        \
     M(RING_HIGH, "ring_high_bytes", "most that ever waited in one ring to "   \
       "a worker that lives")

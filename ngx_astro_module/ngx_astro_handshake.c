@@ -11,11 +11,33 @@
 #include "ngx_astro_auth.h"
 #include "astro_frame.h"
 #include "ngx_astro_conn.h"
+#include "ngx_astro_deflate.h"
 #include "ngx_astro_handshake.h"
+
+
+/*
+ * Walks over all header lines of one name: a list may come as several of them
+ * (RFC 7230 section 3.2.2), and nginx keeps these apart.
+ */
+typedef struct {
+    ngx_list_part_t  *part;
+    ngx_uint_t        i;
+    const char       *name;     /* lower case */
+    size_t            len;
+} ngx_astro_lines_t;
 
 
 static ngx_int_t ngx_astro_ws_refuse(ngx_http_request_t *r,
     ngx_uint_t status);
+static void ngx_astro_ws_lines(ngx_http_request_t *r,
+    ngx_astro_lines_t *lines, const char *name, size_t len);
+static ngx_str_t *ngx_astro_ws_next(ngx_astro_lines_t *lines);
+static ngx_str_t *ngx_astro_ws_only(ngx_http_request_t *r, const char *name,
+    size_t len);
+static ngx_uint_t ngx_astro_ws_names(ngx_http_request_t *r, const char *name,
+    size_t name_len, const char *token, size_t len);
+static ngx_int_t ngx_astro_ws_extensions(ngx_http_request_t *r,
+    astro_ws_ext_t *agreed);
 static ngx_int_t ngx_astro_ws_has_token(ngx_str_t *value, const char *token,
     size_t len);
 static ngx_int_t ngx_astro_ws_protocols(ngx_http_request_t *r,
@@ -29,11 +51,19 @@ static void ngx_astro_ws_cleanup(void *data);
 ngx_int_t
 ngx_astro_ws_handler(ngx_http_request_t *r)
 {
+    return ngx_astro_ws_upgrade(r, 0);
+}
+
+
+ngx_int_t
+ngx_astro_ws_upgrade(ngx_http_request_t *r, ngx_uint_t echo)
+{
     u_char              *p;
     u_char               buf[512], accept[ASTRO_WS_ACCEPT_LEN];
     ngx_int_t            rc;
+    ngx_str_t           *value;
     ngx_uint_t           selected;
-    ngx_table_elt_t     *h;
+    astro_ws_ext_t       agreed;
     ngx_astro_conn_t    *conn;
     ngx_http_cleanup_t  *cln;
 
@@ -57,32 +87,27 @@ ngx_astro_ws_handler(ngx_http_request_t *r)
     }
 #endif
 
-    h = r->headers_in.upgrade;
-
-    if (h == NULL
-        || ngx_astro_ws_has_token(&h->value, "websocket", 9) != NGX_OK)
-    {
+    if (!ngx_astro_ws_names(r, "upgrade", 7, "websocket", 9)) {
         return ngx_astro_ws_refuse(r, 426);
     }
 
-    h = ngx_astro_header(r, "connection", 10);
-
-    if (r->http_version < NGX_HTTP_VERSION_11 || h == NULL
-        || ngx_astro_ws_has_token(&h->value, "upgrade", 7) != NGX_OK)
+    if (r->http_version < NGX_HTTP_VERSION_11
+        || !ngx_astro_ws_names(r, "connection", 10, "upgrade", 7))
     {
         return ngx_astro_ws_refuse(r, NGX_HTTP_BAD_REQUEST);
     }
 
-    h = ngx_astro_header(r, "sec-websocket-version", 21);
+    value = ngx_astro_ws_only(r, "sec-websocket-version", 21);
 
-    if (h == NULL || !ngx_astro_same(h->value.data, h->value.len, "13")) {
+    if (value == NULL || !ngx_astro_same(value->data, value->len, "13")) {
         return ngx_astro_ws_refuse(r, 426);
     }
 
-    h = ngx_astro_header(r, "sec-websocket-key", 17);
+    value = ngx_astro_ws_only(r, "sec-websocket-key", 17);
 
-    if (h == NULL
-        || astro_ws_accept(h->value.data, h->value.len, accept) != 0)
+    if (value == NULL
+        || astro_ws_accept(value->data, value->len, accept) != 0
+        || ngx_astro_ws_extensions(r, &agreed) != NGX_OK)
     {
         return ngx_astro_ws_refuse(r, NGX_HTTP_BAD_REQUEST);
     }
@@ -116,18 +141,26 @@ ngx_astro_ws_handler(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    if (selected == 2) {
+    if (selected == 2 && !echo) {
         ngx_astro_conn_free(conn);
         return ngx_astro_ws_refuse(r, NGX_HTTP_BAD_REQUEST);
     }
 
+    conn->echo = echo;
+
     p = ngx_sprintf(buf, "HTTP/1.1 101 Switching Protocols" CRLF
                     "Upgrade: websocket" CRLF
                     "Connection: Upgrade" CRLF
-                    "Sec-WebSocket-Accept: %*s" CRLF "%s" CRLF,
+                    "Sec-WebSocket-Accept: %*s" CRLF "%s",
                     (size_t) ASTRO_WS_ACCEPT_LEN, accept,
-                    selected ? "Sec-WebSocket-Protocol: consult.v1" CRLF
-                             : "");
+                    selected == 1 && !echo
+                    ? "Sec-WebSocket-Protocol: consult.v1" CRLF : "");
+
+    if (agreed.on) {
+        p = ngx_astro_deflate_agree(conn, &agreed, p);
+    }
+
+    p = ngx_cpymem(p, CRLF, 2);
 
     if (ngx_astro_conn_raw(conn, buf, p - buf) != NGX_OK) {
         ngx_astro_conn_free(conn);
@@ -209,6 +242,103 @@ ngx_astro_ws_refuse(ngx_http_request_t *r, ngx_uint_t status)
 }
 
 
+static void
+ngx_astro_ws_lines(ngx_http_request_t *r, ngx_astro_lines_t *lines,
+    const char *name, size_t len)
+{
+    lines->part = &r->headers_in.headers.part;
+    lines->i = 0;
+    lines->name = name;
+    lines->len = len;
+}
+
+
+/* The value of the next line, or NULL. */
+
+static ngx_str_t *
+ngx_astro_ws_next(ngx_astro_lines_t *lines)
+{
+    ngx_table_elt_t  *h;
+
+    while (lines->part) {
+
+        if (lines->i == lines->part->nelts) {
+            lines->part = lines->part->next;
+            lines->i = 0;
+            continue;
+        }
+
+        h = lines->part->elts;
+        h += lines->i++;
+
+        if (h->key.len == lines->len
+            && ngx_strncasecmp(h->key.data, (u_char *) lines->name,
+                               lines->len) == 0)
+        {
+            return &h->value;
+        }
+    }
+
+    return NULL;
+}
+
+
+/* Of a header that must not be there twice (RFC 6455 section 11.3). */
+
+static ngx_str_t *
+ngx_astro_ws_only(ngx_http_request_t *r, const char *name, size_t len)
+{
+    ngx_str_t          *value;
+    ngx_astro_lines_t   lines;
+
+    ngx_astro_ws_lines(r, &lines, name, len);
+
+    value = ngx_astro_ws_next(&lines);
+
+    return value && ngx_astro_ws_next(&lines) == NULL ? value : NULL;
+}
+
+
+/* Some line of that name has the token. */
+
+static ngx_uint_t
+ngx_astro_ws_names(ngx_http_request_t *r, const char *name, size_t name_len,
+    const char *token, size_t len)
+{
+    ngx_str_t          *value;
+    ngx_astro_lines_t   lines;
+
+    ngx_astro_ws_lines(r, &lines, name, name_len);
+
+    while ((value = ngx_astro_ws_next(&lines)) != NULL) {
+        if (ngx_astro_ws_has_token(value, token, len) == NGX_OK) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+static ngx_int_t
+ngx_astro_ws_extensions(ngx_http_request_t *r, astro_ws_ext_t *agreed)
+{
+    ngx_str_t          *value;
+    ngx_astro_lines_t   lines;
+
+    ngx_memzero(agreed, sizeof(astro_ws_ext_t));
+    ngx_astro_ws_lines(r, &lines, "sec-websocket-extensions", 24);
+
+    while ((value = ngx_astro_ws_next(&lines)) != NULL) {
+        if (ngx_astro_deflate_offer(value, agreed) != NGX_OK) {
+            return NGX_DECLINED;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
 /* A comma-separated list has the token, in any case. */
 
 static ngx_int_t
@@ -253,22 +383,27 @@ static ngx_int_t
 ngx_astro_ws_protocols(ngx_http_request_t *r, ngx_astro_conn_t *conn,
     ngx_uint_t *selected)
 {
-    u_char           *p, *last, *end;
-    ssize_t           n;
-    ngx_str_t         token;
-    ngx_table_elt_t  *h;
+    u_char             *p, *last, *end;
+    ssize_t             n;
+    ngx_str_t           token, *value;
+    ngx_astro_lines_t   lines;
 
     *selected = 0;
     token = ngx_astro_auth_bearer(r);
 
-    h = ngx_astro_header(r, "sec-websocket-protocol", 22);
+    ngx_astro_ws_lines(r, &lines, "sec-websocket-protocol", 22);
 
-    if (h) {
-        *selected = ngx_astro_ws_has_token(&h->value, "consult.v1", 10)
-                    == NGX_OK ? 1 : 2;
+    while ((value = ngx_astro_ws_next(&lines)) != NULL) {
 
-        p = h->value.data;
-        last = p + h->value.len;
+        if (ngx_astro_ws_has_token(value, "consult.v1", 10) == NGX_OK) {
+            *selected = 1;
+
+        } else if (*selected == 0) {
+            *selected = 2;
+        }
+
+        p = value->data;
+        last = p + value->len;
 
         while (p < last) {
 

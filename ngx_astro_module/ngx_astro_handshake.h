@@ -15,5 +15,8 @@
 /* content handler of "astro_ws" */
 ngx_int_t ngx_astro_ws_handler(ngx_http_request_t *r);
 
+/* The same for a location that is not consult.v1's: no subprotocol. */
+ngx_int_t ngx_astro_ws_upgrade(ngx_http_request_t *r, ngx_uint_t echo);
+
 
 #endif /* _NGX_ASTRO_HANDSHAKE_H_INCLUDED_ */

@@ -7,6 +7,8 @@
 
 #include "ngx_astro.h"
 #include "ngx_astro_api.h"
+#include "astro_deflate.h"
+#include "ngx_astro_echo.h"
 #include "ngx_astro_handshake.h"
 #include "ngx_astro_health.h"
 #include "ngx_astro_limits.h"
@@ -75,6 +77,20 @@ static ngx_command_t  ngx_astro_commands[] = {
       offsetof(ngx_astro_conf_t, debug),
       NULL },
 
+    { ngx_string("astro_deflate"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_astro_conf_t, deflate),
+      NULL },
+
+    { ngx_string("astro_deflate_takeover"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_astro_conf_t, deflate_takeover),
+      NULL },
+
     ngx_astro_main("astro_pg", ngx_conf_set_str_slot, pg),
     ngx_astro_main("astro_pg_timeout", ngx_conf_set_msec_slot, pg_timeout),
     ngx_astro_main("astro_redis_prefix", ngx_conf_set_str_slot, redis_prefix),
@@ -85,6 +101,12 @@ static ngx_command_t  ngx_astro_commands[] = {
     ngx_astro_main("astro_thread_pool", ngx_conf_set_str_slot, pool_name),
     ngx_astro_main("astro_max_frame", ngx_conf_set_size_slot, max_frame),
     ngx_astro_main("astro_out_queue", ngx_conf_set_size_slot, out_queue),
+    ngx_astro_main("astro_deflate_min_length", ngx_conf_set_size_slot,
+                   deflate_min_length),
+    ngx_astro_main("astro_deflate_memory", ngx_conf_set_size_slot,
+                   deflate_memory),
+    ngx_astro_main("astro_deflate_window", ngx_conf_set_num_slot,
+                   deflate_window),
     ngx_astro_main("astro_hello_timeout", ngx_conf_set_msec_slot,
                    hello_timeout),
     ngx_astro_main("astro_ping_interval", ngx_conf_set_msec_slot,
@@ -106,6 +128,13 @@ static ngx_command_t  ngx_astro_commands[] = {
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       ngx_astro_ws_handler },
+
+    { ngx_string("astro_echo"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_astro_handler,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      ngx_astro_echo_handler },
 
     { ngx_string("astro_api"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
@@ -191,6 +220,11 @@ ngx_astro_create_conf(ngx_conf_t *cf)
     conf->ready = NGX_CONF_UNSET_MSEC;
     conf->max_frame = NGX_CONF_UNSET_SIZE;
     conf->out_queue = NGX_CONF_UNSET_SIZE;
+    conf->deflate = NGX_CONF_UNSET;
+    conf->deflate_takeover = NGX_CONF_UNSET;
+    conf->deflate_window = NGX_CONF_UNSET;
+    conf->deflate_min_length = NGX_CONF_UNSET_SIZE;
+    conf->deflate_memory = NGX_CONF_UNSET_SIZE;
     conf->debug = NGX_CONF_UNSET;
 
     return conf;
@@ -220,6 +254,11 @@ ngx_astro_init_conf(ngx_conf_t *cf, void *c)
     ngx_conf_init_msec_value(conf->ready, 60000);
     ngx_conf_init_size_value(conf->max_frame, 65536);
     ngx_conf_init_size_value(conf->out_queue, 262144);
+    ngx_conf_init_value(conf->deflate, 0);
+    ngx_conf_init_value(conf->deflate_takeover, 0);
+    ngx_conf_init_value(conf->deflate_window, 12);
+    ngx_conf_init_size_value(conf->deflate_min_length, 256);
+    ngx_conf_init_size_value(conf->deflate_memory, 16 * 1024 * 1024);
     ngx_conf_init_value(conf->debug, 0);
 
     if (conf->redis_prefix.data == NULL) {
@@ -266,6 +305,26 @@ ngx_astro_init_conf(ngx_conf_t *cf, void *c)
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"astro_out_queue\" must be larger than "
                            "\"astro_max_frame\" by 4k");
+        return NGX_CONF_ERROR;
+    }
+
+    if (conf->deflate_window < 9 || conf->deflate_window > 15) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"astro_deflate_window\" must be from 9 to 15, "
+                           "not %i", conf->deflate_window);
+        return NGX_CONF_ERROR;
+    }
+
+    if (conf->deflate_memory < ASTRO_DEFLATE_MIN_LIMIT) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"astro_deflate_memory\" must be at least %dk",
+                           ASTRO_DEFLATE_MIN_LIMIT / 1024);
+        return NGX_CONF_ERROR;
+    }
+
+    if (conf->deflate_min_length == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"astro_deflate_min_length\" must be at least 1");
         return NGX_CONF_ERROR;
     }
 

@@ -6,6 +6,7 @@
  * message between two clients who read what they get allocates nothing.
  */
 
+#include "ngx_astro_deflate.h"
 #include "ngx_astro_out.h"
 
 
@@ -207,12 +208,20 @@ void
 ngx_astro_conn_send(ngx_astro_conn_t *conn, const ngx_astro_msg_t *m,
     ngx_uint_t ephemeral)
 {
+    ngx_astro_conn_queue(conn, ASTRO_WS_TEXT, m, ephemeral);
+}
+
+
+void
+ngx_astro_conn_queue(ngx_astro_conn_t *conn, ngx_uint_t opcode,
+    const ngx_astro_msg_t *m, ngx_uint_t ephemeral)
+{
     if (!ngx_astro_conn_open(conn)) {
         return;
     }
 
     if (conn->out_size + m->len <= ngx_astro.conf->out_queue) {
-        ngx_astro_conn_put(conn, m);
+        ngx_astro_conn_put(conn, opcode, m);
         return;
     }
 
@@ -236,13 +245,20 @@ ngx_astro_conn_send(ngx_astro_conn_t *conn, const ngx_astro_msg_t *m,
 
 
 void
-ngx_astro_conn_put(ngx_astro_conn_t *conn, const ngx_astro_msg_t *m)
+ngx_astro_conn_put(ngx_astro_conn_t *conn, ngx_uint_t opcode,
+    const ngx_astro_msg_t *m)
 {
     size_t   head;
     u_char  *p;
     u_char   buf[ASTRO_WS_MAX_HEADER];
 
-    head = astro_ws_header(buf, ASTRO_WS_TEXT, m->len);
+    if (conn->reader.deflate
+        && ngx_astro_deflate_put(conn, opcode, m) == NGX_OK)
+    {
+        return;
+    }
+
+    head = astro_ws_header(buf, (uint8_t) opcode, m->len);
     p = ngx_astro_out_room(conn, head + m->len);
 
     if (p == NULL) {

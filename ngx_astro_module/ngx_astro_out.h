@@ -22,8 +22,13 @@ u_char *ngx_astro_out_room(ngx_astro_conn_t *conn, size_t len);
  */
 ngx_int_t ngx_astro_out_flush(ngx_astro_conn_t *conn);
 
-/* A text frame whatever waits already: for the goodbye. */
-void ngx_astro_conn_put(ngx_astro_conn_t *conn, const ngx_astro_msg_t *m);
+/* ngx_astro_conn_send() is this with text. */
+void ngx_astro_conn_queue(ngx_astro_conn_t *conn, ngx_uint_t opcode,
+    const ngx_astro_msg_t *m, ngx_uint_t ephemeral);
+
+/* A message whatever waits already: for the goodbye. */
+void ngx_astro_conn_put(ngx_astro_conn_t *conn, ngx_uint_t opcode,
+    const ngx_astro_msg_t *m);
 
 void ngx_astro_out_free(ngx_astro_conn_t *conn);
 

@@ -7,6 +7,7 @@
 
 #include "ngx_astro_chat.h"
 #include "ngx_astro_conn.h"
+#include "ngx_astro_deflate.h"
 #include "ngx_astro_gateway.h"
 #include "ngx_astro_hello.h"
 #include "ngx_astro_pg.h"
@@ -51,7 +52,9 @@ ngx_astro_worker_init(ngx_cycle_t *cycle, ngx_astro_conf_t *conf)
 
     ngx_astro.json = astro_json_parser_create();
 
-    if (ngx_astro.json == NULL || ngx_astro_conns_init(cycle) != NGX_OK) {
+    if (ngx_astro.json == NULL || ngx_astro_conns_init(cycle) != NGX_OK
+        || ngx_astro_deflate_init() != NGX_OK)
+    {
         return NGX_ERROR;
     }
 

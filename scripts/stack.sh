@@ -164,14 +164,16 @@ fill() {
 # The template holds every directive once, commented with its default; each
 # line of ASTRO_SETTINGS ("astro_live_ping 1s") takes the place of that line.
 write_nginx_conf() {
-    local user= plain= line key
+    local user= plain= echo= line key
 
     [ "$(id -u)" = 0 ] && user="user $WEB_USER;"
     [ -n "${ASTRO_PLAIN_PORT:-}" ] \
         && plain="listen $LISTEN:$ASTRO_PLAIN_PORT reuseport;"
+    [ -n "${ASTRO_ECHO:-}" ] \
+        && echo="location = $ASTRO_ECHO { astro_echo; }"
 
     fill "$REPO/conf/nginx.conf.in" \
-        VAR "$VAR" USER "$user" PLAIN "$plain" \
+        VAR "$VAR" USER "$user" PLAIN "$plain" ECHO "$echo" \
         MODULE "$BUILD/ngx_astro_module.so" \
         LISTEN "$LISTEN:$PORT" WORKERS "${ASTRO_WORKERS:-2}" \
         PG "$(conninfo astro_web)" REDIS "$(redis_address)" \

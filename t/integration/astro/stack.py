@@ -31,6 +31,7 @@ ROLES = ('client', 'advisor', 'admin')
 # Fast enough for tests, long enough for the sanitizers.
 SETTINGS = {
     'astro_debug': 'on',
+    'astro_deflate': 'on',
     'astro_hello_timeout': '2s',
     'astro_live_ping': '500ms',
     'astro_live_silence': f'{int(1500 * SLOW)}ms',
@@ -105,6 +106,7 @@ class Stack:
             'ASTRO_VAR': self.var,
             'ASTRO_PORT': str(self.port),
             'ASTRO_PLAIN_PORT': str(self.plain_port),
+            'ASTRO_ECHO': '/echo',
             'ASTRO_WORKERS': str(workers),
             'ASTRO_PG_FSYNC': 'off',
             'ASTRO_SETTINGS': '\n'.join(f'{k} {v}'.strip()
