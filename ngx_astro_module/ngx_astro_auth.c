@@ -7,6 +7,7 @@
  */
 
 #include "ngx_astro_auth.h"
+#include "ngx_astro_barred.h"
 #include "astro_password.h"
 
 
@@ -86,7 +87,9 @@ ngx_astro_auth_check(ngx_http_request_t *r, astro_claims_t *claims)
                             ngx_astro.conf->secret.len, token.data, token.len,
                             ngx_time(), claims);
 
-    if (rc == ASTRO_JWT_OK) {
+    if (rc == ASTRO_JWT_OK
+        && !ngx_astro_barred(claims->user, claims->iat))
+    {
         return NGX_ASTRO_E_MAX;
     }
 

@@ -34,14 +34,20 @@
 #define NGX_ASTRO_CLOSE_NO_PONG     4510
 
 
-typedef struct ngx_astro_out_s  ngx_astro_out_t;
+typedef struct ngx_astro_out_s   ngx_astro_out_t;
+typedef struct ngx_astro_held_s  ngx_astro_held_t;
+typedef struct ngx_astro_told_s  ngx_astro_told_t;
 
 /* where a connection stands in one conversation: see ngx_astro_resume.h */
 typedef struct {
     uint64_t                 conv;
-    int64_t                  last;      /* highest seq written */
+    int64_t                  last;      /* highest seq written; < 0: unsure */
     int64_t                  want;      /* highest seq heard of */
+    uint32_t                 since_ms;  /* low bits: the hole is known */
     unsigned                 fetching:1;
+    unsigned                 late:1;    /* a timer looks at it */
+    unsigned                 again:1;   /* heard of more while fetching */
+    unsigned                 asked:1;   /* heal was asked where it begins */
 } ngx_astro_pos_t;
 
 
@@ -54,6 +60,7 @@ struct ngx_astro_conn_s {
     uint64_t                 device;    /* hash, 0: none given */
     astro_role_e             role;
     int64_t                  token_exp_boot_s;  /* on the boot clock */
+    int64_t                  token_iat;
 
     ngx_queue_t              link;      /* of all connections */
     ngx_queue_t              user_link;
@@ -64,10 +71,14 @@ struct ngx_astro_conn_s {
     ngx_astro_pos_t         *pos;
     ngx_uint_t               npos;
     ngx_uint_t               pos_size;
+    ngx_astro_told_t        *told;      /* of sessions; NULL: of none */
+    ngx_uint_t               ntold;
+    ngx_astro_held_t        *held;      /* what is ahead; mostly NULL */
 
     ngx_astro_out_t         *out;
     ngx_astro_out_t        **out_tail;
     size_t                   out_size;
+    size_t                   withheld;  /* bytes, while lagging */
     ngx_event_t              flush;
 
     int64_t                  rx_ms;     /* boot clock, last octet */
@@ -87,6 +98,7 @@ struct ngx_astro_conn_s {
     unsigned                 listed:1;  /* among the users */
     unsigned                 signed_in:1;
     unsigned                 resumed:1;
+    unsigned                 missed:1;  /* news came while hello was asked */
     unsigned                 draining:1;
     unsigned                 closing:1; /* our Close frame was queued */
     unsigned                 finish:1;  /* close when the queue is empty */
@@ -131,6 +143,10 @@ ngx_int_t ngx_astro_conn_raw(ngx_astro_conn_t *conn, u_char *p, size_t len);
  */
 void ngx_astro_conn_send(ngx_astro_conn_t *conn, const ngx_astro_msg_t *m,
     ngx_uint_t ephemeral);
+
+/* It does not take what it is sent: 4504. */
+void ngx_astro_conn_slow(ngx_astro_conn_t *conn);
+
 void ngx_astro_conn_control(ngx_astro_conn_t *conn, ngx_uint_t opcode,
     const u_char *data, size_t len);
 

@@ -85,7 +85,12 @@
     X(RING_STALE, "ring_stale", "records for a dead tenant of a seat")        \
     X(BELLS, "doorbells", "wake-ups of other workers")                        \
     X(WAKEUPS, "wakeups", "wake-ups by other workers")                        \
+    X(HELD, "events_held", "events that came before their turn")              \
     X(HOLES, "holes_fetched", "gaps in a conversation fetched again")         \
+    X(HEAL_CALLS, "heal_calls", "looks at what users were not told")          \
+    X(HEAL_ALL, "heal_sweeps", "looks at all users, after a break")           \
+    X(HEALED, "healed", "connections told what had been lost on its way")     \
+    X(BARRED, "barred", "connections closed: blocked, or token revoked")      \
     X(SEATS_RECLAIMED, "seats_reclaimed", "seats of dead workers taken over") \
     X(HTTP_REQUESTS, "http_requests", "REST requests")                        \
     X(HTTP_ERRORS, "http_errors", "REST requests answered 4xx or 5xx")        \

@@ -62,7 +62,6 @@ static struct {
     ngx_queue_t   closings;
     ngx_event_t   timer;
     ngx_event_t   post;
-    ngx_uint_t    ticks;
     unsigned      opening:1;
     unsigned      renewing:1;
     unsigned      again:1;          /* closings came while renewing */
@@ -166,8 +165,6 @@ ngx_astro_gateway_tick(ngx_event_t *ev)
 {
     ngx_add_timer(ev, NGX_ASTRO_RENEW_MS);
 
-    ngx_astro_gw.ticks++;
-
     if (ngx_astro_gw.id == 0) {
         ngx_astro_gateway_open();
 
@@ -269,7 +266,7 @@ ngx_astro_gateway_renew(void)
     int64_t               life;
     u_char               *p, *buf, *ids, *lives, *reasons, *sessions, *vers;
     size_t                size;
-    ngx_uint_t            nclosings, nsessions, slice, slices, i;
+    ngx_uint_t            nclosings, nsessions, i;
     ngx_queue_t          *q;
     const char           *values[7];
     ngx_astro_closing_t  *cl;
@@ -293,10 +290,15 @@ ngx_astro_gateway_renew(void)
         nclosings++;
     }
 
-    slices = ngx_astro_sessions_count() <= NGX_ASTRO_WATCH_ALL
-             ? 1 : NGX_ASTRO_SLICES;
-    slice = ngx_astro_gw.ticks % slices;
-    nsessions = ngx_min(ngx_astro_sessions_count(), NGX_ASTRO_RENEW_MAX);
+    /* all of them, or the next slice of many */
+
+    nsessions = ngx_astro_sessions_count();
+
+    if (nsessions > NGX_ASTRO_WATCH_ALL) {
+        nsessions = ngx_max(nsessions / NGX_ASTRO_SLICES + 1,
+                            NGX_ASTRO_WATCH_ALL);
+        nsessions = ngx_min(nsessions, NGX_ASTRO_RENEW_MAX);
+    }
 
     size = 5 * 4 + (2 * nclosings + 2 * nsessions) * (NGX_INT64_LEN + 1)
            + nclosings * 16;
@@ -354,7 +356,7 @@ ngx_astro_gateway_renew(void)
 
     *p++ = '}'; *p = '\0';
 
-    ngx_astro_sessions_watch(slice, slices, nsessions, sessions, vers);
+    ngx_astro_sessions_watch(nsessions, sessions, vers);
 
     *ngx_sprintf((u_char *) gateway, "%uL", ngx_astro_gw.id) = '\0';
     *ngx_sprintf((u_char *) now, "%L", life) = '\0';

@@ -8,11 +8,14 @@
  * whatever comes later has been noted: there is no gap between replay and live.
  */
 
+#include "ngx_astro_barred.h"
 #include "ngx_astro_gateway.h"
+#include "ngx_astro_heal.h"
 #include "ngx_astro_hello.h"
 #include "ngx_astro_presence.h"
 #include "ngx_astro_resume.h"
 #include "ngx_astro_sql.h"
+#include "ngx_astro_told.h"
 #include "ngx_astro_users.h"
 
 
@@ -44,7 +47,8 @@ static void ngx_astro_hello_done(void *data, ngx_astro_pg_rc_e rc,
     PGresult *res);
 static void ngx_astro_hello_reply(ngx_astro_conn_t *conn, PGresult *res);
 static void ngx_astro_hello_account(ngx_astro_conn_t *conn, ngx_str_t *doc,
-    ngx_str_t *name, ngx_str_t *currency, ngx_uint_t *blocked);
+    ngx_str_t *name, ngx_str_t *currency, ngx_uint_t *blocked,
+    int64_t *valid_from);
 static const char *ngx_astro_hello_state(int64_t seq, int64_t head);
 static int64_t ngx_astro_hello_asked(ngx_astro_hello_t *h, uint64_t conv);
 
@@ -137,6 +141,7 @@ ngx_astro_handle_hello(ngx_astro_req_t *req)
     conn->user = claims.user;
     conn->role = claims.role;
     conn->resumed = h->npos > 0;
+    conn->token_iat = claims.iat;
     conn->token_exp_boot_s = claims.exp - ngx_time()
                              + ngx_astro_boot_ms() / 1000;
 
@@ -362,7 +367,7 @@ ngx_astro_hello_reply(ngx_astro_conn_t *conn, PGresult *res)
     int                 i, n;
     u_char             *p, *last, *buf;
     size_t              size;
-    int64_t             head, seq;
+    int64_t             head, seq, valid_from;
     uint64_t            conv;
     ngx_str_t           doc, kind, name, currency;
     ngx_time_t         *tp;
@@ -378,12 +383,11 @@ ngx_astro_hello_reply(ngx_astro_conn_t *conn, PGresult *res)
     n = PQntuples(res);
 
     doc = ngx_astro_pg_str(res, 0, 3);
-    ngx_astro_hello_account(conn, &doc, &name, &currency, &blocked);
+    ngx_astro_hello_account(conn, &doc, &name, &currency, &blocked,
+                            &valid_from);
 
-    if (blocked) {
+    if (ngx_astro_barred_conn(conn, blocked, valid_from)) {
         ngx_astro_count(AUTH_FAILED);
-        ngx_astro_conn_bye(conn, NGX_ASTRO_CLOSE_FORBIDDEN, "blocked", "stop",
-                           0);
         return;
     }
 
@@ -476,6 +480,9 @@ ngx_astro_hello_reply(ngx_astro_conn_t *conn, PGresult *res)
         ngx_astro_msg_init(&m);
 
         if (ngx_astro_same(kind.data, kind.len, "session")) {
+            ngx_astro_told_hello(conn, ngx_astro_pg_int(res, i, 1),
+                                 ngx_astro_pg_int(res, i, 2), &doc);
+
             p = ngx_sprintf(head_buf, "{\"type\":\"session_update\",\"ver\":"
                             "%L,\"payload\":", ngx_astro_pg_int(res, i, 2));
             ngx_astro_msg_add(&m, head_buf, p - head_buf);
@@ -507,8 +514,13 @@ ngx_astro_hello_reply(ngx_astro_conn_t *conn, PGresult *res)
             seq = head;
         }
 
-        ngx_astro_resume_set(conn, conv, seq);
-        ngx_astro_resume_head(conn, conv, head);
+        ngx_astro_resume_from(conn, conv, seq, head);
+    }
+
+    /* what came meanwhile and is not in this answer */
+
+    if (conn->missed || ngx_astro_resume_ask(conn)) {
+        ngx_astro_heal_user(conn->user);
     }
 }
 
@@ -538,11 +550,15 @@ ngx_astro_hello_state(int64_t seq, int64_t head)
 }
 
 
-/* {"role","name","currency","blocked"}; the database's role is the role. */
+/*
+ * {"role","name","currency","blocked","valid_from"}; the database's role is the
+ * role.
+ */
 
 static void
 ngx_astro_hello_account(ngx_astro_conn_t *conn, ngx_str_t *doc,
-    ngx_str_t *name, ngx_str_t *currency, ngx_uint_t *blocked)
+    ngx_str_t *name, ngx_str_t *currency, ngx_uint_t *blocked,
+    int64_t *valid_from)
 {
     astro_json_doc_t            d;
     const astro_json_member_t  *m;
@@ -550,6 +566,7 @@ ngx_astro_hello_account(ngx_astro_conn_t *conn, ngx_str_t *doc,
     ngx_str_set(name, "\"\"");
     ngx_str_set(currency, "\"\"");
     *blocked = 1;
+    *valid_from = 0;
 
     if (astro_json_parse(ngx_astro.json, doc->data, doc->len, &d) != 0) {
         return;
@@ -576,6 +593,11 @@ ngx_astro_hello_account(ngx_astro_conn_t *conn, ngx_str_t *doc,
     *blocked = m == NULL
                || !ngx_astro_same(m->raw, m->raw_len, "false")
                || conn->role == ASTRO_ROLE_NONE;
+
+    m = astro_json_get(&d.root, "valid_from");
+    if (m) {
+        (void) astro_json_int(m, 0, INT64_MAX, valid_from);
+    }
 }
 
 

@@ -225,8 +225,37 @@ ngx_astro_conn_queue(ngx_astro_conn_t *conn, ngx_uint_t opcode,
         return;
     }
 
+    /*
+     * All of it may have come within this turn of the loop (the echo of a batch
+     * of chat), and the client had no chance yet to take any.
+     */
+
+    if (conn->flush.posted && conn->c->write->ready) {
+
+        if (ngx_astro_out_flush(conn) == NGX_ERROR) {
+            conn->broken = 1;
+            return;
+        }
+
+        if (conn->out_size + m->len <= ngx_astro.conf->out_queue) {
+            ngx_astro_conn_put(conn, m);
+            return;
+        }
+    }
+
     if (ephemeral) {
         ngx_astro_count(EPHEMERAL_DROPPED);
+        return;
+    }
+
+    ngx_astro_conn_slow(conn);
+}
+
+
+void
+ngx_astro_conn_slow(ngx_astro_conn_t *conn)
+{
+    if (!ngx_astro_conn_open(conn)) {
         return;
     }
 

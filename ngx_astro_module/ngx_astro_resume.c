@@ -2,29 +2,42 @@
 /*
  * Copyright (C) The Astro authors
  *
- * A connection knows the conversations it was told of in hello and those that
- * it got an event of since.  Of a conversation it does not know it takes
- * whatever comes first: it began after hello (or is too old to be among the
- * hundred that hello names, and then the client's own rule finds the hole).
+ * A connection's conversations are an array that is looked through from its
+ * start: most have a handful, an advisor a hundred.
  *
- * While a fetch is under way live events are not sent: the fetch brings them,
- * or "want" tells that another is needed.  So nothing is held in memory for
- * a client, and whatever a ring, Redis or a killed worker dropped is
- * made good by the next event or head that is heard of.
+ * While a fetch is under way live events are written or held as at any other
+ * time: rows that were written meanwhile are dropped when they come.  A fetch
+ * that brought nothing is repeated only if more was heard of since it left, so
+ * that a head which nothing stands behind is not asked for without end.
+ *
+ * A replay is cut when half of the output queue is full ("lagging") and goes on
+ * when it is empty; until then nothing is held or fetched.  A client that has
+ * still not emptied it when as much again has come is too slow: 4504.
  */
 
+#include "ngx_astro_heal.h"
+#include "ngx_astro_held.h"
 #include "ngx_astro_resume.h"
 #include "ngx_astro_sql.h"
+#include "ngx_astro_told.h"
 
 
 #define NGX_ASTRO_POS_MAX   1000        /* conversations of one connection */
 #define NGX_ASTRO_PAGE      100         /* events in one fetch */
+
+#define ngx_astro_resume_behind(pos)                                          \
+    ((pos)->last >= 0 && (pos)->want > (pos)->last)
 
 
 static ngx_astro_pos_t *ngx_astro_resume_find(ngx_astro_conn_t *conn,
     uint64_t conv);
 static ngx_astro_pos_t *ngx_astro_resume_add(ngx_astro_conn_t *conn,
     uint64_t conv);
+static void ngx_astro_resume_held(ngx_astro_conn_t *conn,
+    ngx_astro_pos_t *pos);
+static void ngx_astro_resume_hole(ngx_astro_conn_t *conn,
+    ngx_astro_pos_t *pos);
+static void ngx_astro_resume_late(ngx_astro_conn_t *conn);
 static void ngx_astro_resume_fetch(ngx_astro_conn_t *conn,
     ngx_astro_pos_t *pos);
 static ngx_uint_t ngx_astro_resume_full(ngx_astro_conn_t *conn, size_t len);
@@ -80,12 +93,33 @@ ngx_astro_resume_add(ngx_astro_conn_t *conn, uint64_t conv)
     }
 
     pos = &conn->pos[conn->npos++];
+
+    ngx_memzero(pos, sizeof(ngx_astro_pos_t));
     pos->conv = conv;
-    pos->last = 0;
-    pos->want = 0;
-    pos->fetching = 0;
 
     return pos;
+}
+
+
+void
+ngx_astro_resume_from(ngx_astro_conn_t *conn, uint64_t conv, int64_t last,
+    int64_t head)
+{
+    ngx_astro_pos_t  *pos;
+
+    ngx_astro_resume_set(conn, conv, last);
+
+    pos = ngx_astro_resume_find(conn, conv);
+
+    if (pos == NULL) {
+        return;
+    }
+
+    pos->want = ngx_max(pos->want, head);
+
+    if (ngx_astro_resume_behind(pos) && !pos->fetching) {
+        ngx_astro_resume_fetch(conn, pos);
+    }
 }
 
 
@@ -102,15 +136,18 @@ ngx_astro_resume_set(ngx_astro_conn_t *conn, uint64_t conv, int64_t last)
             return;
         }
 
-    } else if (pos->last) {
+    } else if (pos->last >= 0) {
         return;
     }
 
     pos->last = last;
+    pos->asked = 0;
 
-    /* heard of while hello was under way */
+    /* heard of while hello was under way, or before the session's news */
 
-    if (conn->signed_in && pos->want > pos->last) {
+    ngx_astro_resume_held(conn, pos);
+
+    if (conn->signed_in && ngx_astro_resume_behind(pos)) {
         ngx_astro_resume_fetch(conn, pos);
     }
 }
@@ -133,25 +170,48 @@ ngx_astro_resume_event(ngx_astro_conn_t *conn, uint64_t conv, int64_t seq,
             return;
         }
 
+        pos->last = -seq;
+
         if (conn->signed_in) {
-            pos->last = seq - 1;
+            ngx_astro_heal_user(conn->user);
         }
     }
 
     pos->want = ngx_max(pos->want, seq);
 
-    if (!conn->signed_in || pos->fetching || seq <= pos->last) {
+    if (!conn->signed_in) {
         return;
     }
 
-    if (seq == pos->last + 1) {
-        pos->last = seq;
-        ngx_astro_conn_send(conn, m, 0);
-        return;
+    if (pos->last >= 0) {
+
+        if (seq <= pos->last) {
+            return;
+        }
+
+        if (seq == pos->last + 1) {
+            pos->last = seq;
+            ngx_astro_conn_send(conn, m, 0);
+            ngx_astro_resume_held(conn, pos);
+            return;
+        }
+
+        if (conn->lagging) {
+
+            /* fetched when its queue is empty, if that ever is */
+
+            conn->withheld += m->len;
+
+            if (conn->withheld > ngx_astro.conf->out_queue) {
+                ngx_astro_conn_slow(conn);
+            }
+
+            return;
+        }
     }
 
-    ngx_astro_count(HOLES);
-    ngx_astro_resume_fetch(conn, pos);
+    (void) ngx_astro_held_add(conn, conv, seq, m);
+    ngx_astro_resume_hole(conn, pos);
 }
 
 
@@ -168,8 +228,102 @@ ngx_astro_resume_head(ngx_astro_conn_t *conn, uint64_t conv, int64_t head)
 
     pos->want = ngx_max(pos->want, head);
 
-    if (conn->signed_in && !pos->fetching) {
+    if (conn->signed_in) {
+        ngx_astro_resume_hole(conn, pos);
+    }
+}
+
+
+int64_t
+ngx_astro_resume_last(ngx_astro_conn_t *conn, uint64_t conv)
+{
+    ngx_astro_pos_t  *pos;
+
+    pos = ngx_astro_resume_find(conn, conv);
+
+    return pos && pos->last >= 0 ? pos->last : -1;
+}
+
+
+/* What is held and follows. */
+
+static void
+ngx_astro_resume_held(ngx_astro_conn_t *conn, ngx_astro_pos_t *pos)
+{
+    if (conn->held) {
+        pos->last = ngx_astro_held_flush(conn, pos->conv, pos->last);
+    }
+}
+
+
+/*
+ * Something is missing.  It has 100 ms from the moment in which that was first
+ * known: a ring that is read next, a worker that is a little behind.
+ */
+
+static void
+ngx_astro_resume_hole(ngx_astro_conn_t *conn, ngx_astro_pos_t *pos)
+{
+    if (pos->fetching) {
+        pos->again = 1;
+        return;
+    }
+
+    if (pos->late || conn->lagging || !ngx_astro_resume_behind(pos)) {
+        return;
+    }
+
+    pos->late = 1;
+    pos->since_ms = (uint32_t) ngx_current_msec;
+
+    if (ngx_astro_held_wait(conn, NGX_ASTRO_HELD_MS, ngx_astro_resume_late)
+        != NGX_OK)
+    {
+        pos->late = 0;
         ngx_astro_resume_fetch(conn, pos);
+    }
+}
+
+
+static void
+ngx_astro_resume_late(ngx_astro_conn_t *conn)
+{
+    int32_t           left, next;
+    ngx_uint_t        i;
+    ngx_astro_pos_t  *pos;
+
+    next = 0;
+
+    for (i = 0; i < conn->npos; i++) {
+        pos = &conn->pos[i];
+
+        if (!pos->late) {
+            continue;
+        }
+
+        if (!ngx_astro_resume_behind(pos)) {
+            pos->late = 0;
+            continue;
+        }
+
+        left = NGX_ASTRO_HELD_MS
+               - (int32_t) ((uint32_t) ngx_current_msec - pos->since_ms);
+
+        if (left > 0) {
+            next = next ? ngx_min(next, left) : left;
+            continue;
+        }
+
+        pos->late = 0;
+
+        if (!pos->fetching) {
+            ngx_astro_count(HOLES);
+            ngx_astro_resume_fetch(conn, pos);
+        }
+    }
+
+    if (next) {
+        (void) ngx_astro_held_wait(conn, next, ngx_astro_resume_late);
     }
 }
 
@@ -190,11 +344,14 @@ ngx_astro_resume_fetch(ngx_astro_conn_t *conn, ngx_astro_pos_t *pos)
                                  ngx_astro_resume_fetched)
            != NGX_OK)
     {
-        /* the next event or head asks again */
+        /* the next event or head asks again, or heal when it comes by */
+
+        ngx_astro_held_drop(conn, pos->conv);
         return;
     }
 
     pos->fetching = 1;
+    pos->again = 0;
 }
 
 
@@ -235,7 +392,6 @@ ngx_astro_resume_fetched(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
     int                i, n;
     int64_t            seq;
     ngx_str_t          frame;
-    ngx_uint_t         more;
     ngx_astro_msg_t    m;
     ngx_astro_pos_t   *pos;
     ngx_astro_conn_t  *conn;
@@ -251,6 +407,7 @@ ngx_astro_resume_fetched(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
     pos->fetching = 0;
 
     if (rc != NGX_ASTRO_PG_OK) {
+        ngx_astro_held_drop(conn, pos->conv);
         ngx_astro_call_free(call);
         return;
     }
@@ -278,12 +435,19 @@ ngx_astro_resume_fetched(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
         ngx_astro_conn_send(conn, &m, 0);
     }
 
-    /* nothing came: what was wanted isn't there (any more), so stop asking */
+    ngx_astro_resume_held(conn, pos);
 
-    more = n > 1 && pos->want > pos->last && !conn->lagging;
+    if (ngx_astro_resume_behind(pos) && !conn->lagging) {
 
-    if (more) {
-        ngx_astro_resume_fetch(conn, pos);
+        if (n > NGX_ASTRO_PAGE) {
+            ngx_astro_resume_fetch(conn, pos);
+
+        } else if (n > 1 || pos->again) {
+
+            /* committed after this fetch looked; it is on its way */
+
+            ngx_astro_resume_hole(conn, pos);
+        }
     }
 
     ngx_astro_call_free(call);
@@ -320,7 +484,7 @@ ngx_astro_resume_more(ngx_astro_conn_t *conn)
     }
 
     for (i = 0; i < conn->npos; i++) {
-        if (conn->pos[i].want > conn->pos[i].last
+        if (ngx_astro_resume_behind(&conn->pos[i])
             && !conn->pos[i].fetching)
         {
             ngx_astro_resume_fetch(conn, &conn->pos[i]);
@@ -329,28 +493,78 @@ ngx_astro_resume_more(ngx_astro_conn_t *conn)
 }
 
 
+ngx_uint_t
+ngx_astro_resume_ask(ngx_astro_conn_t *conn)
+{
+    ngx_uint_t        i, unsure;
+    ngx_astro_pos_t  *pos;
+
+    unsure = 0;
+
+    for (i = 0; i < conn->npos; i++) {
+        pos = &conn->pos[i];
+
+        if (pos->last < 0) {
+            pos->asked = 1;
+            unsure = 1;
+
+        } else if (pos->want > pos->last) {
+
+            /* a fetch that failed, and nothing was heard of since */
+
+            ngx_astro_resume_hole(conn, pos);
+        }
+    }
+
+    return unsure;
+}
+
+
+void
+ngx_astro_resume_settle(ngx_astro_conn_t *conn)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < conn->npos; i++) {
+        if (conn->pos[i].last < 0 && conn->pos[i].asked) {
+            ngx_astro_resume_set(conn, conn->pos[i].conv,
+                                 -conn->pos[i].last - 1);
+        }
+    }
+}
+
+
+/*
+ * The heads as far as anybody knows: a client that finds itself behind asks by
+ * sync, whatever this worker believes to have written.
+ */
+
 void
 ngx_astro_resume_ping(ngx_astro_conn_t *conn)
 {
-    u_char           *p, *last, *buf;
-    size_t            size;
-    ngx_uint_t        i;
-    ngx_astro_msg_t   m;
+    u_char            *p;
+    u_char             buf[64 + NGX_ASTRO_TOLD_MAX * 48];
+    ngx_uint_t         i, n;
+    ngx_astro_msg_t    m;
+    ngx_astro_pos_t   *pos;
+    ngx_astro_told_t  *t;
 
-    size = 40 + conn->npos * 48;
-    buf = ngx_alloc(size, ngx_astro.log);
-
-    if (buf == NULL) {
-        return;
-    }
-
-    last = buf + size;
+    n = 0;
     p = ngx_cpymem(buf, "{\"type\":\"ping\",\"heads\":{", 24);
 
-    for (i = 0; i < conn->npos; i++) {
-        p = ngx_slprintf(p, last, "%s\"c_%uL\":%L", i ? "," : "",
-                         conn->pos[i].conv,
-                         ngx_max(conn->pos[i].want, conn->pos[i].last));
+    for (i = 0; i < conn->ntold; i++) {
+        t = &conn->told[i];
+        pos = t->done ? NULL : ngx_astro_resume_find(conn, t->conv);
+
+        if (i && t[-1].conv == t->conv && !t[-1].done) {
+            /* one session ends as the next begins */
+            continue;
+        }
+
+        if (pos && pos->last >= 0) {
+            p = ngx_sprintf(p, "%s\"c_%uL\":%L", n++ ? "," : "", t->conv,
+                            ngx_max(pos->want, pos->last));
+        }
     }
 
     p = ngx_cpymem(p, "}}", 2);
@@ -358,8 +572,6 @@ ngx_astro_resume_ping(ngx_astro_conn_t *conn)
     ngx_astro_msg_init(&m);
     ngx_astro_msg_add(&m, buf, p - buf);
     ngx_astro_conn_send(conn, &m, 1);
-
-    ngx_free(buf);
 }
 
 
@@ -456,8 +668,9 @@ ngx_astro_resume_synced(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
 
     pos = ngx_astro_resume_find(conn, call->arg);
 
-    if (pos && !pos->fetching && seq > pos->last) {
+    if (pos && seq > pos->last) {
         pos->last = seq;
+        ngx_astro_resume_held(conn, pos);
     }
 
     p = ngx_sprintf(buf, "{\"conv\":\"c_%uL\",\"head\":%L,\"more\":%s}",

@@ -127,11 +127,7 @@ ngx_astro_session_started(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
 {
     ngx_astro_call_t  *call = data;
 
-    u_char            *p;
-    u_char             buf[64];
-    ngx_str_t          snapshot, state;
-    ngx_astro_msg_t    m;
-    ngx_astro_route_t  route;
+    ngx_str_t  state;
 
     if (ngx_astro_session_failed(call, rc, res) != NGX_OK) {
         return;
@@ -141,30 +137,14 @@ ngx_astro_session_started(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
 
     state = ngx_astro_pg_str(res, 0, NGX_ASTRO_O_STATE);
 
-    /* a repeat too: whoever asked first may not have lived to let it ring */
+    /*
+     * And it rings.  A repeat too: whoever asked first may not have lived to
+     * let it.
+     */
 
     if (ngx_astro_same(state.data, state.len, "ringing")) {
 
         ngx_astro_sessions_outcome(res, 0);
-
-        /* and it rings */
-
-        snapshot = ngx_astro_pg_str(res, 0, NGX_ASTRO_O_SNAPSHOT);
-
-        p = ngx_sprintf(buf, "{\"type\":\"session_incoming\",\"ver\":%L,"
-                        "\"payload\":",
-                        ngx_astro_pg_int(res, 0, NGX_ASTRO_O_VER));
-
-        ngx_astro_msg_init(&m);
-        ngx_astro_msg_add(&m, buf, p - buf);
-        ngx_astro_msg_add(&m, snapshot.data, snapshot.len);
-        ngx_astro_msg_lit(&m, "}");
-
-        ngx_memzero(&route, sizeof(ngx_astro_route_t));
-        route.to = NGX_ASTRO_TO_USER;
-        route.user = ngx_astro_pg_int(res, 0, NGX_ASTRO_O_ADVISOR);
-
-        ngx_astro_route_user(&route, &m);
 
         /* the billing worker counts how long */
 

@@ -14,16 +14,18 @@
  */
 
 #include "ngx_astro_gateway.h"
+#include "ngx_astro_heal.h"
 #include "ngx_astro_resume.h"
 #include "ngx_astro_sessions_private.h"
 #include "ngx_astro_signal.h"
+#include "ngx_astro_told.h"
 #include "ngx_astro_users.h"
 
 
 #define NGX_ASTRO_ENDED_MS  30000
 
 
-static void ngx_astro_sessions_hear(const ngx_astro_news_t *news);
+static ngx_uint_t ngx_astro_sessions_hear(const ngx_astro_news_t *news);
 static void ngx_astro_sessions_learn(ngx_astro_session_t *s,
     const ngx_astro_news_t *news);
 static void ngx_astro_sessions_present(ngx_astro_session_t *s,
@@ -170,6 +172,7 @@ ngx_astro_sessions_news(ngx_astro_news_t *news, PGresult *res, int row)
     news->conv = ngx_astro_pg_int(res, row, NGX_ASTRO_O_CONV);
     news->head = ngx_astro_pg_int(res, row, NGX_ASTRO_O_HEAD);
     news->snapshot = ngx_astro_pg_str(res, row, NGX_ASTRO_O_SNAPSHOT);
+    news->start = news->state == ASTRO_SESSION_RINGING ? news->head : -1;
 
     return NGX_OK;
 }
@@ -194,7 +197,7 @@ ngx_astro_sessions_outcome(PGresult *res, int row)
 
     if (news.snapshot.len == 0 || (s && s->ver >= news.ver)) {
         /* nothing that others would not know: a look at the head, money */
-        ngx_astro_sessions_hear(&news);
+        (void) ngx_astro_sessions_hear(&news);
 
     } else {
         p = ngx_sprintf(buf, "S %uL %i %s %L %uL %uL %uL %L\n", news.session,
@@ -308,6 +311,7 @@ ngx_astro_sessions_event(u_char *text, size_t len)
     news.advisor = ngx_astro_sessions_number(&p, eol);
     news.conv = ngx_astro_sessions_number(&p, eol);
     news.head = ngx_astro_sessions_number(&p, eol);
+    news.start = news.state == ASTRO_SESSION_RINGING ? news.head : -1;
     news.snapshot.data = eol + 1;
     news.snapshot.len = last - eol - 1;
 
@@ -315,13 +319,39 @@ ngx_astro_sessions_event(u_char *text, size_t len)
         return;
     }
 
-    ngx_astro_sessions_hear(&news);
+    (void) ngx_astro_sessions_hear(&news);
+}
+
+
+ngx_uint_t
+ngx_astro_sessions_healed(PGresult *res, int row)
+{
+    ngx_str_t         state;
+    ngx_astro_news_t  news;
+
+    state = ngx_astro_pg_str(res, row, NGX_ASTRO_H_STATE);
+
+    news.session = ngx_astro_pg_int(res, row, NGX_ASTRO_H_ID);
+    news.ver = ngx_astro_pg_int(res, row, NGX_ASTRO_H_VER);
+    news.state = astro_session_state_parse(state.data, state.len);
+    news.paid_until_ms = ngx_astro_pg_int(res, row, NGX_ASTRO_H_PAID_UNTIL);
+    news.client = ngx_astro_pg_int(res, row, NGX_ASTRO_H_CLIENT);
+    news.advisor = ngx_astro_pg_int(res, row, NGX_ASTRO_H_ADVISOR);
+    news.conv = ngx_astro_pg_int(res, row, NGX_ASTRO_H_CONV);
+    news.head = ngx_astro_pg_int(res, row, NGX_ASTRO_H_HEAD);
+    news.start = PQgetisnull(res, row, NGX_ASTRO_H_START)
+                 ? -1 : ngx_astro_pg_int(res, row, NGX_ASTRO_H_START);
+    news.snapshot = ngx_astro_pg_str(res, row, NGX_ASTRO_H_DOC);
+
+    return ngx_astro_sessions_hear(&news);
 }
 
 
 typedef struct {
-    const ngx_astro_msg_t   *m;
+    const ngx_astro_msg_t   *m;         /* session_update */
+    const ngx_astro_msg_t   *ring;      /* session_incoming, or NULL */
     const ngx_astro_news_t  *news;
+    ngx_uint_t               told;
 } ngx_astro_tell_t;
 
 
@@ -330,41 +360,64 @@ ngx_astro_sessions_tell_one(ngx_astro_conn_t *conn, void *ctx)
 {
     ngx_astro_tell_t  *tell = ctx;
 
+    const ngx_astro_news_t  *news;
+
+    news = tell->news;
+
     if (!conn->signed_in) {
+        /* hello's answer may be older: heal is asked when it is here */
+        conn->missed = 1;
         return;
     }
 
-    if (tell->m) {
+    if (tell->m
+        && ngx_astro_told_news(conn, news->session, news->conv, news->ver,
+                               news->state)
+           == NGX_OK)
+    {
         ngx_astro_conn_send(conn, tell->m, 0);
+
+        if (tell->ring && conn->user == news->advisor) {
+            ngx_astro_conn_send(conn, tell->ring, 0);
+        }
+
+        tell->told++;
     }
 
-    if (tell->news->state == ASTRO_SESSION_RINGING) {
+    if (news->start >= 0) {
 
         /* a conversation that may be new: whatever comes is after this */
 
-        ngx_astro_resume_set(conn, tell->news->conv, tell->news->head);
+        ngx_astro_resume_set(conn, news->conv, news->start);
+
+    } else if (news->state != ASTRO_SESSION_ENDED
+               && ngx_astro_resume_last(conn, news->conv) < 0)
+    {
+        /* its beginning was lost */
+
+        ngx_astro_heal_user(conn->user);
     }
 
-    ngx_astro_resume_head(conn, tell->news->conv, tell->news->head);
+    ngx_astro_resume_head(conn, news->conv, news->head);
 }
 
 
-static void
+/* Returns how many connections were told. */
+
+static ngx_uint_t
 ngx_astro_sessions_hear(const ngx_astro_news_t *news)
 {
-    u_char                buf[64];
-    ngx_uint_t            newer;
-    ngx_astro_msg_t       m;
+    u_char                buf[64], rung[64];
+    ngx_astro_msg_t       m, ring;
     ngx_astro_tell_t      tell;
     ngx_astro_session_t  *s;
 
-    s = ngx_astro_sessions_find(news->session);
-    newer = s == NULL || news->ver > s->ver;
-
     tell.news = news;
     tell.m = NULL;
+    tell.ring = NULL;
+    tell.told = 0;
 
-    if (newer && news->snapshot.len) {
+    if (news->snapshot.len) {
         ngx_astro_msg_init(&m);
         ngx_astro_msg_add(&m, buf,
                           ngx_sprintf(buf, "{\"type\":\"session_update\","
@@ -375,6 +428,20 @@ ngx_astro_sessions_hear(const ngx_astro_news_t *news)
         tell.m = &m;
     }
 
+    if (news->snapshot.len && news->state == ASTRO_SESSION_RINGING) {
+
+        /* every device of the advisor rings once, whoever said so first */
+
+        ngx_astro_msg_init(&ring);
+        ngx_astro_msg_add(&ring, rung,
+                          ngx_sprintf(rung, "{\"type\":\"session_incoming\","
+                                      "\"ver\":%i,\"payload\":", news->ver)
+                          - rung);
+        ngx_astro_msg_add(&ring, news->snapshot.data, news->snapshot.len);
+        ngx_astro_msg_lit(&ring, "}");
+        tell.ring = &ring;
+    }
+
     ngx_astro_users_each(news->client, ngx_astro_sessions_tell_one, &tell);
     ngx_astro_users_each(news->advisor, ngx_astro_sessions_tell_one, &tell);
 
@@ -382,9 +449,11 @@ ngx_astro_sessions_hear(const ngx_astro_news_t *news)
 
     s = ngx_astro_sessions_find(news->session);
 
-    if (s) {
+    if (s && (news->snapshot.len || news->ver <= s->ver)) {
         ngx_astro_sessions_learn(s, news);
     }
+
+    return tell.told;
 }
 
 
@@ -633,34 +702,45 @@ ngx_astro_sessions_each(void (*fn)(ngx_astro_session_t *s))
 
 
 void
-ngx_astro_sessions_watch(ngx_uint_t slice, ngx_uint_t slices, ngx_uint_t n,
-    u_char *ids, u_char *vers)
+ngx_astro_sessions_watch(ngx_uint_t n, u_char *ids, u_char *vers)
 {
     ngx_uint_t            i;
-    ngx_rbtree_node_t    *node;
+    ngx_rbtree_node_t    *node, *next;
     ngx_astro_session_t  *s;
 
-    i = 0;
+    static uint64_t  after;
+
+    n = ngx_min(n, ngx_astro_nsessions);
+    next = NULL;
+    node = ngx_astro_sessions.root;
+
+    while (node != &ngx_astro_sessions_sentinel) {
+        if (node->key > after) {
+            next = node;
+            node = node->left;
+
+        } else {
+            node = node->right;
+        }
+    }
+
     *ids++ = '{';
     *vers++ = '{';
 
-    node = ngx_astro_nsessions
-           ? ngx_rbtree_min(ngx_astro_sessions.root,
-                            &ngx_astro_sessions_sentinel)
-           : NULL;
+    for (i = 0; i < n; i++) {
 
-    while (node && i < n) {
-        s = (ngx_astro_session_t *) node;
-
-        if (node->key % slices == slice) {
-            ids = ngx_sprintf(ids, "%s%uL", i ? "," : "",
-                              (uint64_t) node->key);
-            vers = ngx_sprintf(vers, "%s%i", i ? "," : "",
-                               ngx_max(s->ver, 0));
-            i++;
+        if (next == NULL) {
+            next = ngx_rbtree_min(ngx_astro_sessions.root,
+                                  &ngx_astro_sessions_sentinel);
         }
 
-        node = ngx_rbtree_next(&ngx_astro_sessions, node);
+        s = (ngx_astro_session_t *) next;
+        after = s->node.key;
+
+        ids = ngx_sprintf(ids, "%s%uL", i ? "," : "", after);
+        vers = ngx_sprintf(vers, "%s%i", i ? "," : "", ngx_max(s->ver, 0));
+
+        next = ngx_rbtree_next(&ngx_astro_sessions, next);
     }
 
     *ids++ = '}'; *ids = '\0';

@@ -84,6 +84,12 @@ void ngx_astro_sessions_outcome(PGresult *res, int row);
  */
 void ngx_astro_sessions_event(u_char *text, size_t len);
 
+/*
+ * A row of api.heal(): told to those here who were not told, nobody else.
+ * Returns to how many connections it was news.
+ */
+ngx_uint_t ngx_astro_sessions_healed(PGresult *res, int row);
+
 /* 1 if messages may pass now: the state allows it, and it is paid for. */
 ngx_astro_error_e ngx_astro_sessions_may(ngx_astro_session_t *s,
     ngx_uint_t states);
@@ -105,11 +111,10 @@ void ngx_astro_sessions_lease_lost(void);
 void ngx_astro_sessions_rejoin_all(void);
 
 /*
- * Writes the array literals of the ids and versions of one slice of the
- * sessions, at most n.
+ * Writes the array literals of the ids and versions of the next n sessions;
+ * each call goes on where the last one ended, so that none is left out.
  */
-void ngx_astro_sessions_watch(ngx_uint_t slice, ngx_uint_t slices,
-    ngx_uint_t n, u_char *ids, u_char *vers);
+void ngx_astro_sessions_watch(ngx_uint_t n, u_char *ids, u_char *vers);
 
 /* row of the router's table */
 void ngx_astro_sessions_deliver(ngx_astro_route_t *route,

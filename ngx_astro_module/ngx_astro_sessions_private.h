@@ -20,6 +20,7 @@ typedef struct {
     uint64_t                 advisor;
     uint64_t                 conv;
     int64_t                  head;
+    int64_t                  start;     /* head when it began; -1: unknown */
     int64_t                  paid_until_ms;
     ngx_int_t                ver;
     astro_session_state_e    state;

@@ -38,6 +38,9 @@ ngx_astro_sql(session_join, 5, "$1::bigint, $2::bigint, $3::bigint, "
 ngx_astro_sql(chat_batch, 6, "$1::bigint[], $2::bigint[], $3::text[], "
               "$4::uuid[], $5::text[], $6::text[]");
 
+ngx_astro_sql(heal, 7, "$1::bigint[], $2::bigint[], $3::bigint[], "
+              "$4::bigint[], $5::int[], $6::bigint[], $7::bigint");
+
 ngx_astro_sql(gateway_open, 3, "$1::text, $2::int, $3::int");
 ngx_astro_sql(gateway_renew, 7, "$1::bigint, $2::bigint, $3::bigint[], "
               "$4::bigint[], $5::text[], $6::bigint[], $7::int[]");

@@ -30,6 +30,7 @@ extern const ngx_astro_sql_t  ngx_astro_sql_session_start;
 extern const ngx_astro_sql_t  ngx_astro_sql_session_apply;
 extern const ngx_astro_sql_t  ngx_astro_sql_session_join;
 extern const ngx_astro_sql_t  ngx_astro_sql_chat_batch;
+extern const ngx_astro_sql_t  ngx_astro_sql_heal;
 extern const ngx_astro_sql_t  ngx_astro_sql_gateway_open;
 extern const ngx_astro_sql_t  ngx_astro_sql_gateway_renew;
 extern const ngx_astro_sql_t  ngx_astro_sql_gateway_close;
@@ -53,6 +54,24 @@ enum {
     NGX_ASTRO_O_INTERVAL,
     NGX_ASTRO_O_EVENT_SEQ,
     NGX_ASTRO_O_EVENT_FRAME
+};
+
+/* columns of api.heal() */
+
+enum {
+    NGX_ASTRO_H_KIND = 0,
+    NGX_ASTRO_H_ID,
+    NGX_ASTRO_H_NUM,
+    NGX_ASTRO_H_VER,
+    NGX_ASTRO_H_STATE,
+    NGX_ASTRO_H_PAID_UNTIL,
+    NGX_ASTRO_H_CLIENT,
+    NGX_ASTRO_H_ADVISOR,
+    NGX_ASTRO_H_CONV,
+    NGX_ASTRO_H_HEAD,
+    NGX_ASTRO_H_START,
+    NGX_ASTRO_H_SETTLED,
+    NGX_ASTRO_H_DOC
 };
 
 

@@ -215,6 +215,48 @@ ngx_astro_users_list(uint64_t *ids, ngx_uint_t n)
 }
 
 
+ngx_uint_t
+ngx_astro_users_slice(uint64_t *after, uint64_t *ids, ngx_uint_t n)
+{
+    ngx_uint_t          i;
+    ngx_rbtree_node_t  *node, *next;
+
+    n = ngx_min(n, ngx_astro_nusers);
+
+    if (n == 0) {
+        return 0;
+    }
+
+    next = NULL;
+    node = ngx_astro_users.root;
+
+    while (node != &ngx_astro_users_sentinel) {
+        if (node->key > *after) {
+            next = node;
+            node = node->left;
+
+        } else {
+            node = node->right;
+        }
+    }
+
+    for (i = 0; i < n; i++) {
+
+        if (next == NULL) {
+            next = ngx_rbtree_min(ngx_astro_users.root,
+                                  &ngx_astro_users_sentinel);
+        }
+
+        ids[i] = next->key;
+        next = ngx_rbtree_next(&ngx_astro_users, next);
+    }
+
+    *after = ids[n - 1];
+
+    return n;
+}
+
+
 typedef struct {
     ngx_astro_route_t      *route;
     const ngx_astro_msg_t  *m;

@@ -37,6 +37,13 @@ void ngx_astro_users_each(uint64_t user,
 ngx_uint_t ngx_astro_users_list(uint64_t *ids, ngx_uint_t n);
 ngx_uint_t ngx_astro_users_count(void);
 
+/*
+ * The next users in order of their numbers, beginning after *after and going
+ * round at the end; at most n, none twice.  Moves *after.
+ */
+ngx_uint_t ngx_astro_users_slice(uint64_t *after, uint64_t *ids,
+    ngx_uint_t n);
+
 /* rows of the router's table */
 void ngx_astro_users_deliver(ngx_astro_route_t *route,
     const ngx_astro_msg_t *m);

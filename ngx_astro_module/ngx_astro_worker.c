@@ -5,10 +5,12 @@
  * A worker's own state, and the order in which its rooms open and close.
  */
 
+#include "ngx_astro_barred.h"
 #include "ngx_astro_chat.h"
 #include "ngx_astro_conn.h"
 #include "ngx_astro_deflate.h"
 #include "ngx_astro_gateway.h"
+#include "ngx_astro_heal.h"
 #include "ngx_astro_hello.h"
 #include "ngx_astro_pg.h"
 #include "ngx_astro_presence.h"
@@ -59,6 +61,7 @@ ngx_astro_worker_init(ngx_cycle_t *cycle, ngx_astro_conf_t *conf)
     }
 
     ngx_astro_users_init();
+    ngx_astro_barred_init();
     ngx_astro_sessions_init();
     ngx_astro_presence_init();
     ngx_astro_hello_init();
@@ -78,7 +81,9 @@ ngx_astro_worker_init(ngx_cycle_t *cycle, ngx_astro_conf_t *conf)
         return NGX_ERROR;
     }
 
-    if (ngx_astro_gateway_init() != NGX_OK) {
+    if (ngx_astro_gateway_init() != NGX_OK
+        || ngx_astro_heal_init() != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -105,7 +110,10 @@ ngx_astro_worker_exit(ngx_cycle_t *cycle)
 }
 
 
-/* What a billing worker published: a session that changed, or a frame. */
+/*
+ * What a billing worker published: a session that changed, or a frame; and who
+ * barred an account: that it was.
+ */
 
 static void
 ngx_astro_redis_event(u_char *text, size_t len)
@@ -121,6 +129,11 @@ ngx_astro_redis_event(u_char *text, size_t len)
 
     if (text[0] == 'U') {
         ngx_astro_redis_user_event(text, len);
+        return;
+    }
+
+    if (text[0] == 'A') {
+        ngx_astro_heal_hint(text, len);
     }
 }
 

@@ -594,9 +594,9 @@ def test_session_start_is_idempotent(stack):
     again = talk.start()
     assert again['session'] == first['session']
     assert again.get('dup') is True
-    # it rings again: who asked first may have died before it rang
-    rang = talk.a.expect('session_incoming')
-    assert rang['payload'] == {k: first[k] for k in rang['payload']}
+    # whoever has rung rings no more; one whose ring was lost does, see
+    # test_heal.py
+    talk.a.quiet('session_incoming', 0.3)
     talk.accept()
     assert talk.start()['state'] == 'accepted'
     talk.a.quiet('session_incoming', 0.3)
