@@ -238,7 +238,7 @@ ngx_astro_conn_queue(ngx_astro_conn_t *conn, ngx_uint_t opcode,
         }
 
         if (conn->out_size + m->len <= ngx_astro.conf->out_queue) {
-            ngx_astro_conn_put(conn, m);
+            ngx_astro_conn_put(conn, opcode, m);
             return;
         }
     }
