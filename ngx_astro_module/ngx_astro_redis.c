@@ -11,6 +11,7 @@
  * The socket is level-triggered: hiredis reads 16 KB a call.
  */
 
+#include "ngx_astro_heal.h"
 #include "ngx_astro_redis.h"
 
 #include <hiredis/hiredis.h>
@@ -266,6 +267,16 @@ static void
 ngx_astro_redis_message(redisAsyncContext *ac, void *reply, void *data)
 {
     redisReply  *r = reply;
+
+    if (r && r->type == REDIS_REPLY_ARRAY && r->elements == 3
+        && r->element[0]->type == REDIS_REPLY_STRING
+        && ngx_astro_same(r->element[0]->str, (size_t) r->element[0]->len,
+                          "subscribe"))
+    {
+        /* whatever was said before this moment was said to nobody */
+        ngx_astro_heal_all();
+        return;
+    }
 
     if (r == NULL || r->type != REDIS_REPLY_ARRAY || r->elements != 3
         || r->element[0]->type != REDIS_REPLY_STRING
