@@ -39,6 +39,9 @@ include billing_worker/worker.mk
 # targets: unit, $(BUILD)/astro_password
 include t/unit/unit.mk
 
+# targets: fuzz, fuzz-corpus
+include t/fuzz/fuzz.mk
+
 
 .PHONY: build module mainline
 build: module $(BUILD)/billing_worker $(BUILD)/astro_password
@@ -74,9 +77,12 @@ chaos: build
 
 # chaos for SOAK_SECONDS
 SOAK_SECONDS ?= 300
+# and after it each fuzz target: two hours in all
+SOAK_FUZZ_SECONDS ?= 1440
 soak: build
 	@ASTRO_BUILD=$(BUILD) ASTRO_CHAOS_SECONDS=$(SOAK_SECONDS) \
 	    $(PYTHON) -m pytest -s t/chaos $(ARGS)
+	@$(MAKE) fuzz FUZZ_SECONDS=$(SOAK_FUZZ_SECONDS)
 
 bench: build
 	@scripts/setup.sh bench
@@ -99,7 +105,8 @@ help:
 	@echo 'make unit         unit tests of the C parts'
 	@echo 'make integration  pytest against a private stack; ARGS="-k name"'
 	@echo 'make chaos        kills processes in mid-session'
-	@echo 'make soak         chaos for SOAK_SECONDS (300)'
+	@echo 'make soak         chaos for SOAK_SECONDS (300), then fuzz for hours'
+	@echo 'make fuzz         parsers under libFuzzer, FUZZ_SECONDS (25) each'
 	@echo 'make lint         clang-tidy, cppcheck, and the house rules'
 	@echo 'make mainline     compiles the module against NGINX_SRC'
 	@echo 'make bench        figures, beside those of peers'

@@ -42,7 +42,6 @@ static void ngx_astro_conn_message(ngx_astro_conn_t *conn,
     astro_ws_event_t *event);
 static void ngx_astro_conn_closed_by_peer(ngx_astro_conn_t *conn,
     astro_ws_event_t *event);
-static void ngx_astro_conn_half_close(ngx_astro_conn_t *conn);
 static void ngx_astro_conn_heartbeat(ngx_astro_conn_t *conn);
 static void ngx_astro_conn_drain(ngx_astro_conn_t *conn);
 static void ngx_astro_conn_close_frame(ngx_astro_conn_t *conn,
@@ -506,45 +505,9 @@ ngx_astro_conn_flush_handler(ngx_event_t *ev)
         ngx_astro_resume_more(conn);
     }
 
-    if (rc == NGX_OK && conn->discard && !conn->half) {
-        ngx_astro_conn_half_close(conn);
-    }
-}
-
-
-/*
- * Closing at once while the peer still sends would reset the connection, and
- * with it our Close frame under way.  So, as nginx lingers over requests: say
- * that nothing more comes, and read into the void until the peer closes or
- * the write timer ends it.
- */
-
-static void
-ngx_astro_conn_half_close(ngx_astro_conn_t *conn)
-{
-    ngx_connection_t  *c;
-
-    c = conn->c;
-    conn->half = 1;
-
-#if (NGX_HTTP_SSL)
-    if (c->ssl) {
-        c->ssl->shutdown_without_free = 1;
-
-        if (ngx_ssl_shutdown(c) == NGX_ERROR) {
-            ngx_astro_conn_close(conn);
-            return;
-        }
-
-        /* the next one, when the connection is closed, frees */
-
-        c->ssl->shutdown_without_free = 0;
-        c->read->handler = ngx_astro_conn_read_handler;
-        c->write->handler = ngx_astro_conn_write_handler;
-    }
-#endif
-
-    if (ngx_shutdown_socket(c->fd, NGX_WRITE_SHUTDOWN) == -1) {
+    if (rc == NGX_OK && conn->discard && !conn->half
+        && ngx_astro_out_shutdown(conn) != NGX_OK)
+    {
         ngx_astro_conn_close(conn);
     }
 }

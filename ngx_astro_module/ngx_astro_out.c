@@ -161,6 +161,49 @@ ngx_astro_out_flush(ngx_astro_conn_t *conn)
 }
 
 
+/*
+ * Closing at once while the peer still sends would reset the connection, and
+ * with it our Close frame under way: so, as nginx lingers over requests.
+ */
+
+ngx_int_t
+ngx_astro_out_shutdown(ngx_astro_conn_t *conn)
+{
+    ngx_connection_t       *c;
+#if (NGX_HTTP_SSL)
+    ngx_event_handler_pt    read, write;
+#endif
+
+    c = conn->c;
+    conn->half = 1;
+
+#if (NGX_HTTP_SSL)
+    if (c->ssl) {
+        read = c->read->handler;
+        write = c->write->handler;
+
+        c->ssl->shutdown_without_free = 1;
+
+        if (ngx_ssl_shutdown(c) == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        /* the next one, when the connection is closed, frees */
+
+        c->ssl->shutdown_without_free = 0;
+        c->read->handler = read;
+        c->write->handler = write;
+    }
+#endif
+
+    if (ngx_shutdown_socket(c->fd, NGX_WRITE_SHUTDOWN) == -1) {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
 void
 ngx_astro_out_free(ngx_astro_conn_t *conn)
 {

@@ -30,6 +30,12 @@ void ngx_astro_conn_queue(ngx_astro_conn_t *conn, ngx_uint_t opcode,
 void ngx_astro_conn_put(ngx_astro_conn_t *conn, ngx_uint_t opcode,
     const ngx_astro_msg_t *m);
 
+/*
+ * All is written, the Close frame last: ends our half.  The other half is read
+ * into the void until the client ends it, or the write timer all of it.
+ */
+ngx_int_t ngx_astro_out_shutdown(ngx_astro_conn_t *conn);
+
 void ngx_astro_out_free(ngx_astro_conn_t *conn);
 
 /* Has the flush event run at the end of this turn. */

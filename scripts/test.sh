@@ -11,6 +11,7 @@
 #     build         gcc, clang, and gcc with the sanitizers, without a warning
 #     lint          clang-tidy, cppcheck, house rules
 #     unit          the C units; unit-asan: again under ASan and UBSan
+#     fuzz          the parsers under libFuzzer, 20 s each (FUZZ_SECONDS)
 #     integration   against a private stack; integration-asan: again, sanitized
 #     chaos         kills in mid-session: 200 pairs for a minute, and sanitized
 
@@ -85,6 +86,21 @@ units() {
     fi
 
     score "$name" $((ran - bad)) "$bad"
+}
+
+
+# Each target of t/fuzz is a test; 20 s of it finds what is near its corpus.
+fuzzes() {
+    local name=fuzz ran bad
+
+    make BUILD="$BUILD" FUZZ_SECONDS="${FUZZ_SECONDS:-20}" fuzz \
+        > "$LOGS/$name.log" 2>&1
+    ran=$(grep -c '^fuzz: .* inputs, ' "$LOGS/$name.log")
+    bad=$(find t/fuzz -name 'fuzz_*.c' | wc -l)
+    bad=$((bad - ran))
+
+    [ "$bad" = 0 ] || tail -n 60 "$LOGS/$name.log"
+    score "$name" "$ran" "$bad"
 }
 
 
@@ -187,8 +203,8 @@ mapfile -t SERVER < <(ls t/integration/test_*.py \
 mkdir -p "$LOGS"
 rm -f "$LOGS"/*
 
-[ $# -gt 0 ] || set -- build lint unit unit-asan integration integration-asan \
-                       chaos
+[ $# -gt 0 ] || set -- build lint unit unit-asan fuzz integration \
+                       integration-asan chaos
 
 "$REPO/scripts/setup.sh" test || { printf '\n0 passed, 1 failed\n'; exit 1; }
 
@@ -211,6 +227,7 @@ for what in "$@"; do
     lint)             step lint "$REPO/scripts/lint.sh" ;;
     unit)             units unit BUILD="$BUILD" ;;
     unit-asan)        units unit-asan BUILD="$ASAN" SANITIZE=1 ;;
+    fuzz)             fuzzes ;;
     integration)
         together server "$BUILD" "${SERVER[@]}" -- \
                  sql+worker "$BUILD" "${SQL[@]}" "${WORKER[@]}" ;;
