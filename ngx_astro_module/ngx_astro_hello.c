@@ -6,71 +6,74 @@
  * it (and are only noted, as "want", until it is signed in), then the heads
  * are read.  Whatever is committed before that read is in the heads,
  * whatever comes later has been noted: there is no gap between replay and live.
+ *
+ * Heads are read for many at once, as chat is stored: the hellos that came
+ * while the last batch was in flight are the next one, so a batch is one hello
+ * when there is little to do, and after a restart thousands come back in
+ * hundreds.  A batch that the database refuses goes again in smaller ones.
  */
 
-#include "ngx_astro_barred.h"
 #include "ngx_astro_gateway.h"
-#include "ngx_astro_heal.h"
-#include "ngx_astro_hello.h"
-#include "ngx_astro_presence.h"
-#include "ngx_astro_resume.h"
+#include "ngx_astro_hello_private.h"
 #include "ngx_astro_sql.h"
-#include "ngx_astro_told.h"
 #include "ngx_astro_users.h"
 
 
-#define NGX_ASTRO_HELLO_POS  200        /* conversations in one hello */
+#define NGX_ASTRO_HELLO_POS    200      /* conversations in one hello */
+#define NGX_ASTRO_HELLO_BATCH  100      /* hellos */
 
 
 typedef struct {
-    ngx_queue_t        link;            /* of those who wait for the lease */
-    ngx_astro_conn_t  *conn;
-    ngx_uint_t         waiting;
-    ngx_uint_t         first;           /* no other socket on this host */
-    int64_t            id;
-    int64_t            token_exp;
-    uint64_t           came_us;
-    ngx_uint_t         npos;
-    struct {
-        uint64_t       conv;
-        int64_t        seq;
-    }                  pos[NGX_ASTRO_HELLO_POS];
-} ngx_astro_hello_t;
+    ngx_uint_t             n;           /* scalars: two for each */
+    ngx_astro_hello_pos_t  pos[NGX_ASTRO_HELLO_POS];
+} ngx_astro_hello_said_t;
 
 
 static astro_jwt_rc_e ngx_astro_hello_token(ngx_astro_req_t *req,
     astro_claims_t *claims);
 static int ngx_astro_hello_pos(void *ctx, int depth,
     const astro_json_member_t *scalar);
-static void ngx_astro_hello_call(ngx_astro_conn_t *conn);
+static void ngx_astro_hello_post(ngx_event_t *ev);
+static void ngx_astro_hello_send(void);
+static ngx_int_t ngx_astro_hello_call(ngx_uint_t n);
 static void ngx_astro_hello_done(void *data, ngx_astro_pg_rc_e rc,
     PGresult *res);
-static void ngx_astro_hello_reply(ngx_astro_conn_t *conn, PGresult *res);
-static void ngx_astro_hello_account(ngx_astro_conn_t *conn, ngx_str_t *doc,
-    ngx_str_t *name, ngx_str_t *currency, ngx_uint_t *blocked,
-    int64_t *valid_from);
-static const char *ngx_astro_hello_state(int64_t seq, int64_t head);
-static int64_t ngx_astro_hello_asked(ngx_astro_hello_t *h, uint64_t conv);
+static void ngx_astro_hello_again(void);
+static void ngx_astro_hello_failed(void);
+static void ngx_astro_hello_answer(ngx_astro_hello_t *h, PGresult *res,
+    int row, int end);
 
 
-static ngx_queue_t  ngx_astro_hellos;
+static struct {
+    ngx_queue_t   queue;
+    ngx_queue_t   sent;
+    ngx_uint_t    nsent;
+    ngx_uint_t    cap;
+    ngx_event_t   post;
+} ngx_astro_hello;
 
 
 void
 ngx_astro_hello_init(void)
 {
-    ngx_queue_init(&ngx_astro_hellos);
+    ngx_queue_init(&ngx_astro_hello.queue);
+    ngx_queue_init(&ngx_astro_hello.sent);
+    ngx_astro_hello.cap = NGX_ASTRO_HELLO_BATCH;
+
+    ngx_astro_event_init(&ngx_astro_hello.post, ngx_astro_hello_post);
 }
 
 
 void
 ngx_astro_handle_hello(ngx_astro_req_t *req)
 {
+    size_t                      size;
     ngx_int_t                   rc;
     astro_claims_t              claims;
     astro_jwt_rc_e              jwt;
     ngx_astro_conn_t           *conn;
     ngx_astro_hello_t          *h;
+    ngx_astro_hello_said_t      said;
     const astro_json_member_t  *m;
 
     conn = req->conn;
@@ -101,7 +104,24 @@ ngx_astro_handle_hello(ngx_astro_req_t *req)
         return;
     }
 
-    h = ngx_calloc(sizeof(ngx_astro_hello_t), ngx_astro.log);
+    said.n = 0;
+    m = astro_json_get(&req->doc->payload, "pos");
+
+    if (m && (m->kind != ASTRO_JSON_ARRAY
+              || astro_json_scalars(ngx_astro.json, m, ngx_astro_hello_pos,
+                                    &said)
+                 != 0
+              || (said.n & 1)))
+    {
+        ngx_astro_count(BAD_MESSAGE);
+        ngx_astro_reply_error(conn, req->id, NGX_ASTRO_E_BAD_REQUEST,
+                              "pos is an array of at most 200 [conv, seq]",
+                              "/payload/pos");
+        return;
+    }
+
+    size = said.n / 2 * sizeof(ngx_astro_hello_pos_t);
+    h = ngx_alloc(sizeof(ngx_astro_hello_t) + size, ngx_astro.log);
 
     if (h == NULL) {
         ngx_astro_conn_bye(conn, NGX_ASTRO_CLOSE_INTERNAL, "no memory",
@@ -110,26 +130,12 @@ ngx_astro_handle_hello(ngx_astro_req_t *req)
     }
 
     h->conn = conn;
+    h->sent = 0;
     h->id = req->id;
     h->token_exp = claims.exp;
     h->came_us = ngx_astro_boot_us();
-
-    m = astro_json_get(&req->doc->payload, "pos");
-
-    if (m && (m->kind != ASTRO_JSON_ARRAY
-              || astro_json_scalars(ngx_astro.json, m, ngx_astro_hello_pos, h)
-                 != 0
-              || (h->npos & 1)))
-    {
-        ngx_free(h);
-        ngx_astro_count(BAD_MESSAGE);
-        ngx_astro_reply_error(conn, req->id, NGX_ASTRO_E_BAD_REQUEST,
-                              "pos is an array of at most 200 [conv, seq]",
-                              "/payload/pos");
-        return;
-    }
-
-    h->npos /= 2;
+    h->npos = said.n / 2;
+    ngx_memcpy(h->pos, said.pos, size);
 
     m = astro_json_get(&req->doc->payload, "device");
 
@@ -138,6 +144,8 @@ ngx_astro_handle_hello(ngx_astro_req_t *req)
     }
 
     conn->hello = h;
+    ngx_queue_insert_tail(&ngx_astro_hello.queue, &h->link);
+
     conn->user = claims.user;
     conn->role = claims.role;
     conn->resumed = h->npos > 0;
@@ -146,12 +154,14 @@ ngx_astro_handle_hello(ngx_astro_req_t *req)
                              + ngx_astro_boot_ms() / 1000;
 
     if (ngx_astro_limits_hello(conn, req->id) != NGX_OK) {
+        ngx_astro_hello_forget(conn);
         return;
     }
 
     rc = ngx_astro_users_add(conn);
 
     if (rc == NGX_ERROR) {
+        ngx_astro_hello_forget(conn);
         ngx_astro_conn_bye(conn, NGX_ASTRO_CLOSE_INTERNAL, "no room",
                            "resume", 0);
         return;
@@ -159,13 +169,11 @@ ngx_astro_handle_hello(ngx_astro_req_t *req)
 
     h->first = rc == NGX_DECLINED;
 
-    if (ngx_astro_gateway_id() == 0) {
-        h->waiting = 1;
-        ngx_queue_insert_tail(&ngx_astro_hellos, &h->link);
-        return;
-    }
+    /* what else this turn of the loop reads goes with it */
 
-    ngx_astro_hello_call(conn);
+    if (ngx_astro_hello.nsent == 0 && !ngx_astro_hello.post.posted) {
+        ngx_post_event(&ngx_astro_hello.post, &ngx_posted_events);
+    }
 }
 
 
@@ -202,48 +210,35 @@ ngx_astro_hello_token(ngx_astro_req_t *req, astro_claims_t *claims)
 static int
 ngx_astro_hello_pos(void *ctx, int depth, const astro_json_member_t *scalar)
 {
-    ngx_astro_hello_t  *h = ctx;
+    ngx_astro_hello_said_t  *said = ctx;
 
-    ngx_uint_t          n;
+    ngx_uint_t               n;
 
-    n = h->npos / 2;
+    n = said->n / 2;
 
     if (depth != 2 || n == NGX_ASTRO_HELLO_POS) {
         return -1;
     }
 
-    if (h->npos++ & 1) {
-        return astro_json_int(scalar, 0, INT64_MAX, &h->pos[n].seq);
+    if (said->n++ & 1) {
+        return astro_json_int(scalar, 0, INT64_MAX, &said->pos[n].seq);
     }
 
     if (scalar->kind != ASTRO_JSON_STRING) {
         return -1;
     }
 
-    h->pos[n].conv = astro_id_parse('c', scalar->raw + 1,
-                                    scalar->raw_len - 2);
+    said->pos[n].conv = astro_id_parse('c', scalar->raw + 1,
+                                       scalar->raw_len - 2);
 
-    return h->pos[n].conv ? 0 : -1;
+    return said->pos[n].conv ? 0 : -1;
 }
 
 
 void
 ngx_astro_hello_resume(void)
 {
-    ngx_queue_t        *q;
-    ngx_astro_hello_t  *h;
-
-    while (!ngx_queue_empty(&ngx_astro_hellos)) {
-        q = ngx_queue_head(&ngx_astro_hellos);
-        ngx_queue_remove(q);
-
-        h = ngx_queue_data(q, ngx_astro_hello_t, link);
-        h->waiting = 0;
-
-        if (ngx_astro_conn_open(h->conn)) {
-            ngx_astro_hello_call(h->conn);
-        }
-    }
+    ngx_astro_hello_send();
 }
 
 
@@ -254,365 +249,281 @@ ngx_astro_hello_forget(ngx_astro_conn_t *conn)
 
     h = conn->hello;
 
-    if (h) {
-        if (h->waiting) {
-            ngx_queue_remove(&h->link);
-        }
-
-        ngx_free(h);
-        conn->hello = NULL;
+    if (h == NULL) {
+        return;
     }
+
+    conn->hello = NULL;
+
+    if (h->sent) {
+        h->conn = NULL;
+        return;
+    }
+
+    ngx_queue_remove(&h->link);
+    ngx_free(h);
 }
 
 
 static void
-ngx_astro_hello_call(ngx_astro_conn_t *conn)
+ngx_astro_hello_post(ngx_event_t *ev)
 {
-    u_char             *p, *convs;
-    ngx_uint_t          i;
-    char                user[24], gateway[24];
-    const char         *values[3];
-    ngx_astro_call_t   *call;
+    ngx_astro_hello_send();
+}
+
+
+/* Without a lease all wait; the first one that opens goes on with them. */
+
+static void
+ngx_astro_hello_send(void)
+{
+    ngx_uint_t          n, npos;
+    ngx_queue_t        *q;
     ngx_astro_hello_t  *h;
 
-    h = conn->hello;
+    while (ngx_astro_hello.nsent == 0 && ngx_astro_gateway_id() != 0) {
 
-    call = ngx_astro_call_create(conn, h->id, 0);
-    convs = ngx_alloc(h->npos * (NGX_INT64_LEN + 1) + 4, ngx_astro.log);
+        n = 0;
+        npos = 0;
 
-    if (call == NULL || convs == NULL) {
-        goto failed;
+        while (n < ngx_astro_hello.cap
+               && !ngx_queue_empty(&ngx_astro_hello.queue))
+        {
+            q = ngx_queue_head(&ngx_astro_hello.queue);
+            h = ngx_queue_data(q, ngx_astro_hello_t, link);
+
+            if (!ngx_astro_conn_open(h->conn)) {
+                /* told to go meanwhile: must not be entered as present */
+                ngx_astro_hello_forget(h->conn);
+                continue;
+            }
+
+            if (n > 0 && npos + h->npos > 10 * NGX_ASTRO_HELLO_POS) {
+                break;
+            }
+
+            h->sent = 1;
+            ngx_queue_remove(q);
+            ngx_queue_insert_tail(&ngx_astro_hello.sent, q);
+
+            npos += h->npos;
+            n++;
+        }
+
+        if (n == 0) {
+            return;
+        }
+
+        ngx_astro_hello.nsent = n;
+
+        if (ngx_astro_hello_call(npos) != NGX_OK) {
+            ngx_astro_hello_failed();
+        }
+    }
+}
+
+
+static ngx_int_t
+ngx_astro_hello_call(ngx_uint_t npos)
+{
+    u_char             *c, *a, *v, *buf;
+    size_t              callers, askers;
+    ngx_int_t           rc;
+    ngx_uint_t          i, ord;
+    ngx_queue_t        *q;
+    const char         *values[4];
+    ngx_astro_hello_t  *h;
+    char                gateway[NGX_INT64_LEN + 1];
+
+    /* each with a comma, and braces and a zero around them */
+
+    callers = ngx_astro_hello.nsent * (NGX_INT64_LEN + 1) + 3;
+    askers = npos * (NGX_INT64_LEN + 1) + 3;
+
+    buf = ngx_alloc(callers + askers * 2, ngx_astro.log);
+    if (buf == NULL) {
+        return NGX_ERROR;
     }
 
-    p = convs;
-    *p++ = '{';
+    c = buf;
+    a = c + callers;
+    v = a + askers;
 
-    for (i = 0; i < h->npos; i++) {
-        p = ngx_sprintf(p, "%s%uL", i ? "," : "", h->pos[i].conv);
+    values[0] = (char *) c;
+    values[1] = gateway;
+    values[2] = (char *) a;
+    values[3] = (char *) v;
+
+    *c++ = '{';
+    *a++ = '{';
+    *v++ = '{';
+
+    ord = 0;
+
+    for (q = ngx_queue_head(&ngx_astro_hello.sent);
+         q != ngx_queue_sentinel(&ngx_astro_hello.sent);
+         q = ngx_queue_next(q))
+    {
+        h = ngx_queue_data(q, ngx_astro_hello_t, link);
+
+        c = ngx_sprintf(c, "%uL,", h->conn->user);
+        ord++;
+
+        for (i = 0; i < h->npos; i++) {
+            a = ngx_sprintf(a, "%ui,", ord);
+            v = ngx_sprintf(v, "%uL,", h->pos[i].conv);
+        }
     }
 
-    *p++ = '}';
-    *p = '\0';
+    /* in the place of the last comma */
 
-    *ngx_sprintf((u_char *) user, "%uL", conn->user) = '\0';
+    c -= (c[-1] == ',');
+    a -= (a[-1] == ',');
+    v -= (v[-1] == ',');
+
+    ngx_memcpy(c, "}", 2);
+    ngx_memcpy(a, "}", 2);
+    ngx_memcpy(v, "}", 2);
+
     *ngx_sprintf((u_char *) gateway, "%uL", ngx_astro_gateway_id()) = '\0';
 
-    values[0] = user;
-    values[1] = gateway;
-    values[2] = (char *) convs;
+    rc = ngx_astro_pg_call(ngx_astro.pg_api, &ngx_astro_sql_hello_batch,
+                           values, ngx_astro_hello_done, NULL);
+    ngx_free(buf);
 
-    if (ngx_astro_pg_call(ngx_astro.pg_api, &ngx_astro_sql_hello, values,
-                          ngx_astro_hello_done, call)
-        == NGX_OK)
-    {
-        ngx_free(convs);
-        return;
-    }
-
-failed:
-
-    if (convs) {
-        ngx_free(convs);
-    }
-
-    if (call) {
-        ngx_astro_call_free(call);
-    }
-
-    ngx_astro_reply_error(conn, h->id, NGX_ASTRO_E_UNAVAILABLE,
-                          "the database is away, come back", NULL);
-    ngx_astro_hello_forget(conn);
-    ngx_astro_conn_bye(conn, NGX_ASTRO_CLOSE_INTERNAL, "unavailable",
-                       "resume", 1000);
+    return rc;
 }
 
 
 static void
 ngx_astro_hello_done(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
 {
-    ngx_astro_call_t  *call = data;
+    int                 row, end, n;
+    int64_t             ord;
+    ngx_queue_t        *q;
+    ngx_astro_hello_t  *h;
 
-    ngx_astro_conn_t  *conn;
-
-    conn = call->conn;
-
-    if (!ngx_astro_conn_open(conn) || conn->hello == NULL) {
-        ngx_astro_call_free(call);
+    if (rc == NGX_ASTRO_PG_ERROR && ngx_astro_hello.nsent > 1) {
+        ngx_astro_hello_again();
+        ngx_astro_hello_send();
         return;
     }
 
     if (rc != NGX_ASTRO_PG_OK) {
-        ngx_astro_reply_error(conn, call->id, NGX_ASTRO_E_UNAVAILABLE,
-                              "no answer from the database, come back", NULL);
-        ngx_astro_conn_bye(conn, NGX_ASTRO_CLOSE_INTERNAL, "unavailable",
-                           "resume", 1000);
-
-    } else if (PQntuples(res) == 0) {
-        ngx_astro_count(AUTH_FAILED);
-        ngx_astro_conn_bye(conn, NGX_ASTRO_CLOSE_AUTH, "no such account",
-                           "stop", 0);
-
-    } else {
-        ngx_astro_hello_reply(conn, res);
+        ngx_astro_hello_failed();
+        ngx_astro_hello_send();
+        return;
     }
 
-    ngx_astro_hello_forget(conn);
-    ngx_astro_call_free(call);
+    n = PQntuples(res);
+    row = 0;
+
+    for (ord = 1; !ngx_queue_empty(&ngx_astro_hello.sent); ord++) {
+
+        q = ngx_queue_head(&ngx_astro_hello.sent);
+        ngx_queue_remove(q);
+        h = ngx_queue_data(q, ngx_astro_hello_t, link);
+
+        for (end = row; end < n; end++) {
+            if (ngx_astro_pg_int(res, end, NGX_ASTRO_H_ORD) != ord) {
+                break;
+            }
+        }
+
+        ngx_astro_hello_answer(h, res, row, end);
+        row = end;
+    }
+
+    ngx_astro_hello.nsent = 0;
+    ngx_astro_hello.cap = ngx_min(ngx_astro_hello.cap * 2,
+                                  NGX_ASTRO_HELLO_BATCH);
+
+    ngx_astro_hello_send();
+}
+
+
+/* Puts the batch back where it came from, to go in smaller ones. */
+
+static void
+ngx_astro_hello_again(void)
+{
+    ngx_queue_t        *q;
+    ngx_astro_hello_t  *h;
+
+    ngx_astro_hello.cap = ngx_max(ngx_astro_hello.nsent / 2, 1);
+    ngx_astro_hello.nsent = 0;
+
+    while (!ngx_queue_empty(&ngx_astro_hello.sent)) {
+        q = ngx_queue_last(&ngx_astro_hello.sent);
+        ngx_queue_remove(q);
+        h = ngx_queue_data(q, ngx_astro_hello_t, link);
+
+        if (h->conn == NULL) {
+            ngx_free(h);
+            continue;
+        }
+
+        h->sent = 0;
+        ngx_queue_insert_head(&ngx_astro_hello.queue, q);
+    }
 }
 
 
 static void
-ngx_astro_hello_reply(ngx_astro_conn_t *conn, PGresult *res)
+ngx_astro_hello_failed(void)
 {
-    int                 i, n;
-    u_char             *p, *last, *buf;
-    size_t              size;
-    int64_t             head, seq, valid_from;
-    uint64_t            conv;
-    ngx_str_t           doc, kind, name, currency;
-    ngx_time_t         *tp;
-    ngx_uint_t          blocked, convs;
-    ngx_astro_msg_t     m;
-    ngx_astro_conf_t   *conf;
+    ngx_queue_t        *q;
+    ngx_astro_conn_t   *conn;
     ngx_astro_hello_t  *h;
-    ngx_astro_route_t   route;
-    u_char              head_buf[64];
 
-    h = conn->hello;
-    conf = ngx_astro.conf;
-    n = PQntuples(res);
+    while (!ngx_queue_empty(&ngx_astro_hello.sent)) {
+        q = ngx_queue_head(&ngx_astro_hello.sent);
+        ngx_queue_remove(q);
+        h = ngx_queue_data(q, ngx_astro_hello_t, link);
+        conn = h->conn;
 
-    doc = ngx_astro_pg_str(res, 0, 3);
-    ngx_astro_hello_account(conn, &doc, &name, &currency, &blocked,
-                            &valid_from);
-
-    if (ngx_astro_barred_conn(conn, blocked, valid_from)) {
-        ngx_astro_count(AUTH_FAILED);
-        return;
-    }
-
-    size = 1024 + name.len + n * 80;
-    buf = ngx_alloc(size, ngx_astro.log);
-
-    if (buf == NULL) {
-        ngx_astro_conn_bye(conn, NGX_ASTRO_CLOSE_INTERNAL, "no memory",
-                           "resume", 0);
-        return;
-    }
-
-    last = buf + size;
-    tp = ngx_timeofday();
-
-    p = ngx_slprintf(buf, last,
-                     "{\"conn\":\"k_%xL\",\"user\":\"u_%uL\",\"role\":\"%s\","
-                     "\"name\":%V,\"currency\":%V,\"resumed\":%s,"
-                     "\"ping_s\":%M,\"grace_s\":%M,\"max_frame\":%uz,"
-                     "\"now\":%L,\"token_exp\":%L,\"convs\":[",
-                     conn->id, conn->user, astro_role_name(conn->role),
-                     &name, &currency, conn->resumed ? "true" : "false",
-                     conf->ping_interval / 1000, conf->grace / 1000,
-                     conf->max_frame,
-                     (int64_t) tp->sec * 1000 + (int64_t) tp->msec,
-                     h->token_exp);
-
-    convs = 0;
-
-    for (i = 1; i < n; i++) {
-        kind = ngx_astro_pg_str(res, i, 0);
-
-        if (!ngx_astro_same(kind.data, kind.len, "conv")) {
-            continue;
+        if (conn) {
+            conn->hello = NULL;
+            ngx_astro_reply_error(conn, h->id, NGX_ASTRO_E_UNAVAILABLE,
+                                  "no answer from the database, come back",
+                                  NULL);
+            ngx_astro_conn_bye(conn, NGX_ASTRO_CLOSE_INTERNAL, "unavailable",
+                               "resume", 1000);
         }
 
-        conv = ngx_astro_pg_int(res, i, 1);
-        head = ngx_astro_pg_int(res, i, 2);
-        seq = ngx_astro_hello_asked(h, conv);
-
-        p = ngx_slprintf(p, last,
-                         "%s{\"conv\":\"c_%uL\",\"head\":%L,\"state\":\"%s\"}",
-                         convs++ ? "," : "", conv, head,
-                         ngx_astro_hello_state(seq, head));
+        ngx_free(h);
     }
 
-    *p++ = ']';
+    ngx_astro_hello.nsent = 0;
+}
 
-    if (conf->debug) {
-        p = ngx_slprintf(p, last,
-                         ",\"debug\":{\"pid\":%P,\"seat\":%i,"
-                         "\"gateway\":%uL}", ngx_pid, ngx_astro.seat,
-                         ngx_astro_gateway_id());
-    }
 
-    *p++ = '}';
+/* Takes h; its rows are those from row up to, without, end. */
 
-    ngx_astro_reply(conn, h->id, buf, p - buf);
-    ngx_free(buf);
+static void
+ngx_astro_hello_answer(ngx_astro_hello_t *h, PGresult *res, int row, int end)
+{
+    ngx_astro_conn_t  *conn;
 
-    conn->signed_in = 1;
-    ngx_astro_count(HELLO);
-    ngx_astro_observe(HELLO_TIME, ngx_astro_boot_us() - h->came_us);
-    ngx_astro_count(SIGNED_IN);
+    conn = h->conn;
 
-    if (conn->resumed) {
-        ngx_astro_count(RESUMED);
-    }
+    if (conn && ngx_astro_conn_open(conn)) {
 
-    ngx_astro_conn_beat(conn);
-
-    if (h->first) {
-        ngx_astro_presence_arrived(conn->user);
-    }
-
-    if (conn->device) {
-        ngx_memzero(&route, sizeof(ngx_astro_route_t));
-        route.to = NGX_ASTRO_TO_DEVICE;
-        route.user = conn->user;
-        route.except = conn->id;
-        route.arg = conn->device;
-        ngx_astro_route_user(&route, NULL);
-    }
-
-    /* snapshots, then what was missed */
-
-    for (i = 1; i < n && ngx_astro_conn_open(conn); i++) {
-        kind = ngx_astro_pg_str(res, i, 0);
-        doc = ngx_astro_pg_str(res, i, 3);
-        ngx_astro_msg_init(&m);
-
-        if (ngx_astro_same(kind.data, kind.len, "session")) {
-            ngx_astro_told_hello(conn, ngx_astro_pg_int(res, i, 1),
-                                 ngx_astro_pg_int(res, i, 2), &doc);
-
-            p = ngx_sprintf(head_buf, "{\"type\":\"session_update\",\"ver\":"
-                            "%L,\"payload\":", ngx_astro_pg_int(res, i, 2));
-            ngx_astro_msg_add(&m, head_buf, p - head_buf);
-
-        } else if (ngx_astro_same(kind.data, kind.len, "wallet")) {
-            ngx_astro_msg_lit(&m, "{\"type\":\"wallet\",\"payload\":");
+        if (row == end) {
+            ngx_astro_count(AUTH_FAILED);
+            ngx_astro_conn_bye(conn, NGX_ASTRO_CLOSE_AUTH, "no such account",
+                               "stop", 0);
 
         } else {
-            continue;
-        }
-
-        ngx_astro_msg_add(&m, doc.data, doc.len);
-        ngx_astro_msg_lit(&m, "}");
-        ngx_astro_conn_send(conn, &m, 0);
-    }
-
-    for (i = 1; i < n && ngx_astro_conn_open(conn); i++) {
-        kind = ngx_astro_pg_str(res, i, 0);
-
-        if (!ngx_astro_same(kind.data, kind.len, "conv")) {
-            continue;
-        }
-
-        conv = ngx_astro_pg_int(res, i, 1);
-        head = ngx_astro_pg_int(res, i, 2);
-        seq = ngx_astro_hello_asked(h, conv);
-
-        if (seq < 0 || seq > head || head - seq > NGX_ASTRO_REPLAY_MAX) {
-            seq = head;
-        }
-
-        ngx_astro_resume_from(conn, conv, seq, head);
-    }
-
-    /* what came meanwhile and is not in this answer */
-
-    if (conn->missed || ngx_astro_resume_ask(conn)) {
-        ngx_astro_heal_user(conn->user);
-    }
-}
-
-
-/* Where a client that has seq stands, for it and for the metrics. */
-
-static const char *
-ngx_astro_hello_state(int64_t seq, int64_t head)
-{
-    if (seq < 0) {
-        return "current";
-    }
-
-    if (seq == head) {
-        ngx_astro_count(RESUME_CURRENT);
-        return "current";
-    }
-
-    if (seq > head || head - seq > NGX_ASTRO_REPLAY_MAX) {
-        ngx_astro_count(RESUME_GAP);
-        return "gap";
-    }
-
-    ngx_astro_count(RESUME_REPLAY);
-
-    return "replay";
-}
-
-
-/*
- * {"role","name","currency","blocked","valid_from"}; the database's role is the
- * role.
- */
-
-static void
-ngx_astro_hello_account(ngx_astro_conn_t *conn, ngx_str_t *doc,
-    ngx_str_t *name, ngx_str_t *currency, ngx_uint_t *blocked,
-    int64_t *valid_from)
-{
-    astro_json_doc_t            d;
-    const astro_json_member_t  *m;
-
-    ngx_str_set(name, "\"\"");
-    ngx_str_set(currency, "\"\"");
-    *blocked = 1;
-    *valid_from = 0;
-
-    if (astro_json_parse(ngx_astro.json, doc->data, doc->len, &d) != 0) {
-        return;
-    }
-
-    m = astro_json_get(&d.root, "role");
-    if (m && m->kind == ASTRO_JSON_STRING) {
-        conn->role = astro_role_parse(m->raw + 1, m->raw_len - 2);
-    }
-
-    m = astro_json_get(&d.root, "name");
-    if (m) {
-        name->data = (u_char *) m->raw;
-        name->len = m->raw_len;
-    }
-
-    m = astro_json_get(&d.root, "currency");
-    if (m) {
-        currency->data = (u_char *) m->raw;
-        currency->len = m->raw_len;
-    }
-
-    m = astro_json_get(&d.root, "blocked");
-    *blocked = m == NULL
-               || !ngx_astro_same(m->raw, m->raw_len, "false")
-               || conn->role == ASTRO_ROLE_NONE;
-
-    m = astro_json_get(&d.root, "valid_from");
-    if (m) {
-        (void) astro_json_int(m, 0, INT64_MAX, valid_from);
-    }
-}
-
-
-/* The seq that the client says it has, or -1: it did not say. */
-
-static int64_t
-ngx_astro_hello_asked(ngx_astro_hello_t *h, uint64_t conv)
-{
-    ngx_uint_t  i;
-
-    for (i = 0; i < h->npos; i++) {
-        if (h->pos[i].conv == conv) {
-            return h->pos[i].seq;
+            ngx_astro_hello_reply(h, res, row, end);
         }
     }
 
-    return -1;
+    /* not before: what reaches it until then is only noted */
+
+    if (conn) {
+        conn->hello = NULL;
+    }
+
+    ngx_free(h);
 }

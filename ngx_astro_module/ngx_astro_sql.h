@@ -23,7 +23,7 @@ extern const ngx_astro_sql_t  ngx_astro_sql_wallet_transactions;
 extern const ngx_astro_sql_t  ngx_astro_sql_session;
 extern const ngx_astro_sql_t  ngx_astro_sql_messages;
 
-extern const ngx_astro_sql_t  ngx_astro_sql_hello;
+extern const ngx_astro_sql_t  ngx_astro_sql_hello_batch;
 extern const ngx_astro_sql_t  ngx_astro_sql_sync;
 extern const ngx_astro_sql_t  ngx_astro_sql_presence;
 extern const ngx_astro_sql_t  ngx_astro_sql_session_start;

@@ -320,7 +320,7 @@ $$;
 REVOKE ALL ON FUNCTION consult.snapshot(consult.session),
     consult.wallet_of(bigint, text), consult.busy_of(bigint[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION consult.snapshot(consult.session)
-    TO astro_api, astro_gateway;
+    TO astro_api, astro_gateway, astro_hello;
 GRANT EXECUTE ON FUNCTION consult.wallet_of(bigint, text),
     consult.busy_of(bigint[]) TO astro_api;
 

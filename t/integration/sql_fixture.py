@@ -176,6 +176,35 @@ def call1(conn, name, *args):
     return rows[0]
 
 
+def make_session(sql, client, advisor, state="active"):
+    """Rows by hand: a conversation with two events, a session, an interval,
+    a transfer."""
+    conv = sql.one("INSERT INTO consult.conversation (client_id, advisor_id,"
+                   " head) VALUES (%s, %s, 2) RETURNING id", client, advisor)
+    sql.admin("INSERT INTO consult.event (conversation_id, seq, type,"
+              " sender_id, cid, payload) VALUES (%s, 1, 'chat_message', %s,"
+              " gen_random_uuid(), '{\"text\": \"a\"}'), (%s, 2, 'x', NULL,"
+              " NULL, '{}')", conv, client, conv)
+    wallets = [sql.one("SELECT id FROM ledger.wallet WHERE owner_id = %s", who)
+               for who in (client, advisor)]
+    session = sql.one(
+        "INSERT INTO consult.session (conversation_id, client_id, advisor_id,"
+        " client_wallet, advisor_wallet, cid, service, rate_minor,"
+        " commission_bps, state, state_ms, charged, fee, credited, billed_ms)"
+        " VALUES (%s, %s, %s, %s, %s, gen_random_uuid(), 'chat', 6000, 3000,"
+        " %s, 0, 100, 30, 20, 1000) RETURNING id", conv, client, advisor,
+        *wallets, state)
+    gateway = sql.one("INSERT INTO consult.gateway (node, pid, started_ms,"
+                      " silence_ms) VALUES ('x', 1, 0, 0) RETURNING id")
+    sql.admin("INSERT INTO consult.interval (session_id, account_id,"
+              " gateway_id, open_life_ms) VALUES (%s, %s, %s, 0)", session,
+              client, gateway)
+    sql.admin("INSERT INTO ledger.transfer (debit_account, credit_account,"
+              " amount, fee, kind, session_id, charge_no) VALUES (%s, %s, 100,"
+              " 30, 'session', %s, 1)", *wallets, session)
+    return conv, session, wallets
+
+
 def at_once(work, count):
     """Runs work(0) .. work(count - 1) in threads that start together, after
     each has passed the barrier it is given; returns results in order."""

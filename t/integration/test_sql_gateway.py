@@ -6,8 +6,8 @@ import time
 
 import psycopg
 
-from sql_fixture import (LIVE, Pair, at_once, call, call1, pair, refused, sql,
-                         web)
+from sql_fixture import (LIVE, Pair, at_once, call, call1, make_session, pair,
+                         refused, sql, web)
 
 
 # gateways --------------------------------------------------------------------
@@ -231,6 +231,54 @@ def test_hello_hundred_newest(sql, web):
     seen = rows_of(call(web, "hello", advisor, gateway, [ids[3]]), "conv")
     assert [s[0] for s in seen] == [ids[3], *ids[20:]]
     assert rows_of(call(web, "hello", client, gateway, ids), "conv") == []
+
+
+def test_hello_batch(pair):
+    """Each hello of a batch gets what it gets alone, and nothing of another's,
+    whatever it asks about."""
+    sql, web = pair.sql, pair.web
+    other, blocked = Pair(sql, web), sql.client()
+    convs = [p.start()["conversation_id"] for p in (pair, other)]
+    earned = sql.advisor()
+    make_session(sql, sql.client(), earned)
+    sql.admin("UPDATE identity.account SET blocked = true WHERE id = %s",
+              blocked)
+    sql.admin("DELETE FROM consult.presence")
+
+    # who says hello, and what about; 0 is nobody
+    hellos = [(pair.client, convs), (0, convs), (other.advisor, convs),
+              (blocked, convs), (pair.advisor, []), (earned, [0]),
+              (pair.client, [convs[1]])]
+
+    alone = [call(web, "hello", who, pair.gateway, asked)
+             for who, asked in hellos]
+    batch = call(web, "hello_batch", [who for who, _ in hellos], pair.gateway,
+                 [i + 1 for i, (_, asked) in enumerate(hellos)
+                  for _ in asked],
+                 [conv for _, asked in hellos for conv in asked])
+
+    for i, rows in enumerate(alone):
+        assert [{k: v for k, v in r.items() if k != "ord"}
+                for r in batch if r["ord"] == i + 1] == rows
+    assert [r["ord"] for r in batch] == sorted(r["ord"] for r in batch)
+
+    def of(i, kind):
+        return rows_of([r for r in batch if r["ord"] == i], kind)
+
+    assert [c[0] for c in of(1, "conv")] == [convs[0]]
+    assert [c[0] for c in of(3, "conv")] == [convs[1]]
+    assert [c[0] for c in of(7, "conv")] == [convs[0]]
+    assert len(of(1, "session")) == len(of(3, "session")) == 1
+    assert [r["kind"] for r in batch if r["ord"] == 4] == ["account"]
+    assert [r["kind"] for r in batch if r["ord"] == 2] == []
+    # 100 charged, 30 of it the fee, 20 credited
+    assert json.loads(of(6, "wallet")[0][2])["balance"] == 50
+
+    assert sql.admin("SELECT account_id FROM consult.presence WHERE"
+                     " gateway_id = %s ORDER BY 1", pair.gateway) == [
+        (who,) for who in sorted({pair.client, pair.advisor, other.advisor,
+                                  earned})]
+    assert call(web, "hello_batch", [], pair.gateway, [], []) == []
 
 
 # all of it at once -----------------------------------------------------------
