@@ -425,7 +425,7 @@ ngx_astro_hello_done(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
         h = ngx_queue_data(q, ngx_astro_hello_t, link);
 
         for (end = row; end < n; end++) {
-            if (ngx_astro_pg_int(res, end, NGX_ASTRO_H_ORD) != ord) {
+            if (ngx_astro_pg_int(res, end, NGX_ASTRO_HELLO_ORD) != ord) {
                 break;
             }
         }

@@ -36,11 +36,11 @@ typedef struct {
 
 /* columns of hello_batch's rows */
 
-#define NGX_ASTRO_H_ORD   0
-#define NGX_ASTRO_H_KIND  1
-#define NGX_ASTRO_H_ID    2
-#define NGX_ASTRO_H_NUM   3
-#define NGX_ASTRO_H_DOC   4
+#define NGX_ASTRO_HELLO_ORD   0
+#define NGX_ASTRO_HELLO_KIND  1
+#define NGX_ASTRO_HELLO_ID    2
+#define NGX_ASTRO_HELLO_NUM   3
+#define NGX_ASTRO_HELLO_DOC   4
 
 
 /*

@@ -41,7 +41,7 @@ ngx_astro_hello_reply(ngx_astro_hello_t *h, PGresult *res, int row, int end)
     conn = h->conn;
     conf = ngx_astro.conf;
 
-    doc = ngx_astro_pg_str(res, row, NGX_ASTRO_H_DOC);
+    doc = ngx_astro_pg_str(res, row, NGX_ASTRO_HELLO_DOC);
     ngx_astro_hello_account(conn, &doc, &name, &currency, &blocked,
                             &valid_from);
 
@@ -77,14 +77,14 @@ ngx_astro_hello_reply(ngx_astro_hello_t *h, PGresult *res, int row, int end)
     convs = 0;
 
     for (i = row + 1; i < end; i++) {
-        kind = ngx_astro_pg_str(res, i, NGX_ASTRO_H_KIND);
+        kind = ngx_astro_pg_str(res, i, NGX_ASTRO_HELLO_KIND);
 
         if (!ngx_astro_same(kind.data, kind.len, "conv")) {
             continue;
         }
 
-        conv = ngx_astro_pg_int(res, i, NGX_ASTRO_H_ID);
-        head = ngx_astro_pg_int(res, i, NGX_ASTRO_H_NUM);
+        conv = ngx_astro_pg_int(res, i, NGX_ASTRO_HELLO_ID);
+        head = ngx_astro_pg_int(res, i, NGX_ASTRO_HELLO_NUM);
         seq = ngx_astro_hello_asked(h, conv);
 
         p = ngx_slprintf(p, last,
@@ -134,19 +134,19 @@ ngx_astro_hello_reply(ngx_astro_hello_t *h, PGresult *res, int row, int end)
     /* snapshots, then what was missed */
 
     for (i = row + 1; i < end && ngx_astro_conn_open(conn); i++) {
-        kind = ngx_astro_pg_str(res, i, NGX_ASTRO_H_KIND);
-        doc = ngx_astro_pg_str(res, i, NGX_ASTRO_H_DOC);
+        kind = ngx_astro_pg_str(res, i, NGX_ASTRO_HELLO_KIND);
+        doc = ngx_astro_pg_str(res, i, NGX_ASTRO_HELLO_DOC);
         ngx_astro_msg_init(&m);
 
         if (ngx_astro_same(kind.data, kind.len, "session")) {
             ngx_astro_told_hello(conn,
-                                 ngx_astro_pg_int(res, i, NGX_ASTRO_H_ID),
-                                 ngx_astro_pg_int(res, i, NGX_ASTRO_H_NUM),
+                                 ngx_astro_pg_int(res, i, NGX_ASTRO_HELLO_ID),
+                                 ngx_astro_pg_int(res, i, NGX_ASTRO_HELLO_NUM),
                                  &doc);
 
             p = ngx_sprintf(head_buf, "{\"type\":\"session_update\",\"ver\":"
                             "%L,\"payload\":",
-                            ngx_astro_pg_int(res, i, NGX_ASTRO_H_NUM));
+                            ngx_astro_pg_int(res, i, NGX_ASTRO_HELLO_NUM));
             ngx_astro_msg_add(&m, head_buf, p - head_buf);
 
         } else if (ngx_astro_same(kind.data, kind.len, "wallet")) {
@@ -162,14 +162,14 @@ ngx_astro_hello_reply(ngx_astro_hello_t *h, PGresult *res, int row, int end)
     }
 
     for (i = row + 1; i < end && ngx_astro_conn_open(conn); i++) {
-        kind = ngx_astro_pg_str(res, i, NGX_ASTRO_H_KIND);
+        kind = ngx_astro_pg_str(res, i, NGX_ASTRO_HELLO_KIND);
 
         if (!ngx_astro_same(kind.data, kind.len, "conv")) {
             continue;
         }
 
-        conv = ngx_astro_pg_int(res, i, NGX_ASTRO_H_ID);
-        head = ngx_astro_pg_int(res, i, NGX_ASTRO_H_NUM);
+        conv = ngx_astro_pg_int(res, i, NGX_ASTRO_HELLO_ID);
+        head = ngx_astro_pg_int(res, i, NGX_ASTRO_HELLO_NUM);
         seq = ngx_astro_hello_asked(h, conv);
 
         if (seq < 0 || seq > head || head - seq > NGX_ASTRO_REPLAY_MAX) {

@@ -263,6 +263,17 @@ ngx_astro_conn_queue(ngx_astro_conn_t *conn, ngx_uint_t opcode,
         return;
     }
 
+    if (conn->out_size + m->len > ngx_astro.conf->out_queue
+        && conn->c->write->ready
+        && ngx_astro_out_flush(conn) == NGX_ERROR)
+    {
+        conn->broken = 1;
+        ngx_astro_conn_post(conn);
+        return;
+    }
+
+    /* a queue that was filled within one turn of the loop is empty again */
+
     if (conn->out_size + m->len <= ngx_astro.conf->out_queue) {
         ngx_astro_conn_put(conn, opcode, m);
         return;
