@@ -179,6 +179,11 @@ write_nginx_conf() {
         PG "$(conninfo astro_web)" REDIS "$(redis_address)" \
         > "$VAR/etc/nginx.conf.new"
 
+    # after USR2 nginx keeps of its environment only what is named
+    [ ! -e "$BUILD/sanitized" ] || sed -i '1i env LD_PRELOAD;\
+env ASAN_OPTIONS;\
+env UBSAN_OPTIONS;' "$VAR/etc/nginx.conf.new"
+
     while IFS= read -r line; do
         [ -n "$line" ] || continue
         key=${line%%[[:space:]]*}

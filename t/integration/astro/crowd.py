@@ -71,6 +71,8 @@ class Member:
         self.cut_at = None
         self.longest = 0.0          # without a live connection, s
         self.latest = 0.0           # from the first try to the reply, s
+        self.since = 0              # of when this connection is live, ms
+        self.lag = 0                # the oldest event it was told live, ms
         self.begun = 0
         self.ending = False         # the session is to end
 
@@ -89,7 +91,7 @@ class Member:
         self.state, self.due = 'handshake', now + HANDSHAKE
         self.plain = False
         self.inbox, self.calls = b'', {}
-        port = self.crowd.port_for(self)
+        port = self.crowd.stack.plain_port
         self.outbox = (
             f'GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n'
             'Upgrade: websocket\r\nConnection: Upgrade\r\n'
@@ -235,6 +237,8 @@ class Member:
                             f'of {m["conv"]}')
         self.last = seq
         self.events.append((seq, m['type'], m['payload']))
+        if self.state == 'live' and m['ts'] > self.since:
+            self.lag = max(self.lag, int(time.time() * 1000) - m['ts'])
 
     def on_hello(self, payload, now):
         self.worker = payload.get('debug', {}).get('pid')
@@ -272,6 +276,7 @@ class Member:
 
     def on_join(self, payload, now):
         self.state = 'live'
+        self.since = int(time.time() * 1000)
         self.due = now + 3600
         if self.cut_at is not None:
             self.longest = max(self.longest, now - self.cut_at)
@@ -383,7 +388,7 @@ class Crowd(threading.Thread):
         self.over = False
         self.poll = select.epoll()
         self.by_fd = {}
-        self.ports = None           # generations' ports, None: the stack's
+        self.todo = collections.deque()     # for the loop to do
         self.pairs = [Pair() for _ in range(pairs)]
         self.members = []
         self._accounts(rate)
@@ -421,9 +426,6 @@ class Crowd(threading.Thread):
             member.due = time.monotonic() + i * 0.002 \
                 + (0.3 if member.role == 'client' else 0)
 
-    def port_for(self, member):
-        return self.stack.plain_port
-
     # -- the loop ----------------------------------------------------------
 
     def watch(self, member):
@@ -459,6 +461,8 @@ class Crowd(threading.Thread):
                         member.readable(now)
                 if now - ticked >= 0.02:
                     ticked = now
+                    while self.todo:
+                        self.todo.popleft()()
                     for member in self.members:
                         member.tick(now)
         except BaseException as e:      # told to the test by check()
@@ -491,6 +495,21 @@ class Crowd(threading.Thread):
                   timeout, 'everybody in a session')
         self.talking = True
         return self
+
+    def shake(self, members):
+        """These lose their connections, as people on a train do."""
+        def cut():
+            for member in members:
+                if member.sock:
+                    member.cut(time.monotonic(), 'shaken')
+        self.todo.append(cut)
+
+    def lag(self):
+        """The age, ms, of the oldest event told live since the last call."""
+        worst = max(m.lag for m in self.members)
+        for member in self.members:
+            member.lag = 0
+        return worst
 
     def alive(self):
         return sum(m.state == 'live' for m in self.members)
@@ -565,5 +584,6 @@ class Crowd(threading.Thread):
                 f' {sum(m.cuts for m in self.members)} connections lost; '
                 f'longest without one {max(m.longest for m in self.members):.1f}'
                 f' s, slowest acknowledgement '
-                f'{max(m.latest for m in self.members):.1f} s; '
+                f'{max(m.latest for m in self.members):.1f} s, oldest event '
+                f'told live {max(m.lag for m in self.members)} ms; '
                 + ', '.join(f'{k} {v}' for k, v in sorted(self.count.items())))

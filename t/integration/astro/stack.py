@@ -179,12 +179,16 @@ class Stack:
         except (OSError, ValueError):
             return False
 
-    def nginx_workers(self):
-        """{pid: title} of nginx's workers, those that drain as well."""
-        master, found = self.pid('nginx'), {}
-        with open(f'/proc/{master}/task/{master}/children',
-                  encoding='ascii') as f:
-            children = f.read().split()
+    def nginx_workers(self, master=None):
+        """{pid: title} of nginx's workers, those that drain as well; of that
+        master or of the one that wrote the pid file last."""
+        master, found = master or self.pid('nginx'), {}
+        try:
+            with open(f'/proc/{master}/task/{master}/children',
+                      encoding='ascii') as f:
+                children = f.read().split()
+        except (FileNotFoundError, ProcessLookupError):
+            return found
         for pid in children:
             try:
                 with open(f'/proc/{pid}/cmdline', 'rb') as f:
