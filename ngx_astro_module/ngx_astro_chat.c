@@ -71,8 +71,10 @@ ngx_astro_chat_init(void)
     ngx_astro_chat.cap = NGX_ASTRO_CHAT_BATCH;
 
     ngx_astro_event_init(&ngx_astro_chat.post, ngx_astro_chat_timer);
+
+    /* not cancelable: a worker that leaves stays for what it has taken */
+
     ngx_astro_event_init(&ngx_astro_chat.timer, ngx_astro_chat_timer);
-    ngx_astro_chat.timer.cancelable = 1;
 }
 
 

@@ -31,6 +31,7 @@
 #define NGX_ASTRO_READ_BUDGET  16       /* reads of one client in one turn */
 #define NGX_ASTRO_LINGER_MS    2000
 #define NGX_ASTRO_HASTY_SIZE   4096     /* of a read, once it was too much */
+#define NGX_ASTRO_SETTLE_MS    1000     /* after the last goodbye */
 
 
 static void ngx_astro_conn_read_handler(ngx_event_t *rev);
@@ -44,6 +45,7 @@ static void ngx_astro_conn_closed_by_peer(ngx_astro_conn_t *conn,
     astro_ws_event_t *event);
 static void ngx_astro_conn_heartbeat(ngx_astro_conn_t *conn);
 static void ngx_astro_conn_drain(ngx_astro_conn_t *conn);
+static void ngx_astro_conns_left(ngx_event_t *ev);
 static void ngx_astro_conn_close_frame(ngx_astro_conn_t *conn,
     ngx_uint_t code, const char *reason);
 static void ngx_astro_conn_close(ngx_astro_conn_t *conn);
@@ -54,6 +56,8 @@ ngx_uint_t           ngx_astro_draining;
 static ngx_queue_t   ngx_astro_conns;
 static uint64_t      ngx_astro_conn_serial;
 static u_char       *ngx_astro_recv_buf;
+static ngx_event_t   ngx_astro_settle;
+static int64_t       ngx_astro_goodbye_ms;
 
 
 /* The worker has been told to leave: runs once, before any client is asked. */
@@ -62,10 +66,7 @@ void
 ngx_astro_conns_quit(void)
 {
     ngx_astro_draining = 1;
-
-    if (ngx_queue_empty(&ngx_astro_conns)) {
-        ngx_astro_gateway_leave();
-    }
+    ngx_astro_conns_left(NULL);
 }
 
 
@@ -74,6 +75,7 @@ ngx_astro_conns_init(ngx_cycle_t *cycle)
 {
     ngx_queue_init(&ngx_astro_conns);
     ngx_astro_throttle_init();
+    ngx_astro_event_init(&ngx_astro_settle, ngx_astro_conns_left);
 
     ngx_astro_recv_buf = ngx_alloc(NGX_ASTRO_RECV_SIZE, cycle->log);
 
@@ -464,6 +466,7 @@ ngx_astro_conn_write_handler(ngx_event_t *wev)
             return;
         }
 
+        ngx_astro_goodbye_ms = ngx_astro_boot_ms();
         ngx_astro_conn_bye(conn, NGX_ASTRO_CLOSE_DRAINING, "draining",
                            "resume", 0);
         return;
@@ -764,7 +767,31 @@ ngx_astro_conn_close(ngx_astro_conn_t *conn)
 
     ngx_astro_conn_unref(conn);
 
-    if (ngx_astro_draining && ngx_queue_empty(&ngx_astro_conns)) {
-        ngx_astro_gateway_leave();
+    ngx_astro_conns_left(NULL);
+}
+
+
+/*
+ * All have gone: what is left is to close the lease.  Not at once after the
+ * last goodbye: by then those sent away are at other workers, and an answer
+ * that was still under way for them has been handed on.
+ */
+
+static void
+ngx_astro_conns_left(ngx_event_t *ev)
+{
+    int64_t  wait;
+
+    if (!ngx_astro_draining || !ngx_queue_empty(&ngx_astro_conns)) {
+        return;
     }
+
+    wait = ngx_astro_goodbye_ms + NGX_ASTRO_SETTLE_MS - ngx_astro_boot_ms();
+
+    if (ngx_astro_goodbye_ms && wait > 0) {
+        ngx_add_timer(&ngx_astro_settle, (ngx_msec_t) wait);
+        return;
+    }
+
+    ngx_astro_gateway_leave();
 }

@@ -66,6 +66,7 @@ class Member:
         self.next_say = 0
         self.said = 0
         self.worker = None          # pid, with astro_debug
+        self.joined_at = 0          # live since
         self.byes = []              # (when, payload, pid of the worker)
         self.cuts = 0
         self.cut_at = None
@@ -276,6 +277,7 @@ class Member:
 
     def on_join(self, payload, now):
         self.state = 'live'
+        self.joined_at = now
         self.since = int(time.time() * 1000)
         self.due = now + 3600
         if self.cut_at is not None:
@@ -494,6 +496,8 @@ class Crowd(threading.Thread):
         self.wait(lambda: all(m.state == 'live' for m in self.members),
                   timeout, 'everybody in a session')
         self.talking = True
+        self.wait(lambda: all(m.acked for m in self.members), timeout,
+                  'a word from everybody')
         return self
 
     def shake(self, members):
