@@ -224,10 +224,10 @@ typedef char ngx_astro_counters_fit_t[
 
 /* value: microseconds, or a number */
 #define ngx_astro_observe(id, value)                                          \
-    ngx_astro_histogram(&ngx_astro.counters[NGX_ASTRO_C_ ## id], value)
+    ngx_astro_histogram(ngx_astro.counters, NGX_ASTRO_C_ ## id, value)
 
 static ngx_inline void
-ngx_astro_histogram(uint64_t *slots, uint64_t value)
+ngx_astro_histogram(uint64_t *counters, ngx_uint_t first, uint64_t value)
 {
     ngx_uint_t  i;
 
@@ -235,8 +235,8 @@ ngx_astro_histogram(uint64_t *slots, uint64_t value)
 
     i = value <= 1 ? 0 : 64 - __builtin_clzll(value - 1);
 
-    slots[ngx_min(i, NGX_ASTRO_HIST_BUCKETS)]++;
-    slots[NGX_ASTRO_HIST_SUM] += value;
+    counters[first + ngx_min(i, NGX_ASTRO_HIST_BUCKETS)]++;
+    counters[first + NGX_ASTRO_HIST_SUM] += value;
 }
 
 

@@ -365,7 +365,7 @@ ngx_astro_metrics_histogram(ngx_astro_text_t *t, const ngx_astro_metric_t *m,
             *ngx_sprintf(le, "%uL", bound) = '\0';
         }
 
-        *ngx_astro_metrics_labels(labels, "le", (char *) le, NULL, worker) =
+        *ngx_astro_metrics_labels(labels, "le", (char *) le, "", worker) =
             '\0';
 
         ngx_astro_text(t, "astro_%s%s_bucket%s %uL\n", prefix, m->name, labels,
