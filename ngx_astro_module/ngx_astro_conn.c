@@ -38,7 +38,6 @@ static void ngx_astro_conn_read_handler(ngx_event_t *rev);
 static void ngx_astro_conn_write_handler(ngx_event_t *wev);
 static ngx_uint_t ngx_astro_conn_feed(ngx_astro_conn_t *conn, u_char *p,
     u_char *last);
-static void ngx_astro_conn_unfinished(ngx_astro_conn_t *conn);
 static void ngx_astro_conn_message(ngx_astro_conn_t *conn,
     astro_ws_event_t *event);
 static void ngx_astro_conn_closed_by_peer(ngx_astro_conn_t *conn,
@@ -323,7 +322,7 @@ ngx_astro_conn_feed(ngx_astro_conn_t *conn, u_char *p, u_char *last)
         switch (astro_ws_read(&conn->reader, &p, last, &event)) {
 
         case ASTRO_WS_MORE:
-            ngx_astro_conn_unfinished(conn);
+            ngx_astro_throttle_unfinished(conn);
             return n;
 
         case ASTRO_WS_ERROR:
@@ -372,47 +371,6 @@ ngx_astro_conn_feed(ngx_astro_conn_t *conn, u_char *p, u_char *last)
             return n;
         }
     }
-}
-
-
-/* A message that was begun holds memory: since when, see heartbeat. */
-
-static void
-ngx_astro_conn_unfinished(ngx_astro_conn_t *conn)
-{
-    if (!astro_ws_reader_busy(&conn->reader)) {
-        conn->begun_ms = 0;
-
-    } else if (conn->begun_ms == 0) {
-        conn->begun_ms = conn->rx_ms;
-    }
-}
-
-
-static void
-ngx_astro_conn_message(ngx_astro_conn_t *conn, astro_ws_event_t *event)
-{
-    if (event->deflated_len) {
-        ngx_astro_deflate_heard(event);
-    }
-
-    if (conn->closing || conn->broken) {
-        return;
-    }
-
-    if (conn->echo) {
-        ngx_astro_echo_message(conn, event);
-        return;
-    }
-
-    if (event->opcode == ASTRO_WS_BINARY) {
-        ngx_astro_count(BAD_MESSAGE);
-        ngx_astro_conn_bye(conn, ASTRO_WS_CLOSE_UNSUPPORTED,
-                           "binary message", "stop", 0);
-        return;
-    }
-
-    ngx_astro_protocol_message(conn, event->data, event->len);
 }
 
 

@@ -106,3 +106,44 @@ ngx_astro_throttle_handler(ngx_event_t *ev)
         ngx_add_timer(ev, NGX_ASTRO_THROTTLE_MS);
     }
 }
+
+
+/* A message that was begun holds memory: since when, see heartbeat. */
+
+void
+ngx_astro_throttle_unfinished(ngx_astro_conn_t *conn)
+{
+    if (!astro_ws_reader_busy(&conn->reader)) {
+        conn->begun_ms = 0;
+
+    } else if (conn->begun_ms == 0) {
+        conn->begun_ms = conn->rx_ms;
+    }
+}
+
+
+static void
+ngx_astro_conn_message(ngx_astro_conn_t *conn, astro_ws_event_t *event)
+{
+    if (event->deflated_len) {
+        ngx_astro_deflate_heard(event);
+    }
+
+    if (conn->closing || conn->broken) {
+        return;
+    }
+
+    if (conn->echo) {
+        ngx_astro_echo_message(conn, event);
+        return;
+    }
+
+    if (event->opcode == ASTRO_WS_BINARY) {
+        ngx_astro_count(BAD_MESSAGE);
+        ngx_astro_conn_bye(conn, ASTRO_WS_CLOSE_UNSUPPORTED,
+                           "binary message", "stop", 0);
+        return;
+    }
+
+    ngx_astro_protocol_message(conn, event->data, event->len);
+}

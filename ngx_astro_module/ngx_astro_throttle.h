@@ -25,5 +25,8 @@ ngx_uint_t ngx_astro_throttle(ngx_astro_conn_t *conn, ngx_uint_t frames,
 /* It may be read again, or is about to be closed; may be called again. */
 void ngx_astro_throttle_end(ngx_astro_conn_t *conn);
 
+/* All that came was read: notes since when a message is begun, if one is. */
+void ngx_astro_throttle_unfinished(ngx_astro_conn_t *conn);
+
 
 #endif /* _NGX_ASTRO_THROTTLE_H_INCLUDED_ */
