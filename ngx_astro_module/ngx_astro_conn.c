@@ -364,6 +364,12 @@ ngx_astro_conn_feed(ngx_astro_conn_t *conn, u_char *p, u_char *last)
 
         default:
             conn->begun_ms = 0;
+
+            if (event.deflated_len) {
+                /* what it was inflated to is work as well */
+                n += event.len / NGX_ASTRO_FRAME_BYTES;
+            }
+
             ngx_astro_conn_message(conn, &event);
         }
 
@@ -371,6 +377,33 @@ ngx_astro_conn_feed(ngx_astro_conn_t *conn, u_char *p, u_char *last)
             return n;
         }
     }
+}
+
+
+static void
+ngx_astro_conn_message(ngx_astro_conn_t *conn, astro_ws_event_t *event)
+{
+    if (event->deflated_len) {
+        ngx_astro_deflate_heard(event);
+    }
+
+    if (conn->closing || conn->broken) {
+        return;
+    }
+
+    if (conn->echo) {
+        ngx_astro_echo_message(conn, event);
+        return;
+    }
+
+    if (event->opcode == ASTRO_WS_BINARY) {
+        ngx_astro_count(BAD_MESSAGE);
+        ngx_astro_conn_bye(conn, ASTRO_WS_CLOSE_UNSUPPORTED,
+                           "binary message", "stop", 0);
+        return;
+    }
+
+    ngx_astro_protocol_message(conn, event->data, event->len);
 }
 
 

@@ -12,7 +12,6 @@
 
 #define NGX_ASTRO_STRIKES_MS     10000  /* refusals are counted for so long */
 #define NGX_ASTRO_STRIKES        10     /* bursts refused, then 4429 */
-#define NGX_ASTRO_FRAME_BYTES    512    /* octets that cost as one frame */
 #define NGX_ASTRO_PAUSE_MIN_MS   20
 #define NGX_ASTRO_PAUSE_MAX_MS   1000
 #define NGX_ASTRO_RECLAIM_MS     100
@@ -572,7 +571,7 @@ ngx_astro_limits_reply(ngx_astro_conn_t *conn, int64_t id, uint64_t wait_us)
     p = ngx_sprintf(p, "\"error\":{\"code\":\"rate_limited\","
                     "\"message\":\"too many, wait a little\","
                     "\"retry\":true,\"retry_after_ms\":%uL}}",
-                    wait_us / 1000 + 1);
+                    (wait_us + 999) / 1000);
 
     ngx_astro_msg_init(&m);
     ngx_astro_msg_add(&m, buf, p - buf);
@@ -718,7 +717,7 @@ ngx_astro_limits_hello(ngx_astro_conn_t *conn, int64_t id)
         }
 
         ngx_astro_conn_bye(conn, NGX_ASTRO_CLOSE_TOO_MANY, "too many hellos",
-                           "reconnect", wait / 1000 + 1);
+                           "reconnect", (wait + 999) / 1000);
         return NGX_DECLINED;
     }
 
@@ -787,5 +786,5 @@ ngx_astro_limits_request(ngx_http_request_t *r, ngx_astro_class_e class,
 
     ngx_astro_count_of(LIMITED, class);
 
-    return wait / 1000000 + 1;
+    return (wait + 999999) / 1000000;
 }

@@ -27,6 +27,9 @@
 #include "astro_limits.h"
 
 
+#define NGX_ASTRO_FRAME_BYTES  512      /* octets that cost as one frame */
+
+
 typedef enum {
     NGX_ASTRO_L_SIGNAL = 0,
     NGX_ASTRO_L_CHAT,

@@ -120,30 +120,3 @@ ngx_astro_throttle_unfinished(ngx_astro_conn_t *conn)
         conn->begun_ms = conn->rx_ms;
     }
 }
-
-
-static void
-ngx_astro_conn_message(ngx_astro_conn_t *conn, astro_ws_event_t *event)
-{
-    if (event->deflated_len) {
-        ngx_astro_deflate_heard(event);
-    }
-
-    if (conn->closing || conn->broken) {
-        return;
-    }
-
-    if (conn->echo) {
-        ngx_astro_echo_message(conn, event);
-        return;
-    }
-
-    if (event->opcode == ASTRO_WS_BINARY) {
-        ngx_astro_count(BAD_MESSAGE);
-        ngx_astro_conn_bye(conn, ASTRO_WS_CLOSE_UNSUPPORTED,
-                           "binary message", "stop", 0);
-        return;
-    }
-
-    ngx_astro_protocol_message(conn, event->data, event->len);
-}

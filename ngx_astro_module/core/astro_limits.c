@@ -233,7 +233,9 @@ astro_limit_key(uint32_t kind, const void *data, size_t len)
     uint64_t        h;
     const uint8_t  *p = data;
 
-    h = UINT64_C(0xcbf29ce484222325) ^ kind;
+    /* multiplied before the first octet, or the two would cancel out */
+
+    h = (UINT64_C(0xcbf29ce484222325) ^ kind) * UINT64_C(0x100000001b3);
 
     for (i = 0; i < len; i++) {
         h = (h ^ p[i]) * UINT64_C(0x100000001b3);

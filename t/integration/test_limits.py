@@ -196,6 +196,7 @@ def test_hellos(stack, here):
             assert client.wait_close() == 4429
             assert client.expect('bye')['payload']['after_ms'] > 0
             codes.append(4429)
+            client.drop()
         else:
             codes.append(0)
             client.close()
@@ -233,6 +234,7 @@ def one_too_many(stack, person, where):
                              'device': str(uuid.uuid4())})
     assert client.wait_close() == 4429
     assert client.expect('bye')['payload']['reason'] == 'too many connections'
+    client.drop()
 
 
 def test_connections_of_a_user(stack, here):
@@ -244,7 +246,7 @@ def test_connections_of_a_user(stack, here):
     assert limited_total(stack, 'connections_refused', limit='user') \
         == before + 2
     mine[1].close()
-    person.connect(**here)
+    assert len(list(sockets(stack, person, 1, here))) == 1
     one_too_many(stack, person, here)
     for client in mine:
         assert client.open or client is mine[1]

@@ -242,6 +242,37 @@ START_TEST(limits_shared)
 END_TEST
 
 
+/* Kinds and neighbouring numbers never cancel out. */
+
+START_TEST(limits_keys)
+{
+    int        i, j, k, n;
+    uint64_t   user;
+    uint64_t  *keys;
+
+    n = 0;
+    keys = malloc(sizeof(uint64_t) * 12 * 200);
+    ck_assert_ptr_ne(keys, NULL);
+
+    for (k = 0; k < 12; k++) {
+        for (user = 1; user <= 200; user++) {
+            keys[n++] = astro_limit_key((uint32_t) k, &user, sizeof(user));
+        }
+    }
+
+    for (i = 0; i < n; i++) {
+        for (j = 0; j < i; j++) {
+            must(keys[i] >> 20 != keys[j] >> 20);
+            must((uint32_t) keys[i] != (uint32_t) keys[j]
+                 || keys[i] >> 44 != keys[j] >> 44);
+        }
+    }
+
+    free(keys);
+}
+END_TEST
+
+
 START_TEST(counts_model)
 {
     int             i, seat, k;
@@ -377,6 +408,7 @@ main(void)
     unit_add(s, "limits_wrap", limits_wrap);
     unit_add(s, "limits_full_line", limits_full_line);
     unit_add(s, "limits_shared", limits_shared);
+    unit_add(s, "limits_keys", limits_keys);
     unit_add(s, "counts_model", counts_model);
     unit_add(s, "counts_full", counts_full);
     unit_add(s, "counts_killed", counts_killed);
