@@ -2,7 +2,8 @@
 #
 # Copyright (C) The Astro authors
 #
-# Installs the Debian packages that are missing, and nothing else:
+# Installs the Debian packages that are missing, and for the tests one package
+# of npm's, into build/:
 #
 #     scripts/setup.sh [run|test|bench]...      default: run
 #
@@ -90,20 +91,47 @@ if [ "${1:-}" = --as-root ]; then
     exit 0
 fi
 
+# npm may have come from elsewhere, within another nodejs package.
+node() {
+    command -v node > /dev/null && command -v npm > /dev/null \
+        || printf 'nodejs npm'
+}
+
+
+# Another WebSocket client, exactly that of the lock file, for the tests.
+install_peers() {
+    local from to log
+
+    from=$(cd "$(dirname "$0")/../t/integration/peers" && pwd)
+    to=$(cd "$(dirname "$0")/.." && pwd)/build/test-peers
+    log=$to/npm.log
+
+    [ -d "$to/node_modules" ] \
+        && cmp -s "$from/package-lock.json" "$to/package-lock.json" && return
+
+    say "npm ci: ws, into build/test-peers"
+    rm -rf "$to"
+    mkdir -p "$to"
+    cp "$from/package.json" "$to"
+
+    (cp "$from/package-lock.json" "$to/package-lock.json.new" \
+         && cd "$to" && mv package-lock.json.new package-lock.json \
+         && npm ci --ignore-scripts --no-audit --no-fund) > "$log" 2>&1 \
+        || { tail -n 15 "$log" >&2; rm -rf "$to/node_modules"
+             die "npm could not install the tests' other client (all it said:
+       $log).  Is this machine online?"; }
+}
+
+
 [ $# -gt 0 ] || set -- run
 want=
+peers=
 
 for set in "$@"; do
     case $set in
     run)    want="$want $RUN" ;;
-    test)   want="$want $RUN $TEST" ;;
-    bench)  want="$want $RUN $TEST $BENCH"
-
-            # npm may have come from elsewhere, within another nodejs package
-            if ! command -v node > /dev/null || ! command -v npm > /dev/null
-            then
-                want="$want nodejs npm"
-            fi ;;
+    test)   want="$want $RUN $TEST $(node)" peers=1 ;;
+    bench)  want="$want $RUN $TEST $BENCH $(node)" ;;
 
     *)      die "unknown set \"$set\"; there are: run test bench" ;;
     esac
@@ -116,6 +144,7 @@ lack=$(missing $want)
 
 if [ -z "$lack" ]; then
     say "all packages are there"
+    [ -z "$peers" ] || install_peers
     exit 0
 fi
 
@@ -141,4 +170,5 @@ fi
 
 lack=$(missing $want)
 [ -z "$lack" ] || die "still missing after the installation:" $lack
+[ -z "$peers" ] || install_peers
 say "done"

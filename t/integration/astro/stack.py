@@ -23,7 +23,7 @@ import psycopg
 
 from .client import Client, Person
 from .rest import Rest
-from .ws import REPO, SLOW
+from .ws import REPO, SLOW, WebSocket
 
 SCRIPT = os.path.join(REPO, 'scripts', 'stack.sh')
 ROLES = ('client', 'advisor', 'admin')
@@ -365,6 +365,14 @@ class Stack:
     def connect(self, tls=True, **kw):
         client = Client(self.port if tls else self.plain_port,
                         tls=self.tls if tls else None, **kw)
+        self.clients.append(client)
+        return client
+
+    def echo(self, tls=False, kind=WebSocket, **kw):
+        """A connection to the location that echoes."""
+        client = kind(self.port if tls else self.plain_port,
+                      tls=self.tls if tls else None,
+                      **{'path': '/echo', 'protocols': (), **kw})
         self.clients.append(client)
         return client
 

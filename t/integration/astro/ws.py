@@ -201,7 +201,7 @@ class WebSocket:
             del buffer[:n]
             return data
 
-        message, opcode_of = b'', None
+        message, opcode_of, compressed = b'', None, 0
 
         while True:
             first, second = yield from need(2)
@@ -212,8 +212,10 @@ class WebSocket:
                 raise ServerViolation('a frame after the close frame')
             if second & 0x80:
                 raise ServerViolation('a masked frame from the server')
-            if rsv:
+            if rsv & ~self.rsv_agreed:
                 raise ServerViolation('RSV bits that nobody negotiated')
+            if rsv and (opcode == CONT or opcode >= 8):
+                raise ServerViolation('RSV1 on what cannot be compressed')
             if opcode not in (CONT, TEXT, BINARY, CLOSE, PING, PONG):
                 raise ServerViolation(f'opcode {opcode}')
             if opcode >= 8 and (n > 125 or not fin):
@@ -235,9 +237,12 @@ class WebSocket:
                 continue
             if (opcode == CONT) != (opcode_of is not None):
                 raise ServerViolation('fragments out of order')
-            opcode_of = opcode_of or opcode
+            if opcode != CONT:
+                opcode_of, compressed = opcode, rsv
             message += data
             if fin:
+                if compressed:
+                    message = self.inflate(message)
                 self._message(opcode_of, message)
                 message, opcode_of = b'', None
 
@@ -248,6 +253,12 @@ class WebSocket:
             self.frames.append((opcode, payload))
             self.on_message(opcode, payload)
             self.changed.notify_all()
+
+    rsv_agreed = 0
+
+    def inflate(self, data):
+        """For those who agree on permessage-deflate: see deflate.py."""
+        raise NotImplementedError
 
     def on_message(self, opcode, payload):
         """For those who build on this; called with self.changed held."""
