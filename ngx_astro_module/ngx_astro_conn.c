@@ -13,8 +13,8 @@
 
 #include "ngx_astro_conn.h"
 #include "ngx_astro_deflate.h"
+#include "ngx_astro_drain.h"
 #include "ngx_astro_echo.h"
-#include "ngx_astro_gateway.h"
 #include "ngx_astro_held.h"
 #include "ngx_astro_hello.h"
 #include "ngx_astro_out.h"
@@ -31,7 +31,6 @@
 #define NGX_ASTRO_READ_BUDGET  16       /* reads of one client in one turn */
 #define NGX_ASTRO_LINGER_MS    2000
 #define NGX_ASTRO_HASTY_SIZE   4096     /* of a read, once it was too much */
-#define NGX_ASTRO_SETTLE_MS    1000     /* after the last goodbye */
 
 
 static void ngx_astro_conn_read_handler(ngx_event_t *rev);
@@ -43,30 +42,14 @@ static void ngx_astro_conn_message(ngx_astro_conn_t *conn,
 static void ngx_astro_conn_closed_by_peer(ngx_astro_conn_t *conn,
     astro_ws_event_t *event);
 static void ngx_astro_conn_heartbeat(ngx_astro_conn_t *conn);
-static void ngx_astro_conn_drain(ngx_astro_conn_t *conn);
-static void ngx_astro_conns_left(ngx_event_t *ev);
 static void ngx_astro_conn_close_frame(ngx_astro_conn_t *conn,
     ngx_uint_t code, const char *reason);
 static void ngx_astro_conn_close(ngx_astro_conn_t *conn);
 
 
-ngx_uint_t           ngx_astro_draining;
-
 static ngx_queue_t   ngx_astro_conns;
 static uint64_t      ngx_astro_conn_serial;
 static u_char       *ngx_astro_recv_buf;
-static ngx_event_t   ngx_astro_settle;
-static int64_t       ngx_astro_goodbye_ms;
-
-
-/* The worker has been told to leave: runs once, before any client is asked. */
-
-void
-ngx_astro_conns_quit(void)
-{
-    ngx_astro_draining = 1;
-    ngx_astro_conns_left(NULL);
-}
 
 
 ngx_int_t
@@ -74,7 +57,7 @@ ngx_astro_conns_init(ngx_cycle_t *cycle)
 {
     ngx_queue_init(&ngx_astro_conns);
     ngx_astro_throttle_init();
-    ngx_astro_event_init(&ngx_astro_settle, ngx_astro_conns_left);
+    ngx_astro_drain_init();
 
     ngx_astro_recv_buf = ngx_alloc(NGX_ASTRO_RECV_SIZE, cycle->log);
 
@@ -148,7 +131,7 @@ ngx_astro_conn_start(ngx_astro_conn_t *conn, u_char *early, size_t len)
     }
 
     if (ngx_exiting || ngx_terminate) {
-        ngx_astro_conn_drain(conn);
+        ngx_astro_drain_conn(conn);
     }
 
     ngx_astro_conn_post(conn);
@@ -198,6 +181,13 @@ ngx_astro_conn_unref(ngx_astro_conn_t *conn)
 }
 
 
+ngx_uint_t
+ngx_astro_conns_none(void)
+{
+    return ngx_queue_empty(&ngx_astro_conns);
+}
+
+
 void
 ngx_astro_conns_each(void (*fn)(ngx_astro_conn_t *conn, void *ctx), void *ctx)
 {
@@ -232,7 +222,7 @@ ngx_astro_conn_read_handler(ngx_event_t *rev)
             return;
         }
 
-        ngx_astro_conn_drain(conn);
+        ngx_astro_drain_conn(conn);
         return;
     }
 
@@ -457,9 +447,7 @@ ngx_astro_conn_write_handler(ngx_event_t *wev)
             return;
         }
 
-        ngx_astro_goodbye_ms = ngx_astro_boot_ms();
-        ngx_astro_conn_bye(conn, NGX_ASTRO_CLOSE_DRAINING, "draining",
-                           "resume", 0);
+        ngx_astro_drain_bye(conn);
         return;
     }
 
@@ -677,36 +665,6 @@ ngx_astro_conn_heartbeat(ngx_astro_conn_t *conn)
 }
 
 
-/*
- * This worker is leaving.  Idle clients go in the first half of astro_drain,
- * those in a session in the second, each at a random moment, so that the
- * new workers are not stormed.
- */
-
-static void
-ngx_astro_conn_drain(ngx_astro_conn_t *conn)
-{
-    ngx_msec_t  half, after;
-
-    ngx_astro_draining = 1;
-
-    if (conn->closing || conn->draining) {
-        return;
-    }
-
-    conn->draining = 1;
-
-    half = ngx_astro.conf->drain / 2 + 1;
-    after = ngx_random() % half;
-
-    if (!ngx_queue_empty(&conn->joins)) {
-        after += half;
-    }
-
-    ngx_add_timer(conn->c->write, after + 1);
-}
-
-
 static void
 ngx_astro_conn_close(ngx_astro_conn_t *conn)
 {
@@ -758,31 +716,5 @@ ngx_astro_conn_close(ngx_astro_conn_t *conn)
 
     ngx_astro_conn_unref(conn);
 
-    ngx_astro_conns_left(NULL);
-}
-
-
-/*
- * All have gone: what is left is to close the lease.  Not at once after the
- * last goodbye: by then those sent away are at other workers, and an answer
- * that was still under way for them has been handed on.
- */
-
-static void
-ngx_astro_conns_left(ngx_event_t *ev)
-{
-    int64_t  wait;
-
-    if (!ngx_astro_draining || !ngx_queue_empty(&ngx_astro_conns)) {
-        return;
-    }
-
-    wait = ngx_astro_goodbye_ms + NGX_ASTRO_SETTLE_MS - ngx_astro_boot_ms();
-
-    if (ngx_astro_goodbye_ms && wait > 0) {
-        ngx_add_timer(&ngx_astro_settle, (ngx_msec_t) wait);
-        return;
-    }
-
-    ngx_astro_gateway_leave();
+    ngx_astro_drain_closed();
 }

@@ -116,6 +116,7 @@ struct ngx_astro_conn_s {
 extern ngx_uint_t  ngx_astro_draining;
 
 ngx_int_t ngx_astro_conns_init(ngx_cycle_t *cycle);
+ngx_uint_t ngx_astro_conns_none(void);
 void ngx_astro_conns_quit(void);
 
 /*

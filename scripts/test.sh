@@ -10,7 +10,8 @@
 #
 #     build         gcc, clang, and gcc with the sanitizers, without a warning
 #     lint          clang-tidy, cppcheck, house rules
-#     unit          the C units; unit-asan: again under ASan and UBSan
+#     unit          the C units; unit-asan: again under ASan and UBSan;
+#                   unit-tsan: what threads share, under ThreadSanitizer
 #     fuzz          the parsers under libFuzzer, 20 s each (FUZZ_SECONDS)
 #     integration   against a private stack; integration-asan: again, sanitized
 #     chaos         kills in mid-session: 200 pairs for a minute, and sanitized
@@ -197,14 +198,15 @@ pids=()
 # SQL alone has nothing to sanitize.
 SQL=(t/integration/test_sql*.py)
 WORKER=(t/integration/test_billing_worker*.py)
+LIFE=(t/integration/test_{lifecycle,upgrade}.py)
 mapfile -t SERVER < <(ls t/integration/test_*.py \
-                      | grep -vE '/test_(sql|billing_worker)')
+                      | grep -vE '/test_(sql|billing_worker|lifecycle|upgrade)')
 
 mkdir -p "$LOGS"
 rm -f "$LOGS"/*
 
-[ $# -gt 0 ] || set -- build lint unit unit-asan fuzz integration \
-                       integration-asan chaos
+[ $# -gt 0 ] || set -- build lint unit unit-asan unit-tsan fuzz \
+                       integration integration-asan chaos
 
 "$REPO/scripts/setup.sh" test || { printf '\n0 passed, 1 failed\n'; exit 1; }
 
@@ -228,12 +230,18 @@ for what in "$@"; do
     unit)             units unit BUILD="$BUILD" ;;
     unit-asan)        units unit-asan BUILD="$ASAN" SANITIZE=1 ;;
     fuzz)             fuzzes ;;
+    unit-tsan)
+        units unit-tsan BUILD="$BUILD/tsan" SAN=-fsanitize=thread \
+            UNIT="check_ring_threads check_registry" ;;
+
     integration)
         together server "$BUILD" "${SERVER[@]}" -- \
+                 life "$BUILD" "${LIFE[@]}" -- \
                  sql+worker "$BUILD" "${SQL[@]}" "${WORKER[@]}" ;;
 
     integration-asan)
         together server-asan "$ASAN" "${SERVER[@]}" -- \
+                 life-asan "$ASAN" "${LIFE[@]}" -- \
                  worker-asan "$ASAN" "${WORKER[@]}" ;;
 
     chaos)
