@@ -15,7 +15,6 @@
 #include "ngx_astro_deflate.h"
 #include "ngx_astro_drain.h"
 #include "ngx_astro_echo.h"
-#include "ngx_astro_held.h"
 #include "ngx_astro_hello.h"
 #include "ngx_astro_out.h"
 #include "ngx_astro_presence.h"
@@ -23,7 +22,6 @@
 #include "ngx_astro_resume.h"
 #include "ngx_astro_sessions.h"
 #include "ngx_astro_throttle.h"
-#include "ngx_astro_told.h"
 #include "ngx_astro_users.h"
 
 
@@ -172,11 +170,7 @@ ngx_astro_conn_unref(ngx_astro_conn_t *conn)
         ngx_free(conn->bearer.data);
     }
 
-    if (conn->pos) {
-        ngx_free(conn->pos);
-    }
-
-    ngx_astro_told_free(conn);
+    ngx_astro_resume_free(conn);
     ngx_free(conn);
 }
 
@@ -483,7 +477,6 @@ ngx_astro_conn_flush_handler(ngx_event_t *ev)
 
     if (rc == NGX_OK && conn->lagging) {
         conn->lagging = 0;
-        conn->withheld = 0;
         ngx_astro_resume_more(conn);
     }
 
@@ -563,7 +556,7 @@ ngx_astro_conn_leave(ngx_astro_conn_t *conn)
     ngx_astro_presence_leave(conn);
     ngx_astro_users_remove(conn);
     ngx_astro_limits_leave(conn);
-    ngx_astro_held_free(conn);
+    ngx_astro_resume_leave(conn);
 }
 
 

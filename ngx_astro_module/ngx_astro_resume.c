@@ -17,8 +17,7 @@
 
 #include "ngx_astro_heal.h"
 #include "ngx_astro_held.h"
-#include "ngx_astro_resume.h"
-#include "ngx_astro_sql.h"
+#include "ngx_astro_resume_private.h"
 #include "ngx_astro_told.h"
 
 
@@ -40,12 +39,7 @@ static void ngx_astro_resume_hole(ngx_astro_conn_t *conn,
 static void ngx_astro_resume_late(ngx_astro_conn_t *conn);
 static void ngx_astro_resume_fetch(ngx_astro_conn_t *conn,
     ngx_astro_pos_t *pos);
-static ngx_uint_t ngx_astro_resume_full(ngx_astro_conn_t *conn, size_t len);
 static void ngx_astro_resume_fetched(void *data, ngx_astro_pg_rc_e rc,
-    PGresult *res);
-static ngx_int_t ngx_astro_resume_call(ngx_astro_call_t *call, uint64_t conv,
-    int64_t after, ngx_uint_t cap, ngx_astro_pg_handler_pt handler);
-static void ngx_astro_resume_synced(void *data, ngx_astro_pg_rc_e rc,
     PGresult *res);
 
 
@@ -355,7 +349,7 @@ ngx_astro_resume_fetch(ngx_astro_conn_t *conn, ngx_astro_pos_t *pos)
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_astro_resume_call(ngx_astro_call_t *call, uint64_t conv, int64_t after,
     ngx_uint_t cap, ngx_astro_pg_handler_pt handler)
 {
@@ -454,12 +448,9 @@ ngx_astro_resume_fetched(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
 }
 
 
-/*
- * A replay is not thrown at a client faster than it reads, lest it be closed
- * for being slow: the rest follows when its queue is empty.
- */
+/* The rest follows when the queue is empty. */
 
-static ngx_uint_t
+ngx_uint_t
 ngx_astro_resume_full(ngx_astro_conn_t *conn, size_t len)
 {
     if (conn->out_size == 0
@@ -482,6 +473,8 @@ ngx_astro_resume_more(ngx_astro_conn_t *conn)
     if (!conn->signed_in) {
         return;
     }
+
+    conn->withheld = 0;
 
     for (i = 0; i < conn->npos; i++) {
         if (ngx_astro_resume_behind(&conn->pos[i])
@@ -534,6 +527,38 @@ ngx_astro_resume_settle(ngx_astro_conn_t *conn)
 }
 
 
+void
+ngx_astro_resume_wrote(ngx_astro_conn_t *conn, uint64_t conv, int64_t seq)
+{
+    ngx_astro_pos_t  *pos;
+
+    pos = ngx_astro_resume_find(conn, conv);
+
+    if (pos && seq > pos->last) {
+        pos->last = seq;
+        ngx_astro_resume_held(conn, pos);
+    }
+}
+
+
+void
+ngx_astro_resume_leave(ngx_astro_conn_t *conn)
+{
+    ngx_astro_held_free(conn);
+}
+
+
+void
+ngx_astro_resume_free(ngx_astro_conn_t *conn)
+{
+    if (conn->pos) {
+        ngx_free(conn->pos);
+    }
+
+    ngx_astro_told_free(conn);
+}
+
+
 /*
  * The heads as far as anybody knows: a client that finds itself behind asks by
  * sync, whatever this worker believes to have written.
@@ -572,111 +597,4 @@ ngx_astro_resume_ping(ngx_astro_conn_t *conn)
     ngx_astro_msg_init(&m);
     ngx_astro_msg_add(&m, buf, p - buf);
     ngx_astro_conn_send(conn, &m, 1);
-}
-
-
-/*
- * sync {conv, after}: the client has found a hole of its own.  The events go
- * out as they are, whatever was written before; then the reply.
- */
-
-void
-ngx_astro_handle_sync(ngx_astro_req_t *req)
-{
-    int64_t                     after;
-    uint64_t                    conv;
-    ngx_astro_call_t           *call;
-    const astro_json_member_t  *m;
-
-    conv = ngx_astro_req_id(req, "conv", 'c');
-    if (conv == 0) {
-        return;
-    }
-
-    m = astro_json_get(&req->doc->payload, "after");
-
-    if (m == NULL || astro_json_int(m, 0, INT64_MAX, &after) != 0) {
-        ngx_astro_count(BAD_MESSAGE);
-        ngx_astro_reply_error(req->conn, req->id, NGX_ASTRO_E_BAD_REQUEST,
-                              "after is the last seq that you have",
-                              "/payload/after");
-        return;
-    }
-
-    call = ngx_astro_call_create(req->conn, req->id, conv);
-
-    if (call == NULL
-        || ngx_astro_resume_call(call, conv, after, NGX_ASTRO_REPLAY_MAX,
-                                 ngx_astro_resume_synced)
-           != NGX_OK)
-    {
-        ngx_astro_reply_error(req->conn, req->id, NGX_ASTRO_E_UNAVAILABLE,
-                              "the database is away, try again", NULL);
-    }
-}
-
-
-static void
-ngx_astro_resume_synced(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
-{
-    ngx_astro_call_t  *call = data;
-
-    int                i, n;
-    u_char            *p;
-    u_char             buf[128];
-    int64_t            head, seq;
-    ngx_str_t          frame;
-    ngx_astro_msg_t    m;
-    ngx_astro_pos_t   *pos;
-    ngx_astro_conn_t  *conn;
-
-    conn = call->conn;
-
-    if (rc != NGX_ASTRO_PG_OK) {
-        ngx_astro_reply_error(conn, call->id, NGX_ASTRO_E_UNAVAILABLE,
-                              "no answer from the database, try again", NULL);
-        ngx_astro_call_free(call);
-        return;
-    }
-
-    n = PQntuples(res);
-
-    if (n == 0) {
-        ngx_astro_count(DENIED);
-        ngx_astro_reply_error(conn, call->id, NGX_ASTRO_E_NOT_PARTICIPANT,
-                              "no conversation of yours", "/payload/conv");
-        ngx_astro_call_free(call);
-        return;
-    }
-
-    head = ngx_astro_pg_int(res, 0, 2);
-    seq = 0;
-
-    for (i = 1; i < n; i++) {
-        frame = ngx_astro_pg_str(res, i, 1);
-
-        if (i > 1 && ngx_astro_resume_full(conn, frame.len)) {
-            break;
-        }
-
-        seq = ngx_astro_pg_int(res, i, 0);
-
-        ngx_astro_msg_init(&m);
-        ngx_astro_msg_add(&m, frame.data, frame.len);
-        ngx_astro_conn_send(conn, &m, 0);
-    }
-
-    pos = ngx_astro_resume_find(conn, call->arg);
-
-    if (pos && seq > pos->last) {
-        pos->last = seq;
-        ngx_astro_resume_held(conn, pos);
-    }
-
-    p = ngx_sprintf(buf, "{\"conv\":\"c_%uL\",\"head\":%L,\"more\":%s}",
-                    call->arg, head,
-                    n > 1 && seq < head ? "true" : "false");
-
-    ngx_astro_reply(conn, call->id, buf, p - buf);
-    ngx_astro_call_free(call);
 }

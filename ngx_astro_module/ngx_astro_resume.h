@@ -74,6 +74,10 @@ void ngx_astro_resume_more(ngx_astro_conn_t *conn);
 ngx_uint_t ngx_astro_resume_ask(ngx_astro_conn_t *conn);
 void ngx_astro_resume_settle(ngx_astro_conn_t *conn);
 
+/* The connection says goodbye: nothing is held for it; its memory goes. */
+void ngx_astro_resume_leave(ngx_astro_conn_t *conn);
+void ngx_astro_resume_free(ngx_astro_conn_t *conn);
+
 /* {"type":"ping","heads":{...}} of the user's live conversations */
 void ngx_astro_resume_ping(ngx_astro_conn_t *conn);
 
