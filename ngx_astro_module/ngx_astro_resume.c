@@ -186,7 +186,14 @@ ngx_astro_resume_event(ngx_astro_conn_t *conn, uint64_t conv, int64_t seq,
         if (seq == pos->last + 1) {
             pos->last = seq;
             ngx_astro_conn_send(conn, m, 0);
-            ngx_astro_resume_held(conn, pos);
+
+            if (pos->late) {
+                /* that hole is filled: what is missing now is another */
+                ngx_astro_resume_held(conn, pos);
+                pos->since_ms = (uint32_t) ngx_current_msec;
+                pos->late = ngx_astro_resume_behind(pos);
+            }
+
             return;
         }
 
