@@ -37,6 +37,7 @@ typedef struct {
 
     ngx_str_t            pg;
     ngx_str_t            redis;
+    ngx_addr_t          *redis_addr;    /* NULL: none */
     ngx_str_t            redis_prefix;
     ngx_str_t            node;
     ngx_str_t            secret_file;
@@ -54,6 +55,7 @@ typedef struct {
     ngx_msec_t           live_silence;
     ngx_msec_t           drain;
     ngx_msec_t           presence_grace;
+    ngx_msec_t           node_ttl;
     ngx_msec_t           grace;
     ngx_msec_t           ready;
     size_t               max_frame;
@@ -158,7 +160,7 @@ extern ngx_connection_t    ngx_astro_fake_connection;
 
 /*
  * Gives back the nginx side of a socket that a library owns and is about to
- * close (libpq, hiredis).
+ * close (libpq).
  */
 void ngx_astro_connection_forget(ngx_connection_t *c);
 

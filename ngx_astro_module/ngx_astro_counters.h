@@ -115,6 +115,15 @@
     X(DEFLATE_OUT_PLAIN, "deflate_out_plain_bytes", "bytes of messages sent " \
       "compressed, before that")                                              \
     X(DEFLATE_OUT, "deflate_out_bytes", "the same as sent")                   \
+    X(NODE_OUT, "node_records", "records published to other nodes")           \
+    X(NODE_IN, "node_records_received", "records of other nodes")             \
+    X(NODE_NOBODY, "node_records_spared", "records not published: nobody "    \
+      "was there to hear them a moment ago")                                  \
+    X(NODE_DROPPED, "node_records_dropped", "records that other nodes did "   \
+      "not get: Redis was away or behind")                                    \
+    X(NODE_BAD, "node_records_bad", "records of another version, or none")    \
+    X(NODES_LOST, "nodes_lost", "other nodes that fell silent, as each "      \
+      "worker found")                                                         \
     H(RELAY_TIME, "relay_seconds", SECONDS,                                   \
       "how long a record waited in the ring to another worker")               \
     H(HELLO_TIME, "hello_seconds", SECONDS,                                   \

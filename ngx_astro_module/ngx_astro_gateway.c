@@ -16,11 +16,11 @@
 
 #include "ngx_astro_conn.h"
 #include "ngx_astro_gateway.h"
-#include "ngx_astro_presence.h"
 #include "ngx_astro_redis.h"
 #include "ngx_astro_hello.h"
 #include "ngx_astro_sessions.h"
 #include "ngx_astro_sql.h"
+#include "ngx_astro_whereabouts.h"
 
 
 #define NGX_ASTRO_RENEW_MS    1000
@@ -254,7 +254,7 @@ ngx_astro_gateway_opened(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
     ngx_log_error(NGX_LOG_INFO, ngx_astro.log, 0,
                   "astro: gateway lease %uL opened", ngx_astro_gw.id);
 
-    ngx_astro_presence_restore();
+    ngx_astro_whereabouts_restore();
     ngx_astro_sessions_rejoin_all();
     ngx_astro_hello_resume();
 }

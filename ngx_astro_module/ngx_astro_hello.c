@@ -15,6 +15,7 @@
 
 #include "ngx_astro_gateway.h"
 #include "ngx_astro_hello_private.h"
+#include "ngx_astro_listen.h"
 #include "ngx_astro_sql.h"
 #include "ngx_astro_users.h"
 
@@ -168,6 +169,7 @@ ngx_astro_handle_hello(ngx_astro_req_t *req)
     }
 
     h->first = rc == NGX_DECLINED;
+    h->ticket = ngx_astro_listen_ticket();
 
     /* what else this turn of the loop reads goes with it */
 
@@ -299,6 +301,11 @@ ngx_astro_hello_send(void)
             }
 
             if (n > 0 && npos + h->npos > 10 * NGX_ASTRO_HELLO_POS) {
+                break;
+            }
+
+            if (!ngx_astro_listen_heard(h->ticket)) {
+                /* what is said on other hosts would be missed */
                 break;
             }
 

@@ -14,6 +14,7 @@
 
 #include "ngx_astro_limits.h"
 #include "ngx_astro_metrics.h"
+#include "ngx_astro_nodes.h"
 
 
 #define NGX_ASTRO_METRICS_BUF   32768
@@ -511,6 +512,11 @@ ngx_astro_metrics_arena(ngx_astro_text_t *t)
     ngx_astro_metrics_gauge(t, "rings_possible",
                             "rings that the zone has room for",
                             usage.ring_slots);
+    ngx_astro_metrics_gauge(t, "nodes", "nodes alive, this one included",
+                            ngx_astro_nodes_others + 1);
+    ngx_astro_metrics_gauge(t, "seatless_workers",
+                            "workers of this host without a seat",
+                            ngx_astro_nodes_seatless());
     ngx_astro_metrics_gauge(t, "seats_taken",
                             "seats of live or not yet reclaimed workers",
                             __builtin_popcountll(astro_seats_taken(a)));

@@ -67,7 +67,7 @@ static ngx_command_t  ngx_astro_commands[] = {
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
       ngx_astro_redis,
       NGX_HTTP_MAIN_CONF_OFFSET,
-      offsetof(ngx_astro_conf_t, redis),
+      0,
       NULL },
 
     { ngx_string("astro_debug"),
@@ -119,6 +119,7 @@ static ngx_command_t  ngx_astro_commands[] = {
     ngx_astro_main("astro_drain", ngx_conf_set_msec_slot, drain),
     ngx_astro_main("astro_presence_grace", ngx_conf_set_msec_slot,
                    presence_grace),
+    ngx_astro_main("astro_node_ttl", ngx_conf_set_msec_slot, node_ttl),
     ngx_astro_main("astro_grace", ngx_conf_set_msec_slot, grace),
     ngx_astro_main("astro_ready", ngx_conf_set_msec_slot, ready),
 
@@ -216,6 +217,7 @@ ngx_astro_create_conf(ngx_conf_t *cf)
     conf->live_silence = NGX_CONF_UNSET_MSEC;
     conf->drain = NGX_CONF_UNSET_MSEC;
     conf->presence_grace = NGX_CONF_UNSET_MSEC;
+    conf->node_ttl = NGX_CONF_UNSET_MSEC;
     conf->grace = NGX_CONF_UNSET_MSEC;
     conf->ready = NGX_CONF_UNSET_MSEC;
     conf->max_frame = NGX_CONF_UNSET_SIZE;
@@ -250,6 +252,7 @@ ngx_astro_init_conf(ngx_conf_t *cf, void *c)
     ngx_conf_init_msec_value(conf->live_silence, 8000);
     ngx_conf_init_msec_value(conf->drain, 3000);
     ngx_conf_init_msec_value(conf->presence_grace, 5000);
+    ngx_conf_init_msec_value(conf->node_ttl, 5000);
     ngx_conf_init_msec_value(conf->grace, 60000);
     ngx_conf_init_msec_value(conf->ready, 60000);
     ngx_conf_init_size_value(conf->max_frame, 65536);
@@ -285,6 +288,13 @@ ngx_astro_init_conf(ngx_conf_t *cf, void *c)
                            "\"astro_pg\" is needed, for example "
                            "\"astro_pg 'host=/run/postgresql dbname=astro "
                            "user=astro_web';\"");
+        return NGX_CONF_ERROR;
+    }
+
+    if (conf->node_ttl < 3000) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"astro_node_ttl\" must be at least 3s: nodes are "
+                           "heard once a second");
         return NGX_CONF_ERROR;
     }
 
@@ -535,35 +545,30 @@ ngx_astro_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *c)
 {
     ngx_astro_conf_t  *conf = c;
 
-    u_char            *colon, *last;
+    ngx_url_t          u;
     ngx_str_t         *value;
 
-    if (conf->redis.data) {
+    if (conf->redis_addr) {
         return "is duplicate";
     }
 
     value = cf->args->elts;
-    last = value[1].data + value[1].len;
 
-    if (value[1].len > 5 && ngx_strncmp(value[1].data, "unix:", 5) == 0) {
-        conf->redis = value[1];
-        return NGX_CONF_OK;
-    }
+    ngx_memzero(&u, sizeof(ngx_url_t));
+    u.url = value[1];
+    u.no_resolve = 1;
 
-    colon = ngx_strlchr(value[1].data, last, ':');
-
-    if (colon == NULL
-        || ngx_inet_addr(value[1].data, colon - value[1].data) == INADDR_NONE
-        || ngx_atoi(colon + 1, last - colon - 1) < 1
-        || ngx_atoi(colon + 1, last - colon - 1) > 65535)
+    if (ngx_parse_url(cf->pool, &u) != NGX_OK || u.naddrs == 0 || u.wildcard
+        || (u.family != AF_UNIX && u.no_port))
     {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"astro_redis\" takes \"unix:/path\" or "
-                           "\"IPv4-address:port\", not \"%V\"", &value[1]);
+                           "\"IP-address:port\", not \"%V\"", &value[1]);
         return NGX_CONF_ERROR;
     }
 
     conf->redis = value[1];
+    conf->redis_addr = &u.addrs[0];
 
     return NGX_CONF_OK;
 }

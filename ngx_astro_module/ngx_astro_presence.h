@@ -2,8 +2,21 @@
 /*
  * Copyright (C) The Astro authors
  *
- * Who watches whom on this worker, and the grace before a user who left is
- * told to be offline.
+ * Who watches whom on this worker.
+ *
+ * What is true is read: from the host's registry, or else from PostgreSQL
+ * (ngx_astro_whereabouts.h).  What is told, in rings and between
+ * nodes, only hastens: each worker reads again those who are watched on it, in
+ * slices, each at least every five seconds, and all at once after a break.
+ * So a lost word, or a host that died, is right within astro_node_ttl and five
+ * seconds.
+ *
+ * A worker keeps what it told its watchers last and tells them only of changes,
+ * so that a client which drops and comes back within the grace, on whatever
+ * host, is never seen to leave or arrive.
+ *
+ * Versions are milliseconds of the epoch when the change was found here, and
+ * never the same twice; the highest wins.
  */
 
 #ifndef _NGX_ASTRO_PRESENCE_H_INCLUDED_
@@ -13,27 +26,23 @@
 #include "ngx_astro_protocol.h"
 
 
-void ngx_astro_presence_init(void);
+/* route.arg of NGX_ASTRO_TO_WATCHERS; seq of OFFLINE: when last seen, or 0 */
+#define NGX_ASTRO_OFFLINE  0
+#define NGX_ASTRO_ONLINE   1
+#define NGX_ASTRO_ORPHAN   2    /* this host only: look after them now */
 
-/* Hands those whose grace still runs to another worker. */
-void ngx_astro_presence_exit(void);
+void ngx_astro_presence_init(void);
 
 void ngx_astro_handle_presence_watch(ngx_astro_req_t *req);
 
 /* The first socket of a user on this host has signed in. */
 void ngx_astro_presence_arrived(uint64_t user);
 
-/* The last socket of a user on this worker has gone. */
-void ngx_astro_presence_left(uint64_t user);
-
-/* A dead worker had this user: starts the grace (astro_seat_reclaim()). */
-void ngx_astro_presence_orphan(void *ctx, uint64_t user);
-
 /* Drops what a connection watches. */
 void ngx_astro_presence_leave(ngx_astro_conn_t *conn);
 
-/* Enters everybody who is here into a new lease. */
-void ngx_astro_presence_restore(void);
+/* Reads all who are watched again, soon. */
+void ngx_astro_presence_look_all(void);
 
 /* row of the router's table */
 void ngx_astro_presence_deliver(ngx_astro_route_t *route,

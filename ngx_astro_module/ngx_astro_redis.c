@@ -2,82 +2,77 @@
 /*
  * Copyright (C) The Astro authors
  *
- * hiredis' asynchronous context on nginx's event loop.  hiredis frees a context
- * by itself after any error and then calls the disconnect callback (or, when
- * it never connected, the connect callback), so a link holds no
- * pointer to a context beyond these callbacks.  redisAsyncContext.ev.cleanup is
- * called in each case and is where the nginx connection is given back.
- *
- * The socket is level-triggered: hiredis reads 16 KB a call.
+ * Why not hiredis, which the billing worker uses: its asynchronous context
+ * keeps a callback for each channel and loses it when an UNSUBSCRIBE and the
+ * SUBSCRIBE after it are under way together (a user who reconnects); what waits
+ * to be sent to a Redis that has stopped grows without end; each command costs
+ * it two allocations and each message eight.  Here a message is handed over
+ * where it lies in the buffer, and a command is written into the one that goes
+ * out, once for each turn of the event loop.
  */
 
-#include "ngx_astro_heal.h"
 #include "ngx_astro_redis.h"
-
-#include <hiredis/hiredis.h>
-#include <hiredis/async.h>
+#include "ngx_astro_redis_link.h"
 
 
-#define NGX_ASTRO_REDIS_BACKOFF_MIN  50
-#define NGX_ASTRO_REDIS_BACKOFF_MAX  2000
+#define NGX_ASTRO_REDIS_NO_TOKEN  ((uint64_t) -1)
+
+#define ngx_astro_redis_token(i)                                              \
+    ngx_astro_redis_tokens[(i) & (NGX_ASTRO_LINK_ASKED - 1)]
 
 
-typedef struct {
-    redisAsyncContext  *ac;
-    ngx_connection_t   *c;
-    ngx_event_t         retry;
-    ngx_msec_t          backoff;
-    ngx_uint_t          up;
-    ngx_uint_t          subscriber;
-} ngx_astro_redis_link_t;
+static void ngx_astro_redis_in_open(ngx_astro_link_t *l);
+static ngx_int_t ngx_astro_redis_in_reply(ngx_astro_link_t *l,
+    astro_resp_t *r);
+static void ngx_astro_redis_in_lost(ngx_astro_link_t *l);
+static ngx_int_t ngx_astro_redis_out_reply(ngx_astro_link_t *l,
+    astro_resp_t *r);
+static void ngx_astro_redis_out_pinged(ngx_astro_link_t *l);
+static void ngx_astro_redis_out_lost(ngx_astro_link_t *l);
 
 
-static void ngx_astro_redis_connect(ngx_astro_redis_link_t *l);
-static ngx_int_t ngx_astro_redis_attach(ngx_astro_redis_link_t *l);
-static void ngx_astro_redis_retry(ngx_event_t *ev);
-static void ngx_astro_redis_lost(ngx_astro_redis_link_t *l, const char *why);
-static void ngx_astro_redis_connected(const redisAsyncContext *ac, int status);
-static void ngx_astro_redis_disconnected(const redisAsyncContext *ac,
-    int status);
-static void ngx_astro_redis_message(redisAsyncContext *ac, void *reply,
-    void *data);
-static void ngx_astro_redis_read_handler(ngx_event_t *rev);
-static void ngx_astro_redis_write_handler(ngx_event_t *wev);
-static void ngx_astro_redis_add_read(void *data);
-static void ngx_astro_redis_del_read(void *data);
-static void ngx_astro_redis_add_write(void *data);
-static void ngx_astro_redis_del_write(void *data);
-static void ngx_astro_redis_cleanup(void *data);
-
-
-static ngx_astro_redis_link_t      ngx_astro_redis_in;
-static ngx_astro_redis_link_t      ngx_astro_redis_out;
-static ngx_astro_redis_handler_pt  ngx_astro_redis_handler;
-static ngx_uint_t                  ngx_astro_redis_stopping;
+static ngx_astro_link_t             ngx_astro_redis_in;
+static ngx_astro_link_t             ngx_astro_redis_out;
+static const ngx_astro_redis_on_t  *ngx_astro_redis_on;
+static const ngx_str_t             *ngx_astro_redis_channels;
+static ngx_uint_t                   ngx_astro_redis_nchannels;
+static uint64_t                    *ngx_astro_redis_tokens;
 
 
 ngx_int_t
-ngx_astro_redis_start(ngx_astro_redis_handler_pt handler)
+ngx_astro_redis_start(const ngx_astro_redis_on_t *on,
+    const ngx_str_t *channels, ngx_uint_t n)
 {
-    ngx_uint_t               i;
-    ngx_astro_redis_link_t  *l[2];
-
-    if (ngx_astro.conf->redis.len == 0) {
+    if (ngx_astro.conf->redis_addr == NULL) {
         return NGX_OK;
     }
 
-    ngx_astro_redis_handler = handler;
-    ngx_astro_redis_in.subscriber = 1;
-
-    l[0] = &ngx_astro_redis_in;
-    l[1] = &ngx_astro_redis_out;
-
-    for (i = 0; i < 2; i++) {
-        l[i]->backoff = NGX_ASTRO_REDIS_BACKOFF_MIN;
-        ngx_astro_event_init(&l[i]->retry, ngx_astro_redis_retry);
-        l[i]->retry.cancelable = 1;
-        ngx_astro_redis_connect(l[i]);
+    ngx_astro_redis_tokens = ngx_alloc(NGX_ASTRO_LINK_ASKED
+                                       * sizeof(uint64_t), ngx_astro.log);
+    if (ngx_astro_redis_tokens == NULL) {
+        return NGX_ERROR;
     }
+
+    ngx_astro_redis_on = on;
+    ngx_astro_redis_channels = channels;
+    ngx_astro_redis_nchannels = n;
+
+    ngx_astro_redis_in.name = "listening";
+    ngx_astro_redis_in.open = ngx_astro_redis_in_open;
+    ngx_astro_redis_in.reply = ngx_astro_redis_in_reply;
+    ngx_astro_redis_in.lost = ngx_astro_redis_in_lost;
+
+    ngx_astro_redis_out.name = "publishing";
+    ngx_astro_redis_out.open = ngx_astro_link_ping;
+    ngx_astro_redis_out.pinged = ngx_astro_redis_out_pinged;
+    ngx_astro_redis_out.reply = ngx_astro_redis_out_reply;
+    ngx_astro_redis_out.lost = ngx_astro_redis_out_lost;
+
+    ngx_astro_redis_in.settled = on->settled;
+    ngx_astro_redis_out.settled = on->settled;
+
+    ngx_astro_link_start(&ngx_astro_redis_in);
+    ngx_astro_link_start(&ngx_astro_redis_out);
 
     return NGX_OK;
 }
@@ -86,15 +81,22 @@ ngx_astro_redis_start(ngx_astro_redis_handler_pt handler)
 void
 ngx_astro_redis_stop(void)
 {
-    ngx_astro_redis_stopping = 1;
+    ngx_astro_link_stop(&ngx_astro_redis_out);
+    ngx_astro_link_stop(&ngx_astro_redis_in);
+}
 
-    if (ngx_astro_redis_in.ac) {
-        redisAsyncFree(ngx_astro_redis_in.ac);
-    }
 
-    if (ngx_astro_redis_out.ac) {
-        redisAsyncFree(ngx_astro_redis_out.ac);
-    }
+ngx_uint_t
+ngx_astro_redis_listens(void)
+{
+    return ngx_astro_redis_in.up;
+}
+
+
+ngx_uint_t
+ngx_astro_redis_speaks(void)
+{
+    return ngx_astro_redis_out.up;
 }
 
 
@@ -105,278 +107,217 @@ ngx_astro_redis_is_up(void)
 }
 
 
-void
-ngx_astro_redis_nudge(uint64_t session)
-{
-    if (!ngx_astro_redis_out.up) {
-        return;
-    }
+/* the link that listens */
 
-    (void) redisAsyncCommand(ngx_astro_redis_out.ac, NULL, NULL,
-                             "PUBLISH %bnudge %llu",
-                             ngx_astro.conf->redis_prefix.data,
-                             (size_t) ngx_astro.conf->redis_prefix.len,
-                             (unsigned long long) session);
+static void
+ngx_astro_redis_in_open(ngx_astro_link_t *l)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < ngx_astro_redis_nchannels; i++) {
+        (void) ngx_astro_redis_subscribe(ngx_astro_redis_channels[i].data,
+                                         ngx_astro_redis_channels[i].len, 1);
+    }
 }
 
 
 static void
-ngx_astro_redis_retry(ngx_event_t *ev)
+ngx_astro_redis_in_lost(ngx_astro_link_t *l)
 {
-    ngx_astro_redis_connect(ngx_astro_of(ev, ngx_astro_redis_link_t, retry));
+    (void) l;
+
+    ngx_astro_redis_on->deaf();
 }
 
 
-static void
-ngx_astro_redis_connect(ngx_astro_redis_link_t *l)
+ngx_int_t
+ngx_astro_redis_subscribe(const u_char *channel, size_t len, ngx_uint_t on)
 {
-    char               *colon;
-    ngx_str_t          *redis;
-    redisAsyncContext  *ac;
+    u_char     *p;
+    ngx_str_t  *prefix;
 
-    redis = &ngx_astro.conf->redis;
-
-    if (ngx_strncmp(redis->data, "unix:", 5) == 0) {
-        ac = redisAsyncConnectUnix((char *) redis->data + 5);
-
-    } else {
-        /* an address, not a name: the directive sees to that */
-
-        colon = ngx_strchr((char *) redis->data, ':');
-        *colon = '\0';
-        ac = redisAsyncConnect((char *) redis->data,
-                               ngx_atoi((u_char *) colon + 1,
-                                        ngx_strlen(colon + 1)));
-        *colon = ':';
+    prefix = &ngx_astro.conf->redis_prefix;
+    p = ngx_astro_link_command(&ngx_astro_redis_in,
+                                64 + prefix->len + len);
+    if (p == NULL) {
+        return NGX_ERROR;
     }
 
-    if (ac == NULL) {
-        ngx_astro_redis_lost(l, "no memory");
-        return;
-    }
+    p = ngx_sprintf(p, "*2\r\n%s\r\n$%uz\r\n%V",
+                    on ? "$9\r\nSUBSCRIBE" : "$11\r\nUNSUBSCRIBE",
+                    prefix->len + len, prefix);
+    p = ngx_cpymem(p, channel, len);
+    ngx_astro_redis_in.out.last = ngx_cpymem(p, "\r\n", 2);
 
-    if (ac->err) {
-        ngx_astro_redis_lost(l, ac->errstr);
-        redisAsyncFree(ac);
-        return;
-    }
+    return NGX_OK;
+}
 
-    l->ac = ac;
-    ac->data = l;
 
-    if (ngx_astro_redis_attach(l) != NGX_OK) {
-        l->ac = NULL;
-        redisAsyncFree(ac);
-        ngx_astro_redis_lost(l, "no connection slot");
-        return;
-    }
+uint64_t
+ngx_astro_redis_asked(void)
+{
+    return ngx_astro_redis_in.asked;
+}
 
-    redisAsyncSetConnectCallback(ac, ngx_astro_redis_connected);
-    redisAsyncSetDisconnectCallback(ac, ngx_astro_redis_disconnected);
+
+uint64_t
+ngx_astro_redis_answered(void)
+{
+    return ngx_astro_redis_in.answered;
 }
 
 
 static ngx_int_t
-ngx_astro_redis_attach(ngx_astro_redis_link_t *l)
+ngx_astro_redis_in_reply(ngx_astro_link_t *l, astro_resp_t *r)
 {
-    ngx_connection_t  *c;
+    ngx_str_t            channel;
+    astro_resp_value_t  *e;
 
-    c = ngx_get_connection(l->ac->c.fd, ngx_astro.log);
-    if (c == NULL) {
+    if (r->value.kind != ASTRO_RESP_ARRAY || r->value.n < 2
+        || r->element[0].kind != ASTRO_RESP_BULK)
+    {
         return NGX_ERROR;
     }
 
-    c->data = l;
-    c->log = ngx_astro.log;
-    c->read->log = ngx_astro.log;
-    c->write->log = ngx_astro.log;
-    c->read->handler = ngx_astro_redis_read_handler;
-    c->write->handler = ngx_astro_redis_write_handler;
+    e = r->element;
+    channel.data = e[1].data;
+    channel.len = e[1].len;
 
-    l->c = c;
+    if (channel.len >= ngx_astro.conf->redis_prefix.len) {
+        channel.data += ngx_astro.conf->redis_prefix.len;
+        channel.len -= ngx_astro.conf->redis_prefix.len;
+    }
 
-    l->ac->ev.data = l;
-    l->ac->ev.addRead = ngx_astro_redis_add_read;
-    l->ac->ev.delRead = ngx_astro_redis_del_read;
-    l->ac->ev.addWrite = ngx_astro_redis_add_write;
-    l->ac->ev.delWrite = ngx_astro_redis_del_write;
-    l->ac->ev.cleanup = ngx_astro_redis_cleanup;
+    if (ngx_astro_same(e[0].data, e[0].len, "message")) {
+
+        if (r->value.n == 3 && e[2].kind == ASTRO_RESP_BULK) {
+            ngx_astro_count(REDIS_EVENTS);
+            ngx_astro_redis_on->message(&channel, e[2].data, e[2].len);
+        }
+
+        return NGX_OK;
+    }
+
+    /* an answer: to SUBSCRIBE, UNSUBSCRIBE or PING */
+
+    l->answered++;
+
+    if (ngx_astro_same(e[0].data, e[0].len, "subscribe")) {
+        ngx_astro_redis_on->subscribed(&channel);
+    }
+
+    if (!l->up && l->answered - l->begun == ngx_astro_redis_nchannels) {
+        ngx_astro_link_up(l);
+        ngx_astro_redis_on->listening();
+    }
+
+    return NGX_OK;
+}
+
+
+/* the link that speaks */
+
+static ngx_int_t
+ngx_astro_redis_out_reply(ngx_astro_link_t *l, astro_resp_t *r)
+{
+    uint64_t  token;
+
+    if (l->asked == l->answered) {
+        return NGX_ERROR;
+    }
+
+    token = ngx_astro_redis_token(l->answered++);
+
+    if (!l->up) {
+
+        /* a Redis that is loading, or wants a password, is of no use */
+
+        if (r->value.kind != ASTRO_RESP_STATUS) {
+            return NGX_ERROR;
+        }
+
+        ngx_astro_link_up(l);
+        ngx_astro_redis_on->speaking();
+        return NGX_OK;
+    }
+
+    if (token != NGX_ASTRO_REDIS_NO_TOKEN) {
+
+        if (r->value.kind != ASTRO_RESP_INT) {
+            return NGX_ERROR;
+        }
+
+        ngx_astro_redis_on->published(token, (ngx_uint_t) r->value.n);
+    }
 
     return NGX_OK;
 }
 
 
 static void
-ngx_astro_redis_lost(ngx_astro_redis_link_t *l, const char *why)
+ngx_astro_redis_out_pinged(ngx_astro_link_t *l)
 {
-    if (l->up) {
-        l->up = 0;
-        ngx_astro_sub(REDIS_UP, 1);
-    }
-
-    l->ac = NULL;
-
-    if (ngx_astro_redis_stopping) {
-        return;
-    }
-
-    ngx_log_error(NGX_LOG_ERR, ngx_astro.log, 0,
-                  "astro: Redis %V: %s; next attempt in %M ms",
-                  &ngx_astro.conf->redis, why, l->backoff);
-
-    ngx_add_timer(&l->retry, l->backoff);
-    l->backoff = ngx_min(l->backoff * 2, NGX_ASTRO_REDIS_BACKOFF_MAX);
+    ngx_astro_redis_token(l->asked - 1) = NGX_ASTRO_REDIS_NO_TOKEN;
 }
 
 
 static void
-ngx_astro_redis_connected(const redisAsyncContext *ac, int status)
+ngx_astro_redis_out_lost(ngx_astro_link_t *l)
 {
-    ngx_astro_redis_link_t  *l;
+    uint64_t    i;
+    ngx_uint_t  lost;
 
-    l = ac->data;
+    lost = 0;
 
-    if (status != REDIS_OK) {
-        ngx_astro_redis_lost(l, ac->errstr);
-        return;
+    for (i = l->answered; i != l->asked; i++) {
+        lost += ngx_astro_redis_token(i) != NGX_ASTRO_REDIS_NO_TOKEN;
     }
 
-    l->up = 1;
-    l->backoff = NGX_ASTRO_REDIS_BACKOFF_MIN;
-
-    ngx_astro_count(REDIS_CONNECTS);
-    ngx_astro_count(REDIS_UP);
-
-    if (l->subscriber) {
-        (void) redisAsyncCommand(l->ac, ngx_astro_redis_message, NULL,
-                                 "SUBSCRIBE %bevents",
-                                 ngx_astro.conf->redis_prefix.data,
-                                 (size_t) ngx_astro.conf->redis_prefix.len);
-    }
+    ngx_astro_redis_on->mute(lost);
 }
 
 
-static void
-ngx_astro_redis_disconnected(const redisAsyncContext *ac, int status)
+u_char *
+ngx_astro_redis_publish(const u_char *channel, size_t channel_len,
+    size_t len, uint64_t token)
 {
-    ngx_astro_redis_lost(ac->data, ac->err ? ac->errstr : "closed");
-}
+    u_char     *p, *text;
+    ngx_str_t  *prefix;
 
-
-static void
-ngx_astro_redis_message(redisAsyncContext *ac, void *reply, void *data)
-{
-    redisReply  *r = reply;
-
-    if (r && r->type == REDIS_REPLY_ARRAY && r->elements == 3
-        && r->element[0]->type == REDIS_REPLY_STRING
-        && ngx_astro_same(r->element[0]->str, (size_t) r->element[0]->len,
-                          "subscribe"))
-    {
-        /* whatever was said before this moment was said to nobody */
-        ngx_astro_heal_all();
-        return;
+    if (!ngx_astro_redis_out.up) {
+        return NULL;
     }
 
-    if (r == NULL || r->type != REDIS_REPLY_ARRAY || r->elements != 3
-        || r->element[0]->type != REDIS_REPLY_STRING
-        || r->element[2]->type != REDIS_REPLY_STRING
-        || !ngx_astro_same(r->element[0]->str, (size_t) r->element[0]->len,
-                           "message"))
-    {
-        return;
+    prefix = &ngx_astro.conf->redis_prefix;
+    p = ngx_astro_link_command(&ngx_astro_redis_out,
+                                128 + prefix->len + channel_len + len);
+    if (p == NULL) {
+        return NULL;
     }
 
-    ngx_astro_count(REDIS_EVENTS);
-    ngx_astro_redis_handler((u_char *) r->element[2]->str,
-                            r->element[2]->len);
+    ngx_astro_redis_token(ngx_astro_redis_out.asked - 1) = token;
+
+    p = ngx_sprintf(p, "*3\r\n$7\r\nPUBLISH\r\n$%uz\r\n%V",
+                    prefix->len + channel_len, prefix);
+    p = ngx_cpymem(p, channel, channel_len);
+    text = ngx_sprintf(p, "\r\n$%uz\r\n", len);
+    ngx_astro_redis_out.out.last = ngx_cpymem(text + len, "\r\n", 2);
+
+    return text;
 }
 
 
-static void
-ngx_astro_redis_read_handler(ngx_event_t *rev)
+void
+ngx_astro_redis_nudge(uint64_t session)
 {
-    ngx_connection_t        *c;
-    ngx_astro_redis_link_t  *l;
+    u_char  *p;
+    size_t   len;
+    u_char   number[NGX_INT64_LEN];
 
-    c = rev->data;
-    l = c->data;
-
-    redisAsyncHandleRead(l->ac);
-}
-
-
-static void
-ngx_astro_redis_write_handler(ngx_event_t *wev)
-{
-    ngx_connection_t        *c;
-    ngx_astro_redis_link_t  *l;
-
-    c = wev->data;
-    l = c->data;
-
-    redisAsyncHandleWrite(l->ac);
-}
-
-
-static void
-ngx_astro_redis_add_read(void *data)
-{
-    ngx_astro_redis_link_t  *l = data;
-
-    if (!l->c->read->active) {
-        (void) ngx_add_event(l->c->read, NGX_READ_EVENT, 0);
+    len = ngx_sprintf(number, "%uL", session) - number;
+    p = ngx_astro_redis_publish((u_char *) "nudge", 5, len,
+                                NGX_ASTRO_REDIS_NO_TOKEN);
+    if (p) {
+        ngx_memcpy(p, number, len);
     }
-}
-
-
-static void
-ngx_astro_redis_del_read(void *data)
-{
-    ngx_astro_redis_link_t  *l = data;
-
-    if (l->c->read->active) {
-        (void) ngx_del_event(l->c->read, NGX_READ_EVENT, 0);
-    }
-}
-
-
-static void
-ngx_astro_redis_add_write(void *data)
-{
-    ngx_astro_redis_link_t  *l = data;
-
-    if (!l->c->write->active) {
-        (void) ngx_add_event(l->c->write, NGX_WRITE_EVENT, 0);
-    }
-}
-
-
-static void
-ngx_astro_redis_del_write(void *data)
-{
-    ngx_astro_redis_link_t  *l = data;
-
-    if (l->c->write->active) {
-        (void) ngx_del_event(l->c->write, NGX_WRITE_EVENT, 0);
-    }
-}
-
-
-static void
-ngx_astro_redis_cleanup(void *data)
-{
-    ngx_astro_redis_link_t  *l = data;
-
-    ngx_connection_t        *c;
-
-    c = l->c;
-
-    if (c == NULL) {
-        return;
-    }
-
-    l->c = NULL;
-
-    ngx_astro_connection_forget(c);
 }

@@ -13,7 +13,9 @@
  */
 
 #include "ngx_astro_conn.h"
+#include "ngx_astro_departed.h"
 #include "ngx_astro_metrics.h"
+#include "ngx_astro_nodes.h"
 #include "ngx_astro_presence.h"
 #include "ngx_astro_router.h"
 #include "ngx_astro_sessions.h"
@@ -29,8 +31,6 @@ typedef void (*ngx_astro_route_handler_pt)(ngx_astro_route_t *route,
     const ngx_astro_msg_t *m);
 
 
-static void ngx_astro_route_local(ngx_astro_route_t *route,
-    const ngx_astro_msg_t *m);
 static void ngx_astro_route_seats(uint64_t seats, ngx_astro_route_t *route,
     const ngx_astro_msg_t *m);
 static void ngx_astro_router_drain(void);
@@ -86,16 +86,17 @@ ngx_astro_router_exit(void)
 void
 ngx_astro_route_user(ngx_astro_route_t *route, const ngx_astro_msg_t *m)
 {
-    uint64_t  seats;
-
     ngx_astro_route_local(route, m);
 
-    if (ngx_astro.seat == ASTRO_NO_SEAT) {
-        return;
+    if (ngx_astro.seat != ASTRO_NO_SEAT) {
+        ngx_astro_route_seats(astro_registry_seats(ngx_astro.arena,
+                                                   route->user),
+                              route, m);
     }
 
-    seats = astro_registry_seats(ngx_astro.arena, route->user);
-    ngx_astro_route_seats(seats, route, m);
+    if (ngx_astro_nodes_others) {
+        ngx_astro_nodes_user(route, route->user, m);
+    }
 }
 
 
@@ -103,34 +104,43 @@ void
 ngx_astro_route_pair(ngx_astro_route_t *route, uint64_t a, uint64_t b,
     const ngx_astro_msg_t *m)
 {
-    uint64_t  seats;
-
     ngx_astro_route_local(route, m);
 
-    if (ngx_astro.seat == ASTRO_NO_SEAT) {
-        return;
+    if (ngx_astro.seat != ASTRO_NO_SEAT) {
+        ngx_astro_route_seats(astro_registry_seats(ngx_astro.arena, a)
+                              | astro_registry_seats(ngx_astro.arena, b),
+                              route, m);
     }
 
-    seats = astro_registry_seats(ngx_astro.arena, a)
-            | astro_registry_seats(ngx_astro.arena, b);
-    ngx_astro_route_seats(seats, route, m);
+    if (ngx_astro_nodes_others) {
+        ngx_astro_nodes_pair(route, a, b, m);
+    }
+}
+
+
+void
+ngx_astro_route_host(ngx_astro_route_t *route, const ngx_astro_msg_t *m)
+{
+    ngx_astro_route_local(route, m);
+
+    if (ngx_astro.seat != ASTRO_NO_SEAT) {
+        ngx_astro_route_seats(astro_seats_taken(ngx_astro.arena), route, m);
+    }
 }
 
 
 void
 ngx_astro_route_all(ngx_astro_route_t *route, const ngx_astro_msg_t *m)
 {
-    ngx_astro_route_local(route, m);
+    ngx_astro_route_host(route, m);
 
-    if (ngx_astro.seat == ASTRO_NO_SEAT) {
-        return;
+    if (ngx_astro_nodes_others) {
+        ngx_astro_nodes_all(route);
     }
-
-    ngx_astro_route_seats(astro_seats_taken(ngx_astro.arena), route, m);
 }
 
 
-static void
+void
 ngx_astro_route_local(ngx_astro_route_t *route, const ngx_astro_msg_t *m)
 {
     ngx_astro_route_handlers[route->to](route, m);
@@ -329,7 +339,7 @@ ngx_astro_router_reclaim(void)
 
     for ( ;; ) {
 
-        seat = astro_seat_reclaim(ngx_astro.arena, ngx_astro_presence_orphan,
+        seat = astro_seat_reclaim(ngx_astro.arena, ngx_astro_departed_orphan,
                                   NULL);
 
         if (seat == ASTRO_NO_SEAT) {

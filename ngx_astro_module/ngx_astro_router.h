@@ -3,8 +3,8 @@
  * Copyright (C) The Astro authors
  *
  * deliver(user, message): to this worker's own sockets at once, to those of
- * other workers through shared memory.  Bytes are copied once into the
- * ring and once out of it into the socket's buffer.
+ * other workers through shared memory, to other hosts through Redis.  Bytes are
+ * copied once into the ring and once out of it into the socket's buffer.
  */
 
 #ifndef _NGX_ASTRO_ROUTER_H_INCLUDED_
@@ -92,8 +92,12 @@ void ngx_astro_route_user(ngx_astro_route_t *route, const ngx_astro_msg_t *m);
 void ngx_astro_route_pair(ngx_astro_route_t *route, uint64_t a, uint64_t b,
     const ngx_astro_msg_t *m);
 
-/* To every worker, this one too. */
+/* To every worker of this host, this one too; to those of all hosts. */
+void ngx_astro_route_host(ngx_astro_route_t *route, const ngx_astro_msg_t *m);
 void ngx_astro_route_all(ngx_astro_route_t *route, const ngx_astro_msg_t *m);
+
+/* To the sockets of this worker alone: what came from another node. */
+void ngx_astro_route_local(ngx_astro_route_t *route, const ngx_astro_msg_t *m);
 
 
 #endif /* _NGX_ASTRO_ROUTER_H_INCLUDED_ */

@@ -229,10 +229,10 @@ ngx_astro_seat_take(ngx_cycle_t *cycle, void (*on_ring)(void),
     ngx_astro_event_init(&ngx_astro_ring_event, ngx_astro_bell_flush);
 
     if (ngx_astro.seat == ASTRO_NO_SEAT) {
-        ngx_log_error(NGX_LOG_CRIT, cycle->log, 0,
+        ngx_log_error(NGX_LOG_ERR, cycle->log, 0,
                       "astro: all %uD seats of \"astro_zone\" are taken; "
-                      "users of this worker cannot be reached from the "
-                      "others: raise \"seats\" and restart",
+                      "users of this worker are reached through Redis only: "
+                      "raise \"seats\" and restart",
                       ngx_astro.conf->arena.seats);
         return NGX_OK;
     }

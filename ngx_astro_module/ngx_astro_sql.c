@@ -27,6 +27,8 @@ ngx_astro_sql(hello_batch, 4, "$1::bigint[], $2::bigint, $3::int[], "
               "$4::bigint[]");
 ngx_astro_sql(sync, 4, "$1::bigint, $2::bigint, $3::bigint, $4::int");
 ngx_astro_sql(presence, 3, "$1::bigint, $2::bigint[], $3::bigint[]");
+ngx_astro_sql(presence_left, 3, "$1::bigint, $2::bigint[], $3::bigint[]");
+ngx_astro_sql(presence_of, 3, "$1::bigint[], $2::bigint, $3::bigint");
 
 ngx_astro_sql(session_start, 7, "$1::bigint, $2::bigint, $3::text, $4::uuid, "
               "$5::bigint, $6::bigint, $7::boolean");

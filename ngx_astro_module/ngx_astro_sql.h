@@ -26,6 +26,8 @@ extern const ngx_astro_sql_t  ngx_astro_sql_messages;
 extern const ngx_astro_sql_t  ngx_astro_sql_hello_batch;
 extern const ngx_astro_sql_t  ngx_astro_sql_sync;
 extern const ngx_astro_sql_t  ngx_astro_sql_presence;
+extern const ngx_astro_sql_t  ngx_astro_sql_presence_left;
+extern const ngx_astro_sql_t  ngx_astro_sql_presence_of;
 extern const ngx_astro_sql_t  ngx_astro_sql_session_start;
 extern const ngx_astro_sql_t  ngx_astro_sql_session_apply;
 extern const ngx_astro_sql_t  ngx_astro_sql_session_join;

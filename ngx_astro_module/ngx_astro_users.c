@@ -5,7 +5,8 @@
  * nginx's own red-black tree, keyed by the user's number.
  */
 
-#include "ngx_astro_presence.h"
+#include "ngx_astro_departed.h"
+#include "ngx_astro_listen.h"
 #include "ngx_astro_resume.h"
 #include "ngx_astro_sessions.h"
 #include "ngx_astro_users.h"
@@ -14,10 +15,12 @@
 typedef struct {
     ngx_rbtree_node_t   node;       /* key: the user */
     ngx_queue_t         conns;
+    int64_t             rx_ms;      /* boot clock: of those that have gone */
 } ngx_astro_user_t;
 
 
 static ngx_astro_user_t *ngx_astro_users_find(uint64_t user);
+static ngx_rbtree_node_t *ngx_astro_users_follower(uint64_t after);
 
 
 static ngx_rbtree_t       ngx_astro_users;
@@ -86,9 +89,12 @@ ngx_astro_users_add(ngx_astro_conn_t *conn)
         }
 
         u->node.key = conn->user;
+        u->rx_ms = 0;
         ngx_queue_init(&u->conns);
         ngx_rbtree_insert(&ngx_astro_users, &u->node);
         ngx_astro_nusers++;
+
+        ngx_astro_listen(conn->user, 1);
     }
 
     ngx_queue_insert_tail(&u->conns, &conn->user_link);
@@ -101,6 +107,7 @@ ngx_astro_users_add(ngx_astro_conn_t *conn)
 void
 ngx_astro_users_remove(ngx_astro_conn_t *conn)
 {
+    int64_t            rx_ms;
     ngx_astro_user_t  *u;
 
     if (!conn->listed) {
@@ -117,9 +124,17 @@ ngx_astro_users_remove(ngx_astro_conn_t *conn)
 
     u = ngx_astro_users_find(conn->user);
 
-    if (u == NULL || !ngx_queue_empty(&u->conns)) {
+    if (u == NULL) {
         return;
     }
+
+    u->rx_ms = ngx_max(u->rx_ms, conn->rx_ms);
+
+    if (!ngx_queue_empty(&u->conns)) {
+        return;
+    }
+
+    rx_ms = u->rx_ms;
 
     ngx_rbtree_delete(&ngx_astro_users, &u->node);
     ngx_free(u);
@@ -129,7 +144,8 @@ ngx_astro_users_remove(ngx_astro_conn_t *conn)
         astro_registry_remove(ngx_astro.arena, conn->user, ngx_astro.seat);
     }
 
-    ngx_astro_presence_left(conn->user);
+    ngx_astro_listen(conn->user, 0);
+    ngx_astro_departed_add(conn->user, rx_ms);
 }
 
 
@@ -215,23 +231,16 @@ ngx_astro_users_list(uint64_t *ids, ngx_uint_t n)
 }
 
 
-ngx_uint_t
-ngx_astro_users_slice(uint64_t *after, uint64_t *ids, ngx_uint_t n)
+static ngx_rbtree_node_t *
+ngx_astro_users_follower(uint64_t after)
 {
-    ngx_uint_t          i;
     ngx_rbtree_node_t  *node, *next;
-
-    n = ngx_min(n, ngx_astro_nusers);
-
-    if (n == 0) {
-        return 0;
-    }
 
     next = NULL;
     node = ngx_astro_users.root;
 
     while (node != &ngx_astro_users_sentinel) {
-        if (node->key > *after) {
+        if (node->key > after) {
             next = node;
             node = node->left;
 
@@ -239,6 +248,24 @@ ngx_astro_users_slice(uint64_t *after, uint64_t *ids, ngx_uint_t n)
             node = node->right;
         }
     }
+
+    return next;
+}
+
+
+ngx_uint_t
+ngx_astro_users_slice(uint64_t *after, uint64_t *ids, ngx_uint_t n)
+{
+    ngx_uint_t          i;
+    ngx_rbtree_node_t  *next;
+
+    n = ngx_min(n, ngx_astro_nusers);
+
+    if (n == 0) {
+        return 0;
+    }
+
+    next = ngx_astro_users_follower(*after);
 
     for (i = 0; i < n; i++) {
 
@@ -254,6 +281,23 @@ ngx_astro_users_slice(uint64_t *after, uint64_t *ids, ngx_uint_t n)
     *after = ids[n - 1];
 
     return n;
+}
+
+
+ngx_uint_t
+ngx_astro_users_after(uint64_t after, uint64_t *ids, ngx_uint_t n)
+{
+    ngx_uint_t          i;
+    ngx_rbtree_node_t  *next;
+
+    next = ngx_astro_users_follower(after);
+
+    for (i = 0; i < n && next; i++) {
+        ids[i] = next->key;
+        next = ngx_rbtree_next(&ngx_astro_users, next);
+    }
+
+    return i;
 }
 
 

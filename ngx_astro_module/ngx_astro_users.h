@@ -33,6 +33,12 @@ ngx_uint_t ngx_astro_users_online(uint64_t user);
 void ngx_astro_users_each(uint64_t user,
     void (*fn)(ngx_astro_conn_t *conn, void *ctx), void *ctx);
 
+/*
+ * The n users here whose numbers follow "after", in order; fewer: that is all.
+ * For going over all of them in pieces, while they come and go.
+ */
+ngx_uint_t ngx_astro_users_after(uint64_t after, uint64_t *ids, ngx_uint_t n);
+
 /* Writes the ids of all users here into ids, at most n; returns how many. */
 ngx_uint_t ngx_astro_users_list(uint64_t *ids, ngx_uint_t n);
 ngx_uint_t ngx_astro_users_count(void);

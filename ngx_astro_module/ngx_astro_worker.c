@@ -9,16 +9,18 @@
 #include "ngx_astro_chat.h"
 #include "ngx_astro_conn.h"
 #include "ngx_astro_deflate.h"
+#include "ngx_astro_departed.h"
 #include "ngx_astro_gateway.h"
 #include "ngx_astro_heal.h"
 #include "ngx_astro_hello.h"
+#include "ngx_astro_nodes.h"
 #include "ngx_astro_pg.h"
 #include "ngx_astro_presence.h"
-#include "ngx_astro_redis.h"
 #include "ngx_astro_resume.h"
 #include "ngx_astro_router.h"
 #include "ngx_astro_sessions.h"
 #include "ngx_astro_users.h"
+#include "ngx_astro_whereabouts.h"
 
 #include <time.h>
 
@@ -63,7 +65,9 @@ ngx_astro_worker_init(ngx_cycle_t *cycle, ngx_astro_conf_t *conf)
     ngx_astro_users_init();
     ngx_astro_barred_init();
     ngx_astro_sessions_init();
+    ngx_astro_whereabouts_unsteady();
     ngx_astro_presence_init();
+    ngx_astro_departed_init();
     ngx_astro_hello_init();
     ngx_astro_chat_init();
 
@@ -87,7 +91,7 @@ ngx_astro_worker_init(ngx_cycle_t *cycle, ngx_astro_conf_t *conf)
         return NGX_ERROR;
     }
 
-    return ngx_astro_redis_start(ngx_astro_redis_event);
+    return ngx_astro_nodes_init(ngx_astro_redis_event);
 }
 
 
@@ -100,9 +104,9 @@ ngx_astro_worker_exit(ngx_cycle_t *cycle)
         return;
     }
 
-    ngx_astro_presence_exit();
+    ngx_astro_departed_exit();
+    ngx_astro_nodes_exit();
     ngx_astro_router_exit();
-    ngx_astro_redis_stop();
 
     ngx_astro_pg_destroy(ngx_astro.pg_api);
     ngx_astro_pg_destroy(ngx_astro.pg_chat);

@@ -380,3 +380,52 @@ class Stack:
         for client in self.clients:
             client.drop()
         self.clients.clear()
+
+
+class Host(Stack):
+    """One more nginx beside that of a stack: its own folder, port and shared
+    memory, the same database, Redis and secret."""
+
+    def __init__(self, first, settings=None, workers=2, redis=None):
+        """redis: an address of its own for the same Redis."""
+        super().__init__(settings, workers=workers)
+        self.first = first
+        self.env['ASTRO_PG'] = f'host={first.var}/run dbname=astro' \
+                               ' user=postgres'
+        self.env['ASTRO_REDIS'] = redis or f'unix:{first.var}/run/redis.sock'
+
+    def up(self):
+        self.script('conf')
+        shutil.copyfile(f'{self.first.var}/secret/jwt',
+                        f'{self.var}/secret/jwt')
+        self.key = self.first.key
+        self.script('start', 'nginx')
+        self.rest = Rest(self.port, f'{self.var}/tls/cert.pem')
+        self.tls = ssl.create_default_context(
+            cafile=f'{self.var}/tls/cert.pem')
+        eventually(lambda: self.rest.get('/api/health').status == 200, 20,
+                   'a healthy /api/health')
+        return self
+
+    def down(self):
+        self.drop_clients()
+        self.script('stop', 'nginx', check=False)
+        if not os.environ.get('ASTRO_TEST_KEEP'):
+            shutil.rmtree(self.var, ignore_errors=True)
+
+    def die(self):
+        """As a host that loses its power: nobody has the time to say it."""
+        master = self.pid('nginx')
+        pids = [master, *self.nginx_workers()]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not any(alive(pid) for pid in pids))
+        self.drop_clients()
+
+    def db(self):
+        return self.first.db()
+
+    def redis(self, *command):
+        return self.first.redis(*command)
