@@ -299,7 +299,10 @@ astro_ws_ext_agree(const astro_ws_ext_conf_t *conf,
     agreed->server_takeover = conf->takeover && !offer->server_takeover_not;
     agreed->client_takeover = conf->takeover && !offer->client_takeover_not;
 
+    /* who asks for a window is to be told which, also of the largest */
+
     agreed->server_bits = conf->bits;
+    agreed->say_server_bits = offer->server_bits_given || conf->bits < 15;
 
     if (offer->server_bits_given && offer->server_bits < conf->bits) {
         agreed->server_bits = offer->server_bits;
@@ -327,7 +330,7 @@ astro_ws_ext_answer(const astro_ws_ext_t *agreed,
     server[0] = '\0';
     client[0] = '\0';
 
-    if (agreed->server_bits < 15) {
+    if (agreed->say_server_bits) {
         (void) snprintf(server, sizeof(server), "; server_max_window_bits=%d",
                         agreed->server_bits);
     }

@@ -38,6 +38,7 @@ typedef struct {
     unsigned   server_takeover:1;
     unsigned   client_takeover:1;
     unsigned   say_client_bits:1;   /* the client offered to be told */
+    unsigned   say_server_bits:1;   /* it asked for a window */
 } astro_ws_ext_t;
 
 

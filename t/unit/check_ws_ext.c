@@ -76,7 +76,7 @@ static const agreed_t  agreements[] = {
     { &plain, PMD C_NO S_NO, PMD S_NO C_NO },
 
     /* 7.1.2.1: what we compress with is at most what was asked for */
-    { &keeping, PMD S_BITS "15", PMD },
+    { &keeping, PMD S_BITS "15", PMD S_BITS "15" },
     { &keeping, PMD S_BITS "14", PMD S_BITS "14" },
     { &keeping, PMD S_BITS "9", PMD S_BITS "9" },
     { &keeping_small, PMD S_BITS "9", PMD S_BITS "9" },
