@@ -29,6 +29,8 @@
 #define NGX_ASTRO_READ_BUDGET  16       /* reads of one client in one turn */
 #define NGX_ASTRO_LINGER_MS    2000
 #define NGX_ASTRO_HASTY_SIZE   4096     /* of a read, once it was too much */
+#define NGX_ASTRO_DENSE_SIZE   1024     /* if it may be compressed 600 times */
+#define NGX_ASTRO_TURN_FRAMES  512      /* so many, and others have a turn */
 
 
 static void ngx_astro_conn_read_handler(ngx_event_t *rev);
@@ -199,6 +201,7 @@ ngx_astro_conns_each(void (*fn)(ngx_astro_conn_t *conn, void *ctx), void *ctx)
 static void
 ngx_astro_conn_read_handler(ngx_event_t *rev)
 {
+    size_t             size;
     ssize_t            n;
     ngx_uint_t         i, frames;
     ngx_connection_t  *c;
@@ -237,8 +240,12 @@ ngx_astro_conn_read_handler(ngx_event_t *rev)
 
     for (i = 0; i < NGX_ASTRO_READ_BUDGET; i++) {
 
-        n = c->recv(c, ngx_astro_recv_buf, conn->hasty ? NGX_ASTRO_HASTY_SIZE
-                                                       : NGX_ASTRO_RECV_SIZE);
+        /* all of a read is handled before the throttle is asked */
+
+        size = conn->reader.deflate ? NGX_ASTRO_DENSE_SIZE
+               : conn->hasty ? NGX_ASTRO_HASTY_SIZE : NGX_ASTRO_RECV_SIZE;
+
+        n = c->recv(c, ngx_astro_recv_buf, size);
 
         if (n == NGX_AGAIN) {
             break;
@@ -274,6 +281,11 @@ ngx_astro_conn_read_handler(ngx_event_t *rev)
         }
 
         if (ngx_astro_throttle(conn, frames, n)) {
+            return;
+        }
+
+        if (frames > NGX_ASTRO_TURN_FRAMES) {
+            ngx_post_event(rev, &ngx_posted_next_events);
             return;
         }
 
