@@ -94,6 +94,18 @@
  * was formatted; who finds it there (acquire) finds the ring formatted.  Only
  * the owner of "from" creates, so two never allot for one pair at once; were a
  * tenant wrongly believed dead, both would still arrive at one slot.
+ *
+ * Tests
+ *
+ * t/unit/check_kills.c kills a process before each store that claim, release,
+ * reclaim, add, remove and the allotting of a ring make, one after the other,
+ * and then asks of the survivors: nobody of the dead in the registry, nobody of
+ * the living missing, every seat to be had, every ring made and used; and it
+ * kills 2500 workers of a crowd that does all of it at random: no record torn,
+ * none lost or twice within one pair of generations.  What the store order
+ * means to another processor is shown by check_ring_threads.c and
+ * check_registry.c, under ThreadSanitizer as well, and only for the machine
+ * that they run on.
  */
 
 

@@ -79,6 +79,8 @@
  *
  * A successor goes on with no more than the words above: next and at mean
  * nothing before a peek or a reserve of its own.
+ *
+ * t/unit/check_kills.c brings about each of these, at every single store.
  */
 
 

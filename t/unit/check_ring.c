@@ -22,7 +22,7 @@ START_TEST(sizes)
     ck_assert_uint_eq(astro_ring_footprint((size_t) 1 << 40), 0);
     ck_assert_uint_gt(astro_ring_footprint(131072), 131072);
 
-    ring = make(SIZE);
+    ring = make_ring(SIZE);
 
     ck_assert_uint_eq(astro_ring_max_record(ring), SIZE / 4);
     ck_assert_ptr_null(astro_ring_reserve(ring, SIZE / 4 + 1));
@@ -67,7 +67,7 @@ START_TEST(model)
     const void    *r;
     astro_ring_t  *ring;
 
-    ring = make(SIZE);
+    ring = make_ring(SIZE);
 
     first = 1;
     last = 0;
@@ -145,7 +145,7 @@ START_TEST(shorter)
     const void    *r;
     astro_ring_t  *ring;
 
-    ring = make(SIZE);
+    ring = make_ring(SIZE);
 
     for (i = 1; i < 20000; i++) {
         n = 16 + unit_below(astro_ring_max_record(ring) - 15);
@@ -172,7 +172,7 @@ START_TEST(bells)
     size_t         len;
     astro_ring_t  *ring;
 
-    ring = make(SIZE);
+    ring = make_ring(SIZE);
 
     /* a new ring: the consumer may sleep and not know of it */
 
@@ -238,7 +238,7 @@ START_TEST(overwritten)
     bytes = astro_ring_footprint(SIZE);
 
     for (i = 0; i < 3000; i++) {
-        ring = make(SIZE);
+        ring = make_ring(SIZE);
         memory = (uint8_t *) ring;
 
         for (n = (int) unit_below(30); n >= 0; n--) {
@@ -307,7 +307,7 @@ START_TEST(fault_is_told)
     astro_ring_t  *ring;
 
     for (value = 0; value < 2; value++) {
-        ring = make(SIZE);
+        ring = make_ring(SIZE);
 
         p = astro_ring_reserve(ring, 100);
         (void) astro_ring_commit(ring, 100);
@@ -333,7 +333,7 @@ START_TEST(fault_is_told)
 
     /* more than was ever committed */
 
-    ring = make(SIZE);
+    ring = make_ring(SIZE);
 
     p = astro_ring_reserve(ring, 100);
     (void) astro_ring_commit(ring, 100);

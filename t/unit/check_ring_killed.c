@@ -136,7 +136,7 @@ START_TEST(killed)
              0);
     ck_assert_ptr_ne(t, MAP_FAILED);
 
-    ring = make(SIZE);
+    ring = make_ring(SIZE);
     kills = (int) (KILLS * 2 * unit_effort);
 
     pid[0] = start(produce_for_ever, ring, t);

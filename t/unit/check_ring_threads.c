@@ -129,7 +129,7 @@ START_TEST(threads)
 
     memset(&pair, 0, sizeof(pair_t));
 
-    pair.ring = make(SIZE);
+    pair.ring = make_ring(SIZE);
     pair.records = THREADS * unit_effort;
     pair.bell = -1;
 
@@ -153,7 +153,7 @@ START_TEST(sleeping)
 
     memset(&pair, 0, sizeof(pair_t));
 
-    pair.ring = make(SIZE);
+    pair.ring = make_ring(SIZE);
     pair.records = THREADS / 4 * unit_effort;
     pair.bell = eventfd(0, EFD_NONBLOCK);
 
@@ -243,7 +243,7 @@ START_TEST(dozing)
 
     memset(&d, 0, sizeof(dozer_t));
 
-    d.ring = make(SIZE);
+    d.ring = make_ring(SIZE);
     d.records = THREADS * 2 * unit_effort;
 
     ck_assert_int_eq(pthread_create(&thread, NULL, wake, &d), 0);

@@ -41,7 +41,7 @@ typedef struct {
 
 __attribute__((unused))
 static astro_ring_t *
-make(size_t size)
+make_ring(size_t size)
 {
     size_t         n;
     astro_ring_t  *ring;
