@@ -332,8 +332,8 @@ ngx_astro_departed_store(ngx_event_t *ev)
         batch->users[n++] = d->node.key;
     }
 
-    users = ngx_cpymem(users, "}", 2);
-    ages = ngx_cpymem(ages, "}", 2);
+    ngx_memcpy(users, "}", 2);
+    ngx_memcpy(ages, "}", 2);
 
     batch->n = n;
 

@@ -120,14 +120,13 @@ ngx_astro_nodes_init(void (*events)(u_char *text, size_t len))
 void
 ngx_astro_nodes_exit(void)
 {
-    uint64_t  taken;
+    /*
+     * The last one of a node says goodbye for it.  Our own seat was given back
+     * before: of two that leave together one sees that nobody is left.
+     */
 
-    /* the last one of a node says goodbye for it */
-
-    taken = astro_seats_taken(ngx_astro.arena);
-
-    if (ngx_astro.seat == ASTRO_NO_SEAT
-        || (taken & ~(1ULL << ngx_astro.seat)) == 0)
+    if (ngx_astro_n.self == ngx_astro_n.worker
+        || astro_seats_taken(ngx_astro.arena) == 0)
     {
         (void) ngx_astro_nodes_say(ASTRO_RECORD_BYE, NULL, 0);
     }
@@ -295,7 +294,7 @@ ngx_astro_nodes_say(astro_record_kind_e kind, const u_char *text, size_t len)
 
     /* whose host it is that has too few seats */
 
-    if (ngx_astro.seat == ASTRO_NO_SEAT) {
+    if (ngx_astro_n.self == ngx_astro_n.worker) {
         r.arg = astro_arena_id(ngx_astro.arena);
     }
 

@@ -105,8 +105,13 @@ ngx_astro_worker_exit(ngx_cycle_t *cycle)
     }
 
     ngx_astro_departed_exit();
-    ngx_astro_nodes_exit();
     ngx_astro_router_exit();
+
+    /* the seat, and what is counted in it, may be another's from here on */
+
+    ngx_astro.counters = ngx_astro_no_counters;
+
+    ngx_astro_nodes_exit();
 
     ngx_astro_pg_destroy(ngx_astro.pg_api);
     ngx_astro_pg_destroy(ngx_astro.pg_chat);

@@ -167,6 +167,32 @@ START_TEST(checked)
 END_TEST
 
 
+/* a zone made anew is another one; one found again is the same */
+
+START_TEST(named)
+{
+    void                *base;
+    size_t               size;
+    uint64_t             id;
+    astro_arena_conf_t   conf = { 4, 4096, 256 };
+
+    size = astro_arena_footprint(&conf);
+    base = memory(size);
+
+    must(astro_arena_format(base, size, &conf) == ASTRO_ARENA_OK);
+    id = astro_arena_id(base);
+    must(id != 0);
+    must(astro_arena_check(base, size, &conf) == ASTRO_ARENA_OK);
+    must(astro_arena_id(base) == id);
+
+    memset(base, 0, size);
+    must(astro_arena_format(base, size, &conf) == ASTRO_ARENA_OK);
+    must(astro_arena_id(base) != 0 && astro_arena_id(base) != id);
+}
+END_TEST
+
+
+
 START_TEST(rings)
 {
     int             from, to;
@@ -260,6 +286,7 @@ main(void)
     unit_add(s, "confs", confs);
     unit_add(s, "sizes", sizes);
     unit_add(s, "checked", checked);
+    unit_add(s, "named", named);
     unit_add(s, "rings", rings);
     unit_add(s, "rings_cost_nothing_to_die", rings_cost_nothing_to_die);
 
