@@ -99,6 +99,7 @@ ngx_int_t
 ngx_astro_conn_start(ngx_astro_conn_t *conn, u_char *early, size_t len)
 {
     int64_t            now;
+    ngx_uint_t         frames;
     ngx_connection_t  *c;
 
     c = conn->c;
@@ -127,7 +128,8 @@ ngx_astro_conn_start(ngx_astro_conn_t *conn, u_char *early, size_t len)
     }
 
     if (len) {
-        (void) ngx_astro_conn_feed(conn, early, early + len);
+        frames = ngx_astro_conn_feed(conn, early, early + len);
+        (void) ngx_astro_throttle(conn, frames, len);
     }
 
     if (ngx_exiting || ngx_terminate) {
@@ -135,6 +137,10 @@ ngx_astro_conn_start(ngx_astro_conn_t *conn, u_char *early, size_t len)
     }
 
     ngx_astro_conn_post(conn);
+
+    if (conn->throttled) {
+        return NGX_OK;
+    }
 
     if (c->read->ready) {
         ngx_post_event(c->read, &ngx_posted_events);
