@@ -59,7 +59,7 @@ mainline:
 	    scripts/build_module.sh
 
 
-.PHONY: run test lint integration chaos soak bench
+.PHONY: run test lint integration chaos soak compare-nchan bench
 run:
 	@exec env ASTRO_BUILD=$(BUILD) scripts/run.sh $(ARGS)
 
@@ -82,7 +82,13 @@ SOAK_FUZZ_SECONDS ?= 1440
 soak: build
 	@ASTRO_BUILD=$(BUILD) ASTRO_CHAOS_SECONDS=$(SOAK_SECONDS) \
 	    $(PYTHON) -m pytest -s t/chaos $(ARGS)
+	@$(MAKE) compare-nchan ARGS=
 	@$(MAKE) fuzz FUZZ_SECONDS=$(SOAK_FUZZ_SECONDS)
+
+# who loses what when workers are killed
+compare-nchan: build
+	@scripts/setup.sh bench
+	@ASTRO_BUILD=$(BUILD) $(PYTHON) t/chaos/compare_nchan.py $(ARGS)
 
 bench: build
 	@scripts/setup.sh bench
@@ -107,6 +113,7 @@ help:
 	@echo 'make chaos        kills processes in mid-session'
 	@echo 'make soak         chaos for SOAK_SECONDS (300), then fuzz for hours'
 	@echo 'make fuzz         parsers under libFuzzer, FUZZ_SECONDS (25) each'
+	@echo 'make compare-nchan  workers killed under nchan and under ours'
 	@echo 'make lint         clang-tidy, cppcheck, and the house rules'
 	@echo 'make mainline     compiles the module against NGINX_SRC'
 	@echo 'make bench        figures, beside those of peers'
