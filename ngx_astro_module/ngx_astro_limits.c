@@ -16,6 +16,9 @@
 #define NGX_ASTRO_PAUSE_MAX_MS   1000
 #define NGX_ASTRO_RECLAIM_MS     100
 
+/* kinds of keys: those below are address families, AF_INET6 is 10 */
+#define NGX_ASTRO_KEY_USER       0x10000
+
 #define NGX_ASTRO_PER_USER_DEFAULT     64
 #define NGX_ASTRO_PER_ADDRESS_DEFAULT  4096
 
@@ -453,7 +456,7 @@ ngx_astro_limits_shared(ngx_astro_class_e class, ngx_astro_per_e per,
 static uint64_t
 ngx_astro_limits_user_key(uint64_t user)
 {
-    return astro_limit_key(NGX_ASTRO_L_MAX, &user, sizeof(uint64_t));
+    return astro_limit_key(NGX_ASTRO_KEY_USER, &user, sizeof(uint64_t));
 }
 
 

@@ -6,6 +6,7 @@ nginx's realip module gives each test addresses of its own.
 import itertools
 import os
 import re
+import struct
 import subprocess
 import time
 import uuid
@@ -295,6 +296,17 @@ def test_connections_of_an_address(stack, first, same, other):
     stack.connect(**from_address(other)).close()
     mine[0].close()
     stack.connect(**from_address(same)).close()
+
+
+def test_an_address_is_no_user(stack):
+    """Nor is an IPv6 network whose octets are the number of a user."""
+    person = stack.person()
+    network = struct.unpack('>4H', struct.pack('<Q', person.number))
+    where = from_address(':'.join(f'{n:x}' for n in network) + '::1')
+    mine = [stack.connect(**where) for _ in range(8)]
+    assert len(list(sockets(stack, person, 3,
+                            from_address('192.0.2.77')))) == 3
+    assert all(client.open for client in mine)
 
 
 def test_nothing_is_left_of_them(stack):
