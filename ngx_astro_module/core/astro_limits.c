@@ -30,6 +30,8 @@
  */
 
 
+#include <string.h>
+
 #include "astro_arena_private.h"
 #include "astro_limits.h"
 
@@ -224,25 +226,29 @@ astro_limit_used(const astro_arena_t *a, uint64_t now_us)
 }
 
 
-/* FNV-1a to take the octets in, and a finish that spreads them. */
+/* Eight octets at a time, each spread over all bits before the next. */
 
 uint64_t
 astro_limit_key(uint32_t kind, const void *data, size_t len)
 {
-    size_t          i;
-    uint64_t        h;
+    size_t          n;
+    uint64_t        h, word;
     const uint8_t  *p = data;
 
-    /* multiplied before the first octet, or the two would cancel out */
+    h = (UINT64_C(0xcbf29ce484222325) ^ kind) * UINT64_C(0x9e3779b97f4a7c15);
 
-    h = (UINT64_C(0xcbf29ce484222325) ^ kind) * UINT64_C(0x100000001b3);
+    while (len) {
+        n = len < sizeof(word) ? len : sizeof(word);
+        word = 0;
+        memcpy(&word, p, n);
 
-    for (i = 0; i < len; i++) {
-        h = (h ^ p[i]) * UINT64_C(0x100000001b3);
+        h ^= h >> 32;
+        h = (h ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+
+        p += n;
+        len -= n;
     }
 
-    h ^= h >> 32;
-    h *= UINT64_C(0x9e3779b97f4a7c15);
     h ^= h >> 29;
     h *= UINT64_C(0xbf58476d1ce4e5b9);
 

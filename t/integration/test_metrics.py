@@ -12,7 +12,7 @@ import uuid
 import pytest
 
 from astro.consult import Consultation
-from astro.stack import eventually
+from astro.stack import Stack, eventually
 from astro.ws import SLOW
 
 LINE = re.compile(r'([a-z_:][a-z0-9_:]*)(\{.*\})? (\S+)$')
@@ -301,3 +301,39 @@ def test_without_the_database_it_is_not_ready(stack):
         stack.start('pg')
     eventually(lambda: stack.rest.get('/health/ready').status == 200, 20)
     assert client.call('ping', {}) == {}
+
+
+# -- no seat -------------------------------------------------------------------
+
+def test_a_worker_without_a_seat():
+    """Says that it is degraded, and what it counts is in the sums."""
+    small = Stack(settings={'astro_zone': '16m seats=2 ring=128k users=1024'},
+                  workers=2)
+    try:
+        small.up()
+        begin = scrape(small)['astro_http_requests_total', '']
+        small.person().connect()
+        small.reload()
+        seen, n = set(), 0
+
+        def degraded():
+            nonlocal n
+            answer = small.rest.get('/health/ready')
+            seen.update(answer.json['reasons'])
+            small.rest.get('/api/health')
+            n += 1
+            return 'no seat' in seen and answer.json['status'] == 'degraded'
+
+        eventually(degraded, 10, 'a worker without a seat')
+        last = 0
+        for _ in range(20):
+            now = scrape(small)['astro_http_requests_total', '']
+            assert now >= last
+            last = now
+        eventually(lambda: scrape(small)['astro_http_requests_total', '']
+                   == begin + n, 5, 'each request counted once')
+        spilt = scrape(small, '?workers=1')
+        assert spilt['astro_worker_http_requests_total',
+                     '{worker="none"}'] > 0
+    finally:
+        small.down()
