@@ -17,7 +17,7 @@ from astro.client import Refused
 from astro.consult import Consultation
 from astro.fixtures import watch
 from astro.stack import Stack, eventually
-from astro.ws import SLOW, HandshakeRefused
+from astro.ws import BUILD, SLOW, HandshakeRefused
 
 # stack.sh takes one line for a directive, whatever follows on it
 LIMITS = '; astro_limit '.join((
@@ -424,4 +424,15 @@ def configured(stack, line):
     return subprocess.run([os.environ.get('ASTRO_NGINX', '/usr/sbin/nginx'),
                            '-t', '-p', f'{stack.var}/nginx', '-c', file, '-e',
                            'stderr'], stderr=subprocess.PIPE, text=True,
-                          timeout=60, check=False)
+                          timeout=60, check=False, env=sanitized())
+
+
+def sanitized():
+    """The stock nginx is not linked with the sanitizers' runtimes."""
+    if not os.path.exists(f'{BUILD}/sanitized'):
+        return None
+    libs = [subprocess.run(['gcc', f'-print-file-name={name}'], text=True,
+                           stdout=subprocess.PIPE, check=True).stdout.strip()
+            for name in ('libasan.so', 'libubsan.so')]
+    return {**os.environ, 'LD_PRELOAD': ':'.join(libs),
+            'ASAN_OPTIONS': 'detect_leaks=0'}
