@@ -2,13 +2,12 @@
 /*
  * Copyright (C) The Astro authors
  *
- * Why not hiredis, which the billing worker uses: its asynchronous context
- * keeps a callback for each channel and loses it when an UNSUBSCRIBE and the
- * SUBSCRIBE after it are under way together (a user who reconnects); what waits
- * to be sent to a Redis that has stopped grows without end; each command costs
- * it two allocations and each message eight.  Here a message is handed over
- * where it lies in the buffer, and a command is written into the one that goes
- * out, once for each turn of the event loop.
+ * Replies are read by hiredis; the rest of it, its asynchronous context, is not
+ * used here (the billing worker does): it keeps a callback for each channel
+ * and loses it when an UNSUBSCRIBE and the SUBSCRIBE after it are under way
+ * together (a user who reconnects), and what waits to be sent to a Redis
+ * that has stopped grows without end.  A command is written into the buffer
+ * that goes out, once for each turn of the event loop.
  */
 
 #include "ngx_astro_redis.h"
@@ -23,10 +22,10 @@
 
 static void ngx_astro_redis_in_open(ngx_astro_link_t *l);
 static ngx_int_t ngx_astro_redis_in_reply(ngx_astro_link_t *l,
-    astro_resp_t *r);
+    redisReply *r);
 static void ngx_astro_redis_in_lost(ngx_astro_link_t *l);
 static ngx_int_t ngx_astro_redis_out_reply(ngx_astro_link_t *l,
-    astro_resp_t *r);
+    redisReply *r);
 static void ngx_astro_redis_out_pinged(ngx_astro_link_t *l);
 static void ngx_astro_redis_out_lost(ngx_astro_link_t *l);
 
@@ -168,31 +167,34 @@ ngx_astro_redis_answered(void)
 
 
 static ngx_int_t
-ngx_astro_redis_in_reply(ngx_astro_link_t *l, astro_resp_t *r)
+ngx_astro_redis_in_reply(ngx_astro_link_t *l, redisReply *r)
 {
-    ngx_str_t            channel;
-    astro_resp_value_t  *e;
+    ngx_str_t     channel;
+    redisReply  **e;
 
-    if (r->value.kind != ASTRO_RESP_ARRAY || r->value.n < 2
-        || r->element[0].kind != ASTRO_RESP_BULK)
+    e = r->element;
+
+    if (r->type != REDIS_REPLY_ARRAY || r->elements < 2
+        || e[0]->type != REDIS_REPLY_STRING
+        || e[1]->type != REDIS_REPLY_STRING)
     {
         return NGX_ERROR;
     }
 
-    e = r->element;
-    channel.data = e[1].data;
-    channel.len = e[1].len;
+    channel.data = (u_char *) e[1]->str;
+    channel.len = e[1]->len;
 
     if (channel.len >= ngx_astro.conf->redis_prefix.len) {
         channel.data += ngx_astro.conf->redis_prefix.len;
         channel.len -= ngx_astro.conf->redis_prefix.len;
     }
 
-    if (ngx_astro_same(e[0].data, e[0].len, "message")) {
+    if (ngx_astro_same(e[0]->str, e[0]->len, "message")) {
 
-        if (r->value.n == 3 && e[2].kind == ASTRO_RESP_BULK) {
+        if (r->elements == 3 && e[2]->type == REDIS_REPLY_STRING) {
             ngx_astro_count(REDIS_EVENTS);
-            ngx_astro_redis_on->message(&channel, e[2].data, e[2].len);
+            ngx_astro_redis_on->message(&channel, (u_char *) e[2]->str,
+                                        e[2]->len);
         }
 
         return NGX_OK;
@@ -202,7 +204,7 @@ ngx_astro_redis_in_reply(ngx_astro_link_t *l, astro_resp_t *r)
 
     l->answered++;
 
-    if (ngx_astro_same(e[0].data, e[0].len, "subscribe")) {
+    if (ngx_astro_same(e[0]->str, e[0]->len, "subscribe")) {
         ngx_astro_redis_on->subscribed(&channel);
     }
 
@@ -218,7 +220,7 @@ ngx_astro_redis_in_reply(ngx_astro_link_t *l, astro_resp_t *r)
 /* the link that speaks */
 
 static ngx_int_t
-ngx_astro_redis_out_reply(ngx_astro_link_t *l, astro_resp_t *r)
+ngx_astro_redis_out_reply(ngx_astro_link_t *l, redisReply *r)
 {
     uint64_t  token;
 
@@ -232,7 +234,7 @@ ngx_astro_redis_out_reply(ngx_astro_link_t *l, astro_resp_t *r)
 
         /* a Redis that is loading, or wants a password, is of no use */
 
-        if (r->value.kind != ASTRO_RESP_STATUS) {
+        if (r->type != REDIS_REPLY_STATUS) {
             return NGX_ERROR;
         }
 
@@ -243,11 +245,11 @@ ngx_astro_redis_out_reply(ngx_astro_link_t *l, astro_resp_t *r)
 
     if (token != NGX_ASTRO_REDIS_NO_TOKEN) {
 
-        if (r->value.kind != ASTRO_RESP_INT) {
+        if (r->type != REDIS_REPLY_INTEGER) {
             return NGX_ERROR;
         }
 
-        ngx_astro_redis_on->published(token, (ngx_uint_t) r->value.n);
+        ngx_astro_redis_on->published(token, (ngx_uint_t) r->integer);
     }
 
     return NGX_OK;

@@ -2,9 +2,9 @@
 /*
  * Copyright (C) The Astro authors
  *
- * The socket is nginx's own, edge-triggered; replies are read in pieces of
- * 16 KB into a buffer that grows for one that is larger and is given back
- * after it.
+ * The socket is nginx's own, edge-triggered, read in pieces of 16 KB; what
+ * has arrived of a reply waits in hiredis' reader, which gives the memory of a
+ * large one back after it.
  */
 
 #include "ngx_astro_redis_link.h"
@@ -24,6 +24,7 @@ static void ngx_astro_link_timer(ngx_event_t *ev);
 static void ngx_astro_link_close(ngx_astro_link_t *l, const char *why);
 static void ngx_astro_link_read_handler(ngx_event_t *rev);
 static const char *ngx_astro_link_read(ngx_astro_link_t *l);
+static const char *ngx_astro_link_replies(ngx_astro_link_t *l);
 static void ngx_astro_link_write_handler(ngx_event_t *wev);
 static void ngx_astro_link_flush_handler(ngx_event_t *ev);
 static void ngx_astro_link_flush(ngx_astro_link_t *l);
@@ -81,6 +82,12 @@ ngx_astro_link_connect(ngx_astro_link_t *l)
 
     l->c = c;
     l->begun = l->asked;
+    l->reader = redisReaderCreate();
+
+    if (l->reader == NULL) {
+        ngx_astro_link_close(l, "no memory");
+        return;
+    }
 
     rc = connect(c->fd, ngx_astro.conf->redis_addr->sockaddr,
                  ngx_astro.conf->redis_addr->socklen);
@@ -194,9 +201,9 @@ ngx_astro_link_close(ngx_astro_link_t *l, const char *why)
         ngx_delete_posted_event(&l->flush);
     }
 
-    if (l->in.start) {
-        ngx_free(l->in.start);
-        ngx_memzero(&l->in, sizeof(ngx_astro_link_buf_t));
+    if (l->reader) {
+        redisReaderFree(l->reader);
+        l->reader = NULL;
     }
 
     if (l->out.start) {
@@ -267,26 +274,14 @@ ngx_astro_link_read_handler(ngx_event_t *rev)
 static const char *
 ngx_astro_link_read(ngx_astro_link_t *l)
 {
-    size_t                  need;
-    ssize_t                 n;
-    ngx_uint_t              i;
-    astro_resp_t            r;
-    astro_resp_rc_e         rc;
-    ngx_astro_link_buf_t  *b;
-
-    b = &l->in;
+    ssize_t      n;
+    ngx_uint_t   i;
+    const char  *why;
+    static char  buf[NGX_ASTRO_LINK_BUF];
 
     for (i = 0; i < NGX_ASTRO_LINK_READS; i++) {
 
-        if (b->last == b->end
-            && ngx_astro_link_room(b, NGX_ASTRO_LINK_BUF,
-                                    ASTRO_RESP_MAX_BULK)
-               != NGX_OK)
-        {
-            return "no memory";
-        }
-
-        n = l->c->recv(l->c, b->last, b->end - b->last);
+        n = l->c->recv(l->c, (u_char *) buf, sizeof(buf));
 
         if (n == NGX_AGAIN) {
             break;
@@ -296,38 +291,13 @@ ngx_astro_link_read(ngx_astro_link_t *l)
             return n ? "reading failed" : "closed";
         }
 
-        b->last += n;
         l->heard = ngx_current_msec;
 
-        for ( ;; ) {
-            rc = astro_resp_read(&b->pos, b->last, &r, &need);
+        why = redisReaderFeed(l->reader, buf, n) == REDIS_OK
+              ? ngx_astro_link_replies(l) : "no memory";
 
-            if (rc != ASTRO_RESP_REPLY) {
-                break;
-            }
-
-            if (l->reply(l, &r) != NGX_OK) {
-                return "an unexpected reply";
-            }
-        }
-
-        if (rc == ASTRO_RESP_ERROR) {
-            return "not a reply of Redis";
-        }
-
-        if (b->pos == b->last && b->end - b->start > NGX_ASTRO_LINK_BUF) {
-            ngx_free(b->start);
-            ngx_memzero(b, sizeof(ngx_astro_link_buf_t));
-
-        } else if (b->pos == b->last) {
-            b->pos = b->start;
-            b->last = b->start;
-
-        } else if (ngx_astro_link_room(b, need - (b->last - b->pos),
-                                        ASTRO_RESP_MAX_BULK)
-                   != NGX_OK)
-        {
-            return "no memory";
+        if (why) {
+            return why;
         }
 
         if (!l->c->read->ready) {
@@ -341,6 +311,34 @@ ngx_astro_link_read(ngx_astro_link_t *l)
     }
 
     return ngx_handle_read_event(l->c->read, 0) == NGX_OK ? NULL : "no event";
+}
+
+
+/* Those that have arrived whole; the reader keeps the rest. */
+
+static const char *
+ngx_astro_link_replies(ngx_astro_link_t *l)
+{
+    void       *reply;
+    ngx_int_t   rc;
+
+    for ( ;; ) {
+
+        if (redisReaderGetReply(l->reader, &reply) != REDIS_OK) {
+            return "not a reply of Redis";
+        }
+
+        if (reply == NULL) {
+            return NULL;
+        }
+
+        rc = l->reply(l, reply);
+        freeReplyObject(reply);
+
+        if (rc != NGX_OK) {
+            return "an unexpected reply";
+        }
+    }
 }
 
 

@@ -20,7 +20,8 @@
 
 
 #include "ngx_astro.h"
-#include "astro_resp.h"
+
+#include <hiredis/hiredis.h>
 
 
 #define NGX_ASTRO_LINK_OUT    (4 * 1024 * 1024)
@@ -43,7 +44,7 @@ struct ngx_astro_link_s {
     ngx_event_t             flush;
     ngx_msec_t              backoff;
     ngx_msec_t              heard;      /* or first asked after a rest */
-    ngx_astro_link_buf_t    in;
+    redisReader            *reader;     /* while there is a connection */
     ngx_astro_link_buf_t    out;
     uint64_t                asked;      /* never reset */
     uint64_t                answered;   /* by reply(); none is left out */
@@ -51,7 +52,7 @@ struct ngx_astro_link_s {
 
     /* set by the owner; none of them may close the link */
     void                  (*open)(ngx_astro_link_t *l);
-    ngx_int_t             (*reply)(ngx_astro_link_t *l, astro_resp_t *r);
+    ngx_int_t             (*reply)(ngx_astro_link_t *l, redisReply *r);
     void                  (*pinged)(ngx_astro_link_t *l);   /* or NULL */
     void                  (*settled)(void);
     void                  (*lost)(ngx_astro_link_t *l);     /* it was up */
