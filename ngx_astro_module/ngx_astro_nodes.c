@@ -361,7 +361,16 @@ ngx_astro_nodes_message(ngx_str_t *channel, u_char *text, size_t len)
 
     to_user = !ngx_astro_same(channel->data, channel->len, "nodes");
 
-    if (r.kind >= ASTRO_RECORD_BEAT && !to_user) {
+    /* on a user's channel nothing but what is for the user's sockets */
+
+    if (to_user && (r.kind >= ASTRO_RECORD_BEAT
+                    || r.kind == ASTRO_RECORD_WATCHERS))
+    {
+        ngx_astro_count(NODE_BAD);
+        return;
+    }
+
+    if (r.kind >= ASTRO_RECORD_BEAT) {
         ngx_astro_nodes_word(&r);
         return;
     }
@@ -370,7 +379,7 @@ ngx_astro_nodes_message(ngx_str_t *channel, u_char *text, size_t len)
         return;
     }
 
-    if (to_user == (r.kind == ASTRO_RECORD_WATCHERS)) {
+    if (!to_user && r.kind != ASTRO_RECORD_WATCHERS) {
         ngx_astro_count(NODE_BAD);
         return;
     }

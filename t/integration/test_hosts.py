@@ -5,10 +5,12 @@ cut off from Redis, Redis itself dies, forgets, or stops."""
 import os
 import re
 import signal
+import struct
 import time
 import uuid
 
 import pytest
+import redis
 
 from astro.consult import Consultation
 from astro.fixtures import GAUGES
@@ -398,6 +400,32 @@ def test_redis_forgets_everything(hosts):
             **talk.this, 'gen': 1, 'candidate': f'{i}'})
         talk.a.expect('signal_ice_candidate', timeout=2)
     have(talk, exchange(talk))
+
+
+def test_redis_says_nonsense(hosts):
+    """Records of any kind on any channel, with whatever in them: what makes
+    no sense is dropped, and nobody falls."""
+    talk = active(hosts)
+    workers = [host.serving() for host in hosts]
+    before = sum(host.metrics()['astro_node_records_bad_total']
+                 for host in hosts)
+    link = redis.Redis(unix_socket_path=f'{hosts[0].var}/run/redis.sock')
+
+    for channel in (f'u:{talk.client.number}', 'nodes', 'u:0', 'events'):
+        for kind in range(12):
+            for arg, text in ((0, b''), (2**64 - 1, b'S 1 2'),
+                              (1, b'S 9 9 active 9 9 9 9 9\n'), (2, bytes(8))):
+                for user in (0, 2**56 - 1):
+                    head = struct.pack('<4sBBHQQQQqQII', b'astr', 1, kind, 0,
+                                       2**64 - 7, user, 1, 1, 0, arg,
+                                       len(text), 0)
+                    link.publish(f'astro:{channel}', head + text)
+
+    eventually(lambda: sum(host.metrics()['astro_node_records_bad_total']
+                           for host in hosts) > before, 5, 'bad records')
+    have(talk, exchange(talk))
+    assert [host.serving() for host in hosts] == workers
+    see_each_other(hosts, len(hosts), TTL + 5)
 
 
 def memory(host):
