@@ -29,7 +29,7 @@ LIMITS = '; astro_limit '.join((
     'hello rate=2/s burst=12',
     'api rate=2/s burst=10',
     'api rate=2/s burst=20 per=address',
-    'login rate=30/m burst=6',
+    'login rate=2/m burst=6',
     'login rate=10/m burst=3 per=user',
     'connect rate=5/s burst=30'))
 
