@@ -181,7 +181,15 @@ def test_a_ring_that_nobody_heard(stack):
     assert stack.metrics()['astro_healed_total'] >= 12
 
 
-def test_the_first_messages_of_a_new_conversation(stack):
+@pytest.fixture
+def unbilled(stack):
+    """What a test says of a session stays so."""
+    stack.pause_billing()
+    yield
+    stack.resume_billing()
+
+
+def test_the_first_messages_of_a_new_conversation(stack, unbilled):
     """Nothing of it was heard, not even that it began."""
     four = Four(stack)
     four.start()
@@ -196,12 +204,17 @@ def test_the_first_messages_of_a_new_conversation(stack):
         eventually(lambda d=device: len(d.events) >= 3, WITHIN)
         assert [e['seq'] for e in device.events] == [1, 2, 3]
 
-    # an event without its predecessors, to one who knows where it is
+    # the last one lost, to those who know where they are
     seq = four.say(four.advisor, 'lost')
     for device in four.all:
         eventually(lambda d=device: d.seen[four.talk.conv] == seq, WITHIN)
     for device in four.all:
         assert [e['seq'] for e in device.events] == [1, 2, 3, 4]
+    with stack.db() as db:
+        db.execute("UPDATE consult.session SET state = 'accepted',"
+                   ' ver = ver + 1 WHERE id = %s', (four.talk.number,))
+    four.apply(four.client, 'end', 'ended')
+    assert four.ended()['reason'] == 'client_ended'
 
 
 def test_messages_that_nobody_told_of(stack):
