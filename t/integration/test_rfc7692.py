@@ -90,7 +90,8 @@ def test_7_1_agreed(stack, offer):
     (NAME + '; server_max_window_bits=10', NAME + '; server_max_window_bits=10'),
     (NAME + '; client_max_window_bits=9', NAME + '; client_max_window_bits=9'),
     (NAME + '; client_max_window_bits="8"', NAME + '; client_max_window_bits=8'),
-    (NAME + '; server_max_window_bits=15; client_max_window_bits=15', NAME),
+    (NAME + '; server_max_window_bits=15; client_max_window_bits=15',
+     NAME + '; server_max_window_bits=15'),
     (NAME + '; server_max_window_bits=8, ' + NAME, NAME),
     ([NAME + '; x', NAME + '; server_max_window_bits=9'],
      NAME + '; server_max_window_bits=9')], ids=str)
