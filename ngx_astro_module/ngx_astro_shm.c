@@ -132,8 +132,9 @@ ngx_astro_shm_init(ngx_shm_zone_t *zone, void *data)
     if (rc == ASTRO_ARENA_TOO_SMALL) {
         ngx_log_error(NGX_LOG_EMERG, zone->shm.log, 0,
                       "\"astro_zone\" of %uz bytes is too small for its "
-                      "parameters: %uz bytes hold every ring", zone->shm.size,
-                      astro_arena_footprint(&ctx->conf));
+                      "parameters: make it larger (%uz bytes hold every "
+                      "ring), or \"seats\" or \"users\" smaller",
+                      zone->shm.size, astro_arena_footprint(&ctx->conf));
         return NGX_ERROR;
     }
 
