@@ -199,8 +199,8 @@ pids=()
 SQL=(t/integration/test_sql*.py)
 WORKER=(t/integration/test_billing_worker*.py)
 LIFE=(t/integration/test_{lifecycle,upgrade,zone}.py)
-mapfile -t SERVER < <(ls t/integration/test_*.py \
-                      | grep -vE '/test_(sql|billing_worker|lifecycle|upgrade|zone)')
+mapfile -t SERVER < <(ls t/integration/test_*.py | grep -vE \
+                      '/test_(sql|billing_worker|lifecycle|upgrade|zone)')
 
 mkdir -p "$LOGS"
 rm -f "$LOGS"/*
