@@ -114,6 +114,8 @@ astro_ws_inflate_part(astro_ws_reader_t *r, const uint8_t *p, size_t n,
     uint8_t             *out, *start, extra;
     astro_inflate_rc_e   rc;
 
+    extra = 0;
+
     do {
 
         if (astro_ws_inflate_room(r, n) != 0) {

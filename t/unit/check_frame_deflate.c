@@ -496,6 +496,50 @@ START_TEST(fails_fast)
 END_TEST
 
 
+/* Who fails in mid-message gives back what it borrowed, though it lingers. */
+
+START_TEST(failed)
+{
+    size_t              base;
+    uint8_t            *pos;
+    astro_deflate_t    *other;
+    astro_ws_event_t    event;
+    astro_ws_reader_t   r;
+
+    agree(&without_context, 1 << 20);
+    base = astro_deflate_pool_used(pool);
+    disagree();
+
+    /* one to borrow, and not two */
+
+    agree(&without_context, base + base + 256);
+
+    other = astro_deflate_create(pool, &agreed);
+    astro_ws_reader_init(&r, MAX_MESSAGE);
+    r.deflate = astro_deflate_create(pool, &agreed);
+
+    clear();
+    frame(&in, 0x42, "\xf2\x48", 2);
+    pos = in.data;
+    ck_assert_int_eq(astro_ws_read(&r, &pos, in.data + in.len, &event),
+                     ASTRO_WS_MORE);
+    ck_assert_int_eq(astro_inflate_begin(other, 0), -1);
+
+    clear();
+    frame(&in, 0x83, "", 0);
+    pos = in.data;
+    ck_assert_int_eq(astro_ws_read(&r, &pos, in.data + in.len, &event),
+                     ASTRO_WS_ERROR);
+    ck_assert_int_eq(astro_inflate_begin(other, 0), 0);
+
+    astro_ws_reader_free(&r);
+    astro_deflate_destroy(r.deflate);
+    astro_deflate_destroy(other);
+    disagree();
+}
+END_TEST
+
+
 /* Octets that lie: whole and in pieces it is the same; sanitizers watch. */
 
 START_TEST(garbage)
@@ -558,6 +602,7 @@ main(void)
     unit_add(s, "bomb", bomb);
     unit_add(s, "nothing_for_ever", nothing_for_ever);
     unit_add(s, "fails_fast", fails_fast);
+    unit_add(s, "failed", failed);
     unit_add(s, "garbage", garbage);
 
     return unit_main(s);

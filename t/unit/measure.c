@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "astro_arena.h"
+#include "astro_deflate.h"
 #include "astro_frame.h"
 #include "astro_json.h"
 #include "astro_jwt.h"
@@ -153,6 +154,29 @@ run_frames(void *data, unsigned n)
         {
             sum += event.len;
         }
+    }
+
+    return sum;
+}
+
+
+typedef struct {
+    astro_deflate_t    *deflate;
+    astro_ws_reader_t   reader;
+    struct iovec        text;
+    uint8_t             packed[LARGE];
+} deflated_t;
+
+
+static uint64_t
+run_deflate(void *data, unsigned n)
+{
+    uint64_t     sum;
+    deflated_t  *d = data;
+
+    for (sum = 0; n; n--) {
+        sum += astro_deflate_message(d->deflate, &d->text, 1, d->packed,
+                                     d->text.iov_len + ASTRO_DEFLATE_SLACK);
     }
 
     return sum;
@@ -338,6 +362,85 @@ measure_frames(void)
 }
 
 
+/*
+ * A chat message as it is told, the first 0.2 KB and 2 KB of a replay of such;
+ * the first of them is what a connection that has no context sees each time.
+ */
+
+static void
+measure_deflate(int bits, int takeover)
+{
+    int                    i;
+    char                   name[64];
+    size_t                 len;
+    double                 out, back;
+    deflated_t             d;
+    astro_ws_ext_t         agreed;
+    astro_deflate_pool_t  *pool;
+    static uint8_t         replay[2400];
+
+    static const size_t    lens[] = { 230, 2300 };
+
+    for (len = 0; len < sizeof(replay) - sizeof(envelope) - 8; /* void */ ) {
+        len += (size_t) sprintf((char *) replay + len, "%08zx%s",
+                                len * 2654435761U & 0xffffffff, envelope);
+    }
+
+    memset(&agreed, 0, sizeof(agreed));
+
+    agreed.on = 1;
+    agreed.server_bits = (uint8_t) bits;
+    agreed.client_bits = 15;
+    agreed.server_takeover = (unsigned) takeover & 1;
+
+    pool = astro_deflate_pool_create(1 << 20, 4);
+
+    if (pool == NULL) {
+        return;
+    }
+
+    d.deflate = astro_deflate_create(pool, &agreed);
+    astro_ws_reader_init(&d.reader, 65535);
+    d.reader.deflate = d.deflate;
+
+    for (i = 0; i < 2 && d.deflate; i++) {
+        d.text.iov_base = replay;
+        d.text.iov_len = lens[i];
+
+        out = measure(run_deflate, &d, 5000);
+
+        (void) run_deflate(&d, 1);
+        len = (size_t) run_deflate(&d, 1);
+        back = 0;
+
+        if (!takeover) {
+            make_frame(len);
+            frames[0] |= ASTRO_WS_RSV1;
+            memcpy(frames + frames_len - len, d.packed, len);
+            back = measure(run_frames, &d.reader, 5000);
+        }
+
+        (void) snprintf(name, sizeof(name), "deflate, %zu bytes, window %d%s",
+                        lens[i], bits, takeover ? ", kept" : "");
+        printf("%-38s%8.1f us to %zu bytes", name, out * 1e6, len);
+
+        if (back > 0) {
+            printf(", back %.1f us", back * 1e6);
+        }
+
+        printf("\n");
+    }
+
+    astro_ws_reader_free(&d.reader);
+
+    if (d.deflate) {
+        astro_deflate_destroy(d.deflate);
+    }
+
+    astro_deflate_pool_destroy(pool);
+}
+
+
 static void
 measure_utf8(void)
 {
@@ -441,6 +544,9 @@ main(void)
 
     measure_utf8();
     measure_frames();
+    measure_deflate(12, 0);
+    measure_deflate(15, 0);
+    measure_deflate(12, 1);
 
     if (measure_arena() != 0) {
         return 1;
