@@ -444,6 +444,7 @@ def test_large_frames(keeping, offer, tls):
 @pytest.mark.parametrize('which', ['first', 'second'])
 @pytest.mark.parametrize('factory', [
     {}, {'client_max_window_bits': True}, {'server_max_window_bits': 9},
+    {'server_max_window_bits': 15},
     {'server_max_window_bits': 10, 'client_max_window_bits': 11},
     {'server_no_context_takeover': True, 'client_no_context_takeover': True},
     None], ids=str)

@@ -15,8 +15,12 @@
 #define BOMB  (16 << 20)
 
 
-static const astro_ws_ext_t  without_context = { 15, 15, 1, 0, 0, 0 };
-static const astro_ws_ext_t  with_context = { 15, 15, 1, 1, 1, 0 };
+static const astro_ws_ext_t  without_context = { .on = 1, .server_bits = 15,
+                                                .client_bits = 15 };
+static const astro_ws_ext_t  with_context = { .on = 1, .server_bits = 15,
+                                             .client_bits = 15,
+                                             .server_takeover = 1,
+                                             .client_takeover = 1 };
 
 
 static void
