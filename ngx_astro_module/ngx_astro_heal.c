@@ -26,6 +26,7 @@
 #include "ngx_astro_sql.h"
 #include "ngx_astro_told.h"
 #include "ngx_astro_users.h"
+#include "ngx_astro_whereabouts.h"
 
 
 #define NGX_ASTRO_HEAL_ROUND_MS   4000      /* all users once */
@@ -115,6 +116,7 @@ static void
 ngx_astro_heal_connected(void)
 {
     ngx_astro_heal_all();
+    ngx_astro_whereabouts_restore();
 }
 
 

@@ -210,27 +210,6 @@ ngx_astro_users_count(void)
 }
 
 
-ngx_uint_t
-ngx_astro_users_list(uint64_t *ids, ngx_uint_t n)
-{
-    ngx_uint_t          i;
-    ngx_rbtree_node_t  *node;
-
-    if (ngx_astro_nusers == 0) {
-        return 0;
-    }
-
-    node = ngx_rbtree_min(ngx_astro_users.root, &ngx_astro_users_sentinel);
-
-    for (i = 0; i < n && node; i++) {
-        ids[i] = node->key;
-        node = ngx_rbtree_next(&ngx_astro_users, node);
-    }
-
-    return i;
-}
-
-
 static ngx_rbtree_node_t *
 ngx_astro_users_follower(uint64_t after)
 {

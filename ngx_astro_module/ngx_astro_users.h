@@ -39,8 +39,6 @@ void ngx_astro_users_each(uint64_t user,
  */
 ngx_uint_t ngx_astro_users_after(uint64_t after, uint64_t *ids, ngx_uint_t n);
 
-/* Writes the ids of all users here into ids, at most n; returns how many. */
-ngx_uint_t ngx_astro_users_list(uint64_t *ids, ngx_uint_t n);
 ngx_uint_t ngx_astro_users_count(void);
 
 /*

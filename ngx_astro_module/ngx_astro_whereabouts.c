@@ -11,7 +11,9 @@
 #include "ngx_astro_whereabouts.h"
 
 
-#define NGX_ASTRO_SLOW_MS  1000         /* an answer: something was stuck */
+#define NGX_ASTRO_SLOW_MS     1000      /* an answer: something was stuck */
+#define NGX_ASTRO_RESTORE     1000      /* users of one call */
+#define NGX_ASTRO_RESTORE_MS  1000      /* after one that was refused */
 
 
 typedef struct {
@@ -23,11 +25,20 @@ typedef struct {
 
 static void ngx_astro_whereabouts_told(void *data, ngx_astro_pg_rc_e rc,
     PGresult *res);
+static void ngx_astro_whereabouts_again(ngx_event_t *ev);
+static void ngx_astro_whereabouts_store(void);
 static void ngx_astro_whereabouts_stored(void *data, ngx_astro_pg_rc_e rc,
     PGresult *res);
 
 
 static int64_t  ngx_astro_unsteady_until;
+
+static struct {
+    ngx_event_t           timer;
+    uint64_t              after;        /* users up to this one are entered */
+    unsigned              due:1;
+    unsigned              calling:1;
+} ngx_astro_restore;
 
 
 /* asking */
@@ -131,30 +142,62 @@ ngx_astro_epoch_ms(void)
 }
 
 
-/* the lease's rows */
+/*
+ * The lease's rows: a batch when the one before was stored.  A batch that was
+ * refused goes again after a while; one whose connection broke is begun anew,
+ * with all the others, when that is made again.
+ */
 
 void
 ngx_astro_whereabouts_restore(void)
 {
+    if (ngx_astro_restore.timer.handler == NULL) {
+        ngx_astro_event_init(&ngx_astro_restore.timer,
+                             ngx_astro_whereabouts_again);
+        ngx_astro_restore.timer.cancelable = 1;
+    }
+
+    ngx_astro_restore.after = 0;
+    ngx_astro_restore.due = 1;
+
+    if (!ngx_astro_restore.timer.timer_set) {
+        ngx_astro_whereabouts_store();
+    }
+}
+
+
+static void
+ngx_astro_whereabouts_again(ngx_event_t *ev)
+{
+    ngx_astro_whereabouts_store();
+}
+
+
+static void
+ngx_astro_whereabouts_store(void)
+{
     char         gateway[NGX_INT64_LEN + 1];
-    u_char      *p, *buf;
-    uint64_t    *ids;
+    u_char      *p;
+    uint64_t     ids[NGX_ASTRO_RESTORE];
     ngx_uint_t   i, n;
     const char  *values[3];
+    u_char       buf[NGX_ASTRO_RESTORE * (NGX_INT64_LEN + 1) + 2];
 
-    n = ngx_astro_users_count();
+    /* without a lease, or an answer, whoever brings it goes on */
+
+    if (!ngx_astro_restore.due || ngx_astro_restore.calling
+        || ngx_astro_gateway_id() == 0)
+    {
+        return;
+    }
+
+    n = ngx_astro_users_after(ngx_astro_restore.after, ids,
+                              NGX_ASTRO_RESTORE);
     if (n == 0) {
+        ngx_astro_restore.due = 0;
         return;
     }
 
-    ids = ngx_alloc(n * (sizeof(uint64_t) + NGX_INT64_LEN + 1) + 2,
-                    ngx_astro.log);
-    if (ids == NULL) {
-        return;
-    }
-
-    n = ngx_astro_users_list(ids, n);
-    buf = (u_char *) (ids + n);
     p = buf;
 
     for (i = 0; i < n; i++) {
@@ -170,9 +213,13 @@ ngx_astro_whereabouts_restore(void)
     values[1] = (char *) buf;
     values[2] = "{}";
 
-    (void) ngx_astro_pg_call(ngx_astro.pg_api, &ngx_astro_sql_presence,
-                             values, ngx_astro_whereabouts_stored, NULL);
-    ngx_free(ids);
+    if (ngx_astro_pg_call(ngx_astro.pg_api, &ngx_astro_sql_presence,
+                          values, ngx_astro_whereabouts_stored, NULL)
+        == NGX_OK)
+    {
+        ngx_astro_restore.calling = 1;
+        ngx_astro_restore.after = ids[n - 1];
+    }
 }
 
 
@@ -180,8 +227,20 @@ static void
 ngx_astro_whereabouts_stored(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
 {
     (void) data;
-    (void) rc;
     (void) res;
+
+    ngx_astro_restore.calling = 0;
+
+    if (rc == NGX_ASTRO_PG_OK) {
+        ngx_astro_whereabouts_store();
+        return;
+    }
+
+    ngx_astro_restore.after = 0;
+
+    if (rc == NGX_ASTRO_PG_ERROR) {
+        ngx_add_timer(&ngx_astro_restore.timer, NGX_ASTRO_RESTORE_MS);
+    }
 }
 
 

@@ -45,7 +45,10 @@ ngx_int_t ngx_astro_whereabouts(const uint64_t *users, ngx_uint_t n,
 ngx_uint_t ngx_astro_whereabouts_steady(void);
 void ngx_astro_whereabouts_unsteady(void);
 
-/* Enters everybody who is here into a new lease. */
+/*
+ * Enters everybody who is here into the lease: a new one, or one whose rows a
+ * database that crashed may have lost (hello does not wait for the disk).
+ */
 void ngx_astro_whereabouts_restore(void);
 
 /* The clock that people read. */

@@ -296,6 +296,26 @@ def test_last_seen_is_when_they_were_heard(hosts):
     assert abs(off['payload']['last_seen'] / 1000 - heard) < 1 * SLOW
 
 
+def test_a_crash_of_postgresql_forgets_who_is_where(hosts):
+    """A hello does not wait for the disk: what a crash took is said again."""
+    advisor = hosts[0].person('advisor')
+    at(hosts[0], advisor)
+    client, answer = watching(hosts[1], advisor)
+    assert answer[0]['online']
+
+    # as a crash does: the rows of the last moments and all connections go
+    with hosts[0].db() as db:
+        db.execute('DELETE FROM consult.presence WHERE account_id = %s',
+                   [advisor.number])
+        db.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                   " WHERE usename = 'astro_web'")
+    eventually(lambda: all(h.connected() for h in hosts), 15)
+
+    time.sleep(SLICES + 1)
+    assert watching(hosts[1], advisor)[1][0]['online']
+    assert watching(hosts[2], advisor)[1][0]['online']
+
+
 def test_a_worker_is_killed_among_hosts(hosts):
     """Its users are told to be offline elsewhere, whoever reaps its lease."""
     advisor = hosts[0].person('advisor')
