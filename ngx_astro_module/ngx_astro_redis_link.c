@@ -495,7 +495,8 @@ ngx_astro_link_room(ngx_astro_link_buf_t *b, size_t size, size_t max)
         return NGX_OK;
     }
 
-    have = ngx_max(ngx_max(have * 2, used + size), NGX_ASTRO_LINK_BUF);
+    have = ngx_max(ngx_min(have * 2, max), used + size);
+    have = ngx_max(have, NGX_ASTRO_LINK_BUF);
 
     p = ngx_alloc(have, ngx_astro.log);
     if (p == NULL) {

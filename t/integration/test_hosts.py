@@ -20,7 +20,8 @@ from astro.ws import BUILD, SLOW
 
 TTL = 3                         # of a node, in seconds
 SLICES = 5                      # everything is read again within
-SETTINGS = {'astro_node_ttl': f'{TTL}s', 'astro_presence_grace': '1s'}
+SETTINGS = {'astro_node_ttl': f'{TTL}s', 'astro_presence_grace': '1s',
+            'astro_limit': 'signal rate=5000/s burst=20000'}
 SANITIZED = os.path.exists(f'{BUILD}/sanitized')
 SDP = 'v=0\r\na=fingerprint:sha-256 AB\r\n'
 
@@ -254,7 +255,8 @@ def test_presence_is_right_everywhere(hosts):
     two = at(hosts[1], advisor)
     assert watching(hosts[2], advisor)[1][0]['online']
 
-    # the last of the devices counts
+    # the last of the devices counts; later than what is doubted anyway
+    time.sleep(3.2)
     one.close()
     for client, _ in watchers:
         client.quiet('user_offline', 1)
@@ -481,7 +483,7 @@ def test_redis_stops(hosts):
             last = talk.c.say(talk.conv, 'on')['seq']
             time.sleep(0.05)
         # a sanitizer keeps what was freed
-        assert SANITIZED or memory(hosts[0]) - before < 16 * 1024
+        assert SANITIZED or memory(hosts[0]) - before < 10 * 1024
     finally:
         os.kill(redis, signal.SIGCONT)
 
