@@ -21,7 +21,7 @@ from astro.ws import BUILD, SLOW
 TTL = 3                         # of a node, in seconds
 SLICES = 5                      # everything is read again within
 SETTINGS = {'astro_node_ttl': f'{TTL}s', 'astro_presence_grace': '1s',
-            'astro_limit': 'signal rate=5000/s burst=20000'}
+            'astro_limit': 'all rate=1000000/s burst=1000000'}
 SANITIZED = os.path.exists(f'{BUILD}/sanitized')
 SDP = 'v=0\r\na=fingerprint:sha-256 AB\r\n'
 
