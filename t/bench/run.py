@@ -17,12 +17,13 @@ import signal
 import sys
 import time
 
-from figures import chat, idle, machine, relay, rest, table, ticks
+from figures import chat, growth, idle, machine, relay, rest, table, ticks
 from figures.common import BUILD, HERE, TROUBLE, reason, run, say
 from figures.ours import Ours
 from figures.stack import Stack
 
-PARTS = {'relay': relay, 'idle': idle, 'chat': chat, 'rest': rest,
+PARTS = {'relay': relay, 'idle': idle, 'growth': growth, 'chat': chat,
+         'rest': rest,
          # last: it leaves many sessions behind
          'ticks': ticks}
 
