@@ -48,11 +48,16 @@ $$;
 --               is dead, or could not reach the database
 --   seen_ms  when they were last there: as they left it, or the last renewal
 --            of a lease that never came to say so.  NULL: not known
+--
+-- The settings, and LIMIT 1: a plan made while the tables were small must look
+-- up by key when they have grown.
 CREATE OR REPLACE FUNCTION api.presence_of(users bigint[], ttl_ms bigint,
     grace_ms bigint)
 RETURNS TABLE (account bigint, state int, wait_ms bigint, seen_ms bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
     v_now    timestamptz := clock_timestamp();
@@ -70,10 +75,13 @@ BEGIN
       FROM unnest(presence_of.users) AS u(id)
       LEFT JOIN LATERAL
            (SELECT max(g.renewed_at) AS renewed_at
-              FROM consult.presence x
-              JOIN consult.gateway g ON g.id = x.gateway_id
+              FROM consult.presence x,
+                   LATERAL (SELECT * FROM consult.gateway y
+                             WHERE y.id = x.gateway_id LIMIT 1) g
              WHERE x.account_id = u.id AND NOT g.closed) p ON true
-      LEFT JOIN consult.last_seen l ON l.account_id = u.id;
+      LEFT JOIN LATERAL
+           (SELECT * FROM consult.last_seen z
+             WHERE z.account_id = u.id LIMIT 1) l ON true;
 END
 $$;
 

@@ -2,6 +2,7 @@
 
 import time
 
+import psycopg
 import pytest
 
 from sql_fixture import call, call1, sql, web           # noqa: F401
@@ -112,3 +113,26 @@ def test_closing_and_reaping_keep_when(gw, who):
     gw.sql.admin("SELECT * FROM billing.reap(%s, 0)", number)
     row = gw.of(who)
     assert row["state"] == 0 and 29 < ago(row) < 32
+
+
+def test_it_is_looked_up_by_key(gw, sql):               # noqa: F811
+    """Whatever the tables were like when the plan was made: nothing of them is
+    read from end to end, and not each gateway for each user."""
+    users = list(range(10**9, 10**9 + 100))
+    for _ in range(50):
+        gw.open()
+    gw.open(*users)
+
+    with psycopg.connect(sql.dsn()) as conn:
+        conn.execute("SELECT * FROM api.presence_of(%s, %s, %s)",
+                     [users, TTL, GRACE])
+        read = dict(conn.execute(
+            "SELECT relname, seq_tup_read + coalesce(idx_tup_fetch, 0)"
+            "  FROM pg_stat_xact_user_tables WHERE relname IN"
+            " ('gateway', 'presence', 'last_seen')").fetchall())
+        scans = conn.execute(
+            "SELECT sum(seq_scan) FROM pg_stat_xact_user_tables WHERE relname"
+            " IN ('gateway', 'presence', 'last_seen')").fetchone()[0]
+
+    assert scans == 0
+    assert read['gateway'] <= len(users)
