@@ -229,7 +229,7 @@ ngx_astro_presence_watch_user(ngx_astro_conn_t *conn, uint64_t user)
 
         watched->node.key = user;
         watched->online = ngx_astro_users_online(user);
-        watched->ver = ngx_astro_epoch_ms();
+        watched->ver = ngx_astro_common_ms();
 
         ngx_queue_init(&watched->watches);
         ngx_rbtree_insert(&ngx_astro_watched, &watched->node);
@@ -330,6 +330,9 @@ ngx_astro_presence_reply(ngx_astro_looking_t *w)
         }
 
         watched->told = 1;
+
+        /* above all that the client was told elsewhere, before it came here */
+        watched->ver = ngx_max(watched->ver, ngx_astro_common_ms());
 
         p = ngx_slprintf(p, last,
                          "%s{\"user\":\"u_%uL\",\"online\":%s,\"ver\":%L",
@@ -655,7 +658,7 @@ ngx_astro_presence_change(ngx_astro_watched_t *w, ngx_uint_t online,
     ngx_astro_watch_t  *watch;
 
     w->online = online;
-    w->ver = ngx_max(w->ver + 1, ngx_astro_epoch_ms());
+    w->ver = ngx_max(w->ver + 1, ngx_astro_common_ms());
     w->seen_ms = online ? 0 : seen_ms;
 
     if (!w->told) {

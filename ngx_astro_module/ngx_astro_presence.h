@@ -15,8 +15,9 @@
  * so that a client which drops and comes back within the grace, on whatever
  * host, is never seen to leave or arrive.
  *
- * Versions are milliseconds of the epoch when the change was found here, and
- * never the same twice; the highest wins.
+ * Versions are milliseconds, of a clock that all hosts share, when the change
+ * was found here or a snapshot was made, and never the same for two states; the
+ * highest wins, also for a client that goes from host to host.
  */
 
 #ifndef _NGX_ASTRO_PRESENCE_H_INCLUDED_

@@ -142,6 +142,18 @@ ngx_astro_epoch_ms(void)
 }
 
 
+int64_t
+ngx_astro_common_ms(void)
+{
+    if (ngx_astro_timeline_of(0) == 0) {
+        /* no lease so far */
+        return ngx_astro_epoch_ms();
+    }
+
+    return ngx_astro_timeline_of(ngx_astro_life_ms());
+}
+
+
 /*
  * The lease's rows: a batch when the one before was stored.  A batch that was
  * refused goes again after a while; one whose connection broke is begun anew,

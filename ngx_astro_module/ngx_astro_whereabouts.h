@@ -54,5 +54,11 @@ void ngx_astro_whereabouts_restore(void);
 /* The clock that people read. */
 int64_t ngx_astro_epoch_ms(void);
 
+/*
+ * The one that all hosts share, whatever theirs say: the database's, as it was
+ * when the lease was opened, and what has passed since.
+ */
+int64_t ngx_astro_common_ms(void);
+
 
 #endif /* _NGX_ASTRO_WHEREABOUTS_H_INCLUDED_ */

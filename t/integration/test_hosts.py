@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import struct
+import subprocess
 import time
 import uuid
 
@@ -284,6 +285,61 @@ def test_from_host_to_host_is_not_seen(hosts):
     for client in watchers:
         client.quiet('user_offline', 0.7)
         client.quiet('user_online', 0.1)
+
+
+LATE = r"""
+#include <sys/time.h>
+#include <time.h>
+
+int
+gettimeofday(struct timeval *restrict tv, void *restrict tz)
+{
+    struct timespec  ts;
+
+    (void) tz;
+    clock_gettime(CLOCK_REALTIME, &ts);
+    tv->tv_sec = ts.tv_sec - 3;
+    tv->tv_usec = ts.tv_nsec / 1000;
+    return 0;
+}
+"""
+
+
+@pytest.mark.skipif(SANITIZED, reason='a sanitizer is preloaded already')
+def test_a_host_whose_clock_is_late(hosts, tmp_path):
+    """A client takes what it is told with the highest ver, wherever it was
+    told: it must not keep what it heard on a host that is ahead."""
+    (tmp_path / 'late.c').write_text(LATE)
+    subprocess.run(['cc', '-shared', '-fPIC', '-o', tmp_path / 'late.so',
+                    tmp_path / 'late.c'], check=True)
+    late = Host(hosts[0], SETTINGS)
+    late.env['LD_PRELOAD'] = str(tmp_path / 'late.so')
+    try:
+        late.up()
+        see_each_other(hosts, len(hosts) + 1)
+        advisor = hosts[0].person('advisor')
+        there, _ = watching(late, advisor)
+        here, answer = watching(hosts[0], advisor)
+        vers = [answer[0]['ver']]
+
+        def goes_to(host, online):
+            here.close()
+            state = watching(host, advisor)[1][0]
+            assert state['online'] == online
+            assert state['ver'] > vers[-1]
+            vers.append(state['ver'])
+
+        goes_to(late, False)
+        at(hosts[0], advisor)
+        there.expect('user_online', lambda m: m['ver'] > vers[-1], 5)
+        goes_to(hosts[1], True)
+        goes_to(late, True)
+        advisor.client.close()
+        there.expect('user_offline', lambda m: m['ver'] > vers[-1], 5)
+        goes_to(hosts[2], False)
+        goes_to(late, False)
+    finally:
+        late.down()
 
 
 def test_last_seen_is_when_they_were_heard(hosts):
