@@ -32,12 +32,14 @@ typedef struct {
 typedef struct {
     uint64_t             user;
     ngx_msec_t           until;
+    uint64_t             since;         /* replies before it say nothing */
 } ngx_astro_nobody_t;
 
 
 static void ngx_astro_nodes_message(ngx_str_t *channel, u_char *text,
     size_t len);
 static void ngx_astro_nodes_published(uint64_t token, ngx_uint_t receivers);
+static ngx_uint_t ngx_astro_nodes_listeners(uint64_t user);
 static void ngx_astro_nodes_listening(void);
 static void ngx_astro_nodes_speaking(void);
 static void ngx_astro_nodes_mute(ngx_uint_t lost);
@@ -79,6 +81,8 @@ static struct {
     uint64_t             worker;        /* this process, for "twice" */
     ngx_event_t          timer;
     ngx_msec_t           due;           /* of the next BEAT */
+
+    uint64_t             forgot;        /* since, of all users */
 
     uint64_t             serial;
     uint64_t             twice[NGX_ASTRO_TWICE];
@@ -259,25 +263,59 @@ ngx_astro_nodes_all(const ngx_astro_route_t *route)
 static void
 ngx_astro_nodes_published(uint64_t user, ngx_uint_t receivers)
 {
-    ngx_uint_t           ours;
     ngx_astro_nobody_t  *nobody;
 
-    if (user == 0) {
-        return;
-    }
-
-    ours = ngx_astro.seat == ASTRO_NO_SEAT
-           ? ngx_astro_users_here(user)
-           : (ngx_uint_t) __builtin_popcountll(
-                                astro_registry_seats(ngx_astro.arena, user));
-
-    if (receivers > ours) {
+    if (user == 0 || receivers > ngx_astro_nodes_listeners(user)) {
         return;
     }
 
     nobody = ngx_astro_nobody_slot(user);
+
+    /* the other link was faster: somebody has come since it was published */
+
+    if (ngx_astro_redis_replied() <= ngx_max(nobody->since,
+                                             ngx_astro_n.forgot))
+    {
+        return;
+    }
+
     nobody->user = user;
     nobody->until = ngx_current_msec + NGX_ASTRO_NOBODY_MS;
+}
+
+
+/*
+ * How many of this node's workers listen to a user's channel.  One that is deaf
+ * has the user in the registry all the same.
+ */
+
+static ngx_uint_t
+ngx_astro_nodes_listeners(uint64_t user)
+{
+    int         seat;
+    uint64_t    seats, *counters;
+    ngx_uint_t  n;
+
+    if (ngx_astro.seat == ASTRO_NO_SEAT) {
+        return ngx_astro_users_here(user);
+    }
+
+    n = 0;
+
+    for (seats = astro_registry_seats(ngx_astro.arena, user);
+         seats;
+         seats &= seats - 1)
+    {
+        seat = __builtin_ctzll(seats);
+        counters = astro_seat_counters(ngx_astro.arena, seat);
+
+        /* both links, or else it may be the wrong one */
+
+        n += __atomic_load_n(&counters[NGX_ASTRO_C_REDIS_UP],
+                             __ATOMIC_RELAXED) == 2;
+    }
+
+    return n;
 }
 
 
@@ -458,6 +496,8 @@ ngx_astro_nodes_word(astro_record_t *r)
             user = astro_record_u64(r->text + i);
             nobody = ngx_astro_nobody_slot(user);
 
+            nobody->since = ngx_astro_redis_said();
+
             if (nobody->user == user) {
                 nobody->user = 0;
             }
@@ -467,6 +507,7 @@ ngx_astro_nodes_word(astro_record_t *r)
 
     case ASTRO_RECORD_FORGET:
         ngx_memzero(ngx_astro_nobody, sizeof(ngx_astro_nobody));
+        ngx_astro_n.forgot = ngx_astro_redis_said();
         return;
 
     case ASTRO_RECORD_HEAL:

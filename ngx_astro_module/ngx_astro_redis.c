@@ -309,6 +309,20 @@ ngx_astro_redis_publish(const u_char *channel, size_t channel_len,
 }
 
 
+uint64_t
+ngx_astro_redis_said(void)
+{
+    return ngx_astro_redis_out.asked;
+}
+
+
+uint64_t
+ngx_astro_redis_replied(void)
+{
+    return ngx_astro_redis_out.answered;
+}
+
+
 void
 ngx_astro_redis_nudge(uint64_t session)
 {

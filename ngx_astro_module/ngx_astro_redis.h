@@ -61,6 +61,13 @@ ngx_int_t ngx_astro_redis_subscribe(const u_char *channel, size_t len,
 uint64_t ngx_astro_redis_asked(void);
 uint64_t ngx_astro_redis_answered(void);
 
+/*
+ * How much was asked of the link that speaks, and answered: within published(),
+ * what was asked before that publish and with it.
+ */
+uint64_t ngx_astro_redis_said(void);
+uint64_t ngx_astro_redis_replied(void);
+
 /* Tells the billing workers to look at a session now; may be lost. */
 void ngx_astro_redis_nudge(uint64_t session);
 

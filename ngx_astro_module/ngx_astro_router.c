@@ -349,5 +349,10 @@ ngx_astro_router_reclaim(void)
         ngx_astro_count(SEATS_RECLAIMED);
         ngx_log_error(NGX_LOG_NOTICE, ngx_astro.log, 0,
                       "astro: seat %d of a dead worker was reclaimed", seat);
+
+        if (ngx_astro_nodes_others) {
+            /* its users were in the registry, but nobody listened there */
+            (void) ngx_astro_nodes_say(ASTRO_RECORD_FORGET, NULL, 0);
+        }
     }
 }

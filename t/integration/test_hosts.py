@@ -228,6 +228,70 @@ def test_one_host_keeps_to_itself(hosts):
     second.expect('signal_offer', timeout=2)
 
 
+def beside(host, person, client):
+    """That person connects to that host, to another worker than client's."""
+    for _ in range(50):
+        if at(host, person).worker != client.worker:
+            return person.client
+        person.client.close()
+    raise AssertionError('always the same worker')
+
+
+def candidates(talk, to, n=40):
+    """One each 50 ms; all arrive in time."""
+    for i in range(n):
+        talk.c.send('signal_ice_candidate', {
+            **talk.this, 'gen': 1, 'candidate': f'{i}'})
+        to.expect('signal_ice_candidate',
+                  lambda m, i=i: m['payload']['candidate'] == f'{i}', 2)
+        time.sleep(0.05)
+
+
+def test_a_late_answer_says_nothing(hosts):
+    """Redis says that nobody was elsewhere when somebody has come since."""
+    talk = active(hosts, 2, 2)
+    time.sleep(5)           # what is believed to be nowhere is forgotten
+    hosts[2].wire.hold(True)
+    candidates(talk, talk.a, 1)
+    talk.advisor.device = str(uuid.uuid4())
+    second = at(hosts[1], talk.advisor)
+    second.call('session_join', talk.this)
+    time.sleep(0.5)
+    hosts[2].wire.hold(False)
+    time.sleep(0.3)
+    candidates(talk, second, 5)
+
+
+def test_a_deaf_worker_is_no_listener(hosts):
+    """A device at a worker that Redis does not reach is not taken for the one
+    that it did reach, on another host."""
+    talk = active(hosts, 2, 1)
+    second = talk.a
+    talk.advisor.device = str(uuid.uuid4())
+    beside(hosts[2], talk.advisor, talk.c)
+    candidates(talk, second, 3)
+    hosts[2].wire.cut_listener(f'astro:u:{talk.advisor.number}')
+    candidates(talk, second)
+
+
+def test_a_dead_worker_is_no_listener(hosts):
+    """Nor one that was killed, as soon as that is known."""
+    talk = active(hosts, 2, 1)
+    second = talk.a
+    talk.advisor.device = str(uuid.uuid4())
+    victim = beside(hosts[2], talk.advisor, talk.c)
+    candidates(talk, second, 3)
+    os.kill(victim.worker, signal.SIGKILL)
+    hosts[2].moved = True
+    hosts[2].expected.append(
+        rf'worker process {victim.worker} exited on signal 9')
+    for _ in range(int(20 * SLOW)):
+        talk.c.send('signal_ice_candidate', {
+            **talk.this, 'gen': 1, 'candidate': 'maybe'})
+        time.sleep(0.05)
+    candidates(talk, second)
+
+
 # -- presence ------------------------------------------------------------------
 
 def watching(host, *users):

@@ -18,6 +18,8 @@ class Wire:
         self.pairs = set()
         self.whole = True           # passes bytes on
         self.refuses = False        # closes who connects
+        self.holds = False          # keeps what is for who only publishes
+        self.said = {}              # near end: what it said of late
         self.poke, self.poked = os.pipe()
         self.stopping = False
         self.thread = threading.Thread(target=self._run, daemon=True)
@@ -32,6 +34,23 @@ class Wire:
     def stall(self):
         """Nothing passes any more, and nobody is told."""
         self.whole = False
+        os.write(self.poked, b'x')
+
+    def cut_listener(self, channel):
+        """The one that listens to it is closed; nobody can connect."""
+        name = f'SUBSCRIBE\r\n${len(channel)}\r\n{channel}\r\n'.encode()
+        with self.lock:
+            self.refuses = True
+            found = [pair for pair in self.pairs
+                     if self.said[pair[0]].rfind(b'$9\r\n' + name)
+                     > self.said[pair[0]].rfind(b'$11\r\nUN' + name)]
+            assert len(found) == 1
+            for s in found[0]:
+                s.shutdown(socket.SHUT_RDWR)
+
+    def hold(self, on):
+        """Answers to those who publish wait; those who listen hear."""
+        self.holds = on
         os.write(self.poked, b'x')
 
     def mend(self):
@@ -64,7 +83,8 @@ class Wire:
                     other[a], other[b] = b, a
             watched = [self.server, self.poke]
             if self.whole:
-                watched += [s for s in other if s.fileno() >= 0]
+                watched += [s for s in other if s.fileno() >= 0
+                            and not (self.holds and self._publishes(other[s]))]
             try:
                 ready = select.select(watched, [], [], 0.2)[0]
             except (OSError, ValueError):
@@ -76,6 +96,9 @@ class Wire:
             for s in ready:
                 if s in other:
                     self._pass(s, other[s])
+
+    def _publishes(self, near):
+        return near in self.said and b'SUBSCRIBE' not in self.said[near]
 
     def _accept(self):
         near = self.server.accept()[0]
@@ -90,10 +113,13 @@ class Wire:
             return
         with self.lock:
             self.pairs.add((near, far))
+            self.said[near] = b''
 
     def _pass(self, s, other):
         try:
             data = s.recv(65536)
+            if s in self.said:
+                self.said[s] = (self.said[s] + data)[-1 << 20:]
             other.sendall(data)
         except OSError:
             data = b''
