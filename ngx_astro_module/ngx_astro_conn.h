@@ -60,6 +60,7 @@ struct ngx_astro_conn_s {
     uint64_t                 device;    /* hash, 0: none given */
     astro_role_e             role;
     int64_t                  token_exp_boot_s;  /* on the boot clock */
+    int64_t                  hello_ms;  /* database's clock; 0: not yet */
     int64_t                  token_iat;
 
     ngx_queue_t              link;      /* of all connections */

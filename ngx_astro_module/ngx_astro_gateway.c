@@ -77,7 +77,10 @@ ngx_astro_gateway_init(void)
     ngx_astro_event_init(&ngx_astro_gw.timer, ngx_astro_gateway_tick);
     ngx_astro_event_init(&ngx_astro_gw.post, ngx_astro_gateway_posted);
     ngx_astro_gw.timer.cancelable = 1;
-    ngx_add_timer(&ngx_astro_gw.timer, NGX_ASTRO_RENEW_MS);
+
+    /* workers that started together need not come together for ever */
+
+    ngx_add_timer(&ngx_astro_gw.timer, ngx_random() % NGX_ASTRO_RENEW_MS + 1);
 
     ngx_astro_pg_on_connect(ngx_astro.pg_lease, ngx_astro_gateway_connected);
 

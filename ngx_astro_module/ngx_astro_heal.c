@@ -102,7 +102,8 @@ ngx_astro_heal_init(void)
     ngx_astro_heal.since = 1;
 
     ngx_astro_heal_seats();
-    ngx_add_timer(&ngx_astro_heal.timer, NGX_ASTRO_HEAL_TICK_MS);
+    ngx_add_timer(&ngx_astro_heal.timer,
+                  ngx_random() % NGX_ASTRO_HEAL_TICK_MS + 1);
 
     ngx_astro_pg_on_connect(ngx_astro.pg_api, ngx_astro_heal_connected);
 

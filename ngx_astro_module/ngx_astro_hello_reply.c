@@ -108,6 +108,7 @@ ngx_astro_hello_reply(ngx_astro_hello_t *h, PGresult *res, int row, int end)
     ngx_free(buf);
 
     conn->signed_in = 1;
+    conn->hello_ms = ngx_astro_pg_int(res, row, NGX_ASTRO_HELLO_NUM);
     ngx_astro_count(HELLO);
     ngx_astro_observe(HELLO_TIME, ngx_astro_boot_us() - h->came_us);
     ngx_astro_count(SIGNED_IN);
@@ -127,6 +128,7 @@ ngx_astro_hello_reply(ngx_astro_hello_t *h, PGresult *res, int row, int end)
         route.to = NGX_ASTRO_TO_DEVICE;
         route.user = conn->user;
         route.except = conn->id;
+        route.seq = conn->hello_ms;
         route.arg = conn->device;
         ngx_astro_route_user(&route, NULL);
     }

@@ -325,12 +325,26 @@ ngx_astro_users_deliver(ngx_astro_route_t *route, const ngx_astro_msg_t *m)
 }
 
 
+/*
+ * The word may come late, through a ring or another host, when a still newer
+ * socket is there: only what had signed in before it, by the database's
+ * clock, is replaced.
+ */
+
 static void
 ngx_astro_users_replace_one(ngx_astro_conn_t *conn, void *ctx)
 {
     ngx_astro_route_t  *route = ctx;
 
-    if (conn->id != route->except && conn->device == route->arg) {
+    if (conn->device != route->arg || conn->id == route->except
+        || conn->hello_ms == 0)
+    {
+        return;
+    }
+
+    if (conn->hello_ms < route->seq
+        || (conn->hello_ms == route->seq && conn->id < route->except))
+    {
         ngx_astro_conn_bye(conn, NGX_ASTRO_CLOSE_REPLACED, "replaced",
                            "stop", 0);
     }

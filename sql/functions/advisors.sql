@@ -6,7 +6,7 @@ SET ROLE astro_owner;
 -- consult.advisors: advisors (not blocked ones) in order of id, after "after",
 -- at most cap; or the one with id "only", with the bio.
 --
--- "online": connected to some gateway whose lease is open.  "busy": has a
+-- "online": connected to some gateway whose lease is fresh.  "busy": has a
 -- live session.  A rate of null: the service is not offered.
 CREATE OR REPLACE FUNCTION consult.advisors(after bigint, only_id bigint,
     cap int)
@@ -45,7 +45,7 @@ BEGIN
            || '},"online":'
            || ((SELECT true FROM consult.presence p
                   JOIN consult.gateway g ON g.id = p.gateway_id
-                 WHERE p.account_id = a.id AND NOT g.closed
+                 WHERE p.account_id = a.id AND consult.fresh(g)
                  LIMIT 1) IS NOT NULL)
            || ',"busy":' || (a.id = ANY(v_busy)) || '}'
       FROM identity.advisor d

@@ -240,6 +240,7 @@ GRANT EXECUTE ON FUNCTION consult.caller(), consult.ms(timestamptz),
     consult.refusal(int, text, text, text),
     consult.outcome(consult.session, int, boolean)
     TO astro_api, astro_gateway, astro_engine;
+GRANT EXECUTE ON FUNCTION consult.ms(timestamptz) TO astro_hello;
 
 RESET ROLE;
 
@@ -317,11 +318,22 @@ END
 $$;
 
 
+-- consult.fresh: the lease is open, and was renewed not long ago.  Renewals come
+-- every second; one that is older is of a host that died with no billing
+-- worker alive to close it, or that cannot reach the database.
+CREATE OR REPLACE FUNCTION consult.fresh(g consult.gateway) RETURNS boolean
+LANGUAGE sql VOLATILE AS $$
+    SELECT NOT g.closed
+           AND g.renewed_at > clock_timestamp() - interval '10 seconds'
+$$;
+
+
 REVOKE ALL ON FUNCTION consult.snapshot(consult.session),
-    consult.wallet_of(bigint, text), consult.busy_of(bigint[]) FROM PUBLIC;
+    consult.wallet_of(bigint, text), consult.busy_of(bigint[]),
+    consult.fresh(consult.gateway) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION consult.snapshot(consult.session)
     TO astro_api, astro_gateway, astro_hello;
 GRANT EXECUTE ON FUNCTION consult.wallet_of(bigint, text),
-    consult.busy_of(bigint[]) TO astro_api;
+    consult.busy_of(bigint[]), consult.fresh(consult.gateway) TO astro_api;
 
 RESET ROLE;

@@ -9,8 +9,9 @@ SET ROLE astro_hello;
 -- hello "asker" (from 1) asks about conversation "conv".  Rows in order
 -- of ord, the place in callers, and for each hello in this order:
 --
---   account  id    NULL  {"role","name","currency","blocked","valid_from"};
---                        the last: older tokens are no good (epoch seconds)
+--   account  id    now   {"role","name","currency","blocked","valid_from"};
+--                        the last: older tokens are no good (epoch seconds).
+--                        now: epoch ms; of two sockets the later is the newer
 --   wallet   id    NULL  {"balance","held","available"}, as api.wallet's; for
 --                        a client or an advisor
 --   conv     id    head  NULL
@@ -116,7 +117,7 @@ BEGIN
     )
     SELECT r.ord, r.kind, r.id, r.num, r.doc
       FROM (SELECT k.ord, 1 AS part, 'account' AS kind, k.id,
-                   NULL::bigint AS num,
+                   consult.ms(clock_timestamp()) AS num,
                    '{"role":"' || k.role || '","name":' || to_json(k.name)
                    || ',"currency":"' || d.currency || '","blocked":'
                    || k.blocked || ',"valid_from":'

@@ -119,7 +119,7 @@ BEGIN
     IF live_gateways_only THEN
         PERFORM 1 FROM consult.presence p
           JOIN consult.gateway g ON g.id = p.gateway_id
-         WHERE p.account_id = session_start.advisor AND NOT g.closed;
+         WHERE p.account_id = session_start.advisor AND consult.fresh(g);
 
         IF NOT FOUND THEN
             RETURN consult.refusal(409, 'offline',

@@ -99,6 +99,19 @@ def test_start_offline_after_gateway_closed(pair):
     refused(pair.start(), 409, "offline")
 
 
+def test_offline_after_the_death_of_a_host(sql, pair):
+    """Its lease is open as long as nobody closes it."""
+    def online():
+        return call1(pair.web, "advisor", pair.client,
+                     pair.advisor)["body"]["online"]
+
+    assert online() is True
+    sql.admin("UPDATE consult.gateway SET renewed_at = clock_timestamp()"
+              " - interval '11 s' WHERE id = %s", pair.gateway)
+    assert online() is False
+    refused(pair.start(), 409, "offline")
+
+
 def test_start_race_on_one_advisor(sql, web):
     pair = Pair(sql, web)
     clients = [sql.client() for _ in range(50)]
