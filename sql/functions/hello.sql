@@ -1,5 +1,15 @@
 -- hello: what a connection is told first.
 
+-- It was astro_api's in the version before, whose body astro_hello may not run.
+DO $$
+BEGIN
+    IF to_regprocedure('api.hello(bigint, bigint, bigint[])') IS NOT NULL THEN
+        ALTER FUNCTION api.hello(bigint, bigint, bigint[])
+            OWNER TO astro_hello;
+    END IF;
+END
+$$;
+
 SET ROLE astro_hello;
 
 

@@ -1,6 +1,7 @@
 -- 0004: who signs people in, many at a time.
 --
--- Safe under the version before: it goes on calling api.hello.
+-- Safe under the version before: it goes on calling api.hello, which changes
+-- hands with its new body, in functions/hello.sql, and not before.
 
 DO $$
 BEGIN
@@ -42,13 +43,3 @@ GRANT SELECT (id, role, name, blocked, tokens_valid_from) ON identity.account
 GRANT SELECT ON ledger.deployment, ledger.wallet, consult.conversation,
       consult.session, consult.gateway TO astro_hello;
 GRANT SELECT, INSERT ON consult.presence TO astro_hello;
-
--- It was astro_api's, and is a batch of one now.
-DO $$
-BEGIN
-    IF to_regprocedure('api.hello(bigint, bigint, bigint[])') IS NOT NULL THEN
-        ALTER FUNCTION api.hello(bigint, bigint, bigint[])
-            OWNER TO astro_hello;
-    END IF;
-END
-$$;

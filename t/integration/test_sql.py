@@ -95,6 +95,32 @@ def test_migrate_refuses(copied):
     assert failed.returncode == 1 and "two migrations" in failed.stderr
 
 
+def test_migrations_leave_the_functions_of_before(sql):
+    """Between a migration and the functions after it the version before goes
+    on: what it calls acts as whom it did."""
+    dsn = sql.dsn(name=sql.new_database())
+    first, *rest = sorted((ROOT / "sql" / "migrations").glob("*.sql"))
+
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute(first.read_text())
+        conn.execute("""
+            SET ROLE astro_api;
+            CREATE FUNCTION api.hello(caller bigint, gateway bigint,
+                convs bigint[])
+            RETURNS TABLE (kind text, id bigint, num bigint, doc text)
+            LANGUAGE sql SECURITY DEFINER AS $$
+                SELECT a.email, a.id, NULL::bigint, NULL::text
+                  FROM identity.account a WHERE a.id = hello.caller $$;
+            GRANT EXECUTE ON FUNCTION api.hello(bigint, bigint, bigint[])
+               TO astro_web;
+            RESET ROLE""")
+        for migration in rest:
+            conn.execute(migration.read_text())
+            conn.execute("SET ROLE astro_web")
+            conn.execute("SELECT * FROM api.hello(1, 1, '{}')")
+            conn.execute("RESET ROLE")
+
+
 def test_migrate_two_at_once(copied):
     copy, dsn = copied
     (copy / "migrations" / "0102_slow.sql").write_text(
