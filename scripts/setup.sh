@@ -20,7 +20,8 @@ RUN="nginx nginx-dev postgresql-15 postgresql-client-15 redis-server
      python3 python3-websockets python3-psycopg"
 
 TEST="check clang libclang-rt-14-dev clang-tidy cppcheck python3-pytest
-      python3-hypothesis python3-redis python3-jwt prometheus"
+      python3-pytest-xdist python3-hypothesis python3-redis python3-jwt
+      prometheus"
 
 BENCH="libnginx-mod-nchan wrk"
 

@@ -195,12 +195,9 @@ trap 'trap "" INT TERM; [ ${#pids[@]} = 0 ] || kill "${pids[@]}"; wait
       exit 130' INT TERM
 pids=()
 
-# SQL alone has nothing to sanitize.
-SQL=(t/integration/test_sql*.py)
-WORKER=(t/integration/test_billing_worker*.py)
-LIFE=(t/integration/test_{lifecycle,upgrade,zone}.py)
-mapfile -t SERVER < <(ls t/integration/test_*.py | grep -vE \
-                      '/test_(sql|billing_worker|lifecycle|upgrade|zone)')
+# These mostly wait: five files at a time.  SQL alone has nothing to sanitize.
+SPREAD=(-n "${ASTRO_TEST_JOBS:-5}" --dist loadfile)
+mapfile -t SANITIZED < <(ls t/integration/test_*.py | grep -v '/test_sql')
 
 mkdir -p "$LOGS"
 rm -f "$LOGS"/*
@@ -235,14 +232,10 @@ for what in "$@"; do
             UNIT="check_ring_threads check_registry" ;;
 
     integration)
-        together server "$BUILD" "${SERVER[@]}" -- \
-                 life "$BUILD" "${LIFE[@]}" -- \
-                 sql+worker "$BUILD" "${SQL[@]}" "${WORKER[@]}" ;;
+        together integration "$BUILD" "${SPREAD[@]}" t/integration ;;
 
     integration-asan)
-        together server-asan "$ASAN" "${SERVER[@]}" -- \
-                 life-asan "$ASAN" "${LIFE[@]}" -- \
-                 worker-asan "$ASAN" "${WORKER[@]}" ;;
+        together integration-asan "$ASAN" "${SPREAD[@]}" "${SANITIZED[@]}" ;;
 
     chaos)
         together chaos "$BUILD" t/chaos/test_crowd.py -- \
