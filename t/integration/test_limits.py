@@ -16,8 +16,8 @@ import pytest
 from astro.client import Refused
 from astro.consult import Consultation
 from astro.fixtures import watch
-from astro.stack import Stack, eventually
-from astro.ws import BUILD, SLOW, HandshakeRefused
+from astro.stack import Stack, eventually, sanitized
+from astro.ws import SLOW, HandshakeRefused
 
 # stack.sh takes one line for a directive, whatever follows on it
 LIMITS = '; astro_limit '.join((
@@ -425,14 +425,3 @@ def configured(stack, line):
                            '-t', '-p', f'{stack.var}/nginx', '-c', file, '-e',
                            'stderr'], stderr=subprocess.PIPE, text=True,
                           timeout=60, check=False, env=sanitized())
-
-
-def sanitized():
-    """The stock nginx is not linked with the sanitizers' runtimes."""
-    if not os.path.exists(f'{BUILD}/sanitized'):
-        return None
-    libs = [subprocess.run(['gcc', f'-print-file-name={name}'], text=True,
-                           stdout=subprocess.PIPE, check=True).stdout.strip()
-            for name in ('libasan.so', 'libubsan.so')]
-    return {**os.environ, 'LD_PRELOAD': ':'.join(libs),
-            'ASAN_OPTIONS': 'detect_leaks=0'}

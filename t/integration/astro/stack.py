@@ -23,7 +23,7 @@ import psycopg
 
 from .client import Client, Person
 from .rest import Rest
-from .ws import REPO, SLOW, WebSocket
+from .ws import BUILD, REPO, SLOW, WebSocket
 
 SCRIPT = os.path.join(REPO, 'scripts', 'stack.sh')
 ROLES = ('client', 'advisor', 'admin')
@@ -429,3 +429,15 @@ class Host(Stack):
 
     def redis(self, *command):
         return self.first.redis(*command)
+
+
+def sanitized():
+    """The environment of an nginx that a test runs itself, or None for its
+    own: the stock nginx is not linked with the sanitizers' runtimes."""
+    if not os.path.exists(f'{BUILD}/sanitized'):
+        return None
+    libs = [subprocess.run(['gcc', f'-print-file-name={name}'], text=True,
+                           stdout=subprocess.PIPE, check=True).stdout.strip()
+            for name in ('libasan.so', 'libubsan.so')]
+    return {**os.environ, 'LD_PRELOAD': ':'.join(libs),
+            'ASAN_OPTIONS': 'detect_leaks=0'}
