@@ -226,9 +226,16 @@ class Person:
             client.person = self
             if not hello:
                 break
-            client.hello(self.token, self.device, pos)
-            if away_from is None or client.worker != away_from:
-                break
+            try:
+                client.hello(self.token, self.device, pos)
+            except Refused as e:
+                # the same worker again and again, until it was too often
+                if away_from is None or e.code != 'rate_limited':
+                    raise
+                time.sleep(e.error['retry_after_ms'] / 1000)
+            else:
+                if away_from is None or client.worker != away_from:
+                    break
             client.close()
         else:
             raise AssertionError(f'64 connections, all on worker {away_from}')
