@@ -5,7 +5,6 @@ without a hole (crowd.py), and the books are right.
 """
 
 import os
-import re
 import signal
 import subprocess
 import threading
@@ -16,6 +15,7 @@ import pytest
 from astro.consult import Consultation
 from astro.crowd import Crowd
 from astro.fixtures import watch
+from astro.reloads import Conf, finish, gone, hup, whole
 from astro.stack import Stack, alive, eventually
 from astro.ws import SLOW
 
@@ -46,58 +46,6 @@ def crowd(city):
         yield people.talk()
     finally:
         people.close()
-
-
-class Conf:
-    """nginx.conf, for a while."""
-
-    def __init__(self, stack, *changes):
-        self.path = f'{stack.var}/etc/nginx.conf'
-        with open(self.path, encoding='utf-8') as f:
-            self.good = self.text = f.read()
-        for pattern, text in changes:
-            self.text, n = re.subn(pattern, text, self.text)
-            assert n, pattern
-
-    def __enter__(self):
-        with open(self.path, 'w', encoding='utf-8') as f:
-            f.write(self.text)
-        return self
-
-    def __exit__(self, *_):
-        with open(self.path, 'w', encoding='utf-8') as f:
-            f.write(self.good)
-
-
-def hup(stack, workers=None):
-    """As many new workers as there should be; the pids of the old."""
-    before = stack.serving()
-    stack.moved = True
-    os.kill(stack.pid('nginx'), signal.SIGHUP)
-    eventually(lambda: len(stack.serving()) == (workers or stack.workers)
-               and not stack.serving() & before, 15, 'new workers')
-    return before
-
-
-def gone(pids, timeout):
-    began = time.monotonic()
-    eventually(lambda: not any(alive(pid) for pid in pids), timeout,
-               f'the end of {pids}')
-    return time.monotonic() - began
-
-
-def finish(crowd, city):
-    print(crowd.summary(), flush=True)
-    crowd.verdict()
-    crowd.end()
-    crowd.close()
-    code, said = city.audit()
-    assert code == 0, said
-
-
-def whole(crowd, city):
-    crowd.wait(lambda: crowd.alive() == len(crowd.members)
-               and crowd.workers() <= city.serving(), 20, 'everybody back')
 
 
 def talking(city):

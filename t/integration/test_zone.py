@@ -15,10 +15,9 @@ import pytest
 from astro.consult import Consultation
 from astro.crowd import Crowd
 from astro.fixtures import watch
+from astro.reloads import Conf, finish, gone, hup
 from astro.stack import Stack, eventually, sanitized
 from astro.ws import SLOW
-
-from test_lifecycle import Conf, finish, gone, hup
 
 
 @pytest.fixture(scope='module')
