@@ -190,20 +190,6 @@ ngx_astro_conns_none(void)
 }
 
 
-void
-ngx_astro_conns_each(void (*fn)(ngx_astro_conn_t *conn, void *ctx), void *ctx)
-{
-    ngx_queue_t  *q;
-
-    for (q = ngx_queue_head(&ngx_astro_conns);
-         q != ngx_queue_sentinel(&ngx_astro_conns);
-         q = ngx_queue_next(q))
-    {
-        fn(ngx_queue_data(q, ngx_astro_conn_t, link), ctx);
-    }
-}
-
-
 static void
 ngx_astro_conn_read_handler(ngx_event_t *rev)
 {

@@ -165,9 +165,5 @@ void ngx_astro_conn_beat(ngx_astro_conn_t *conn);
  */
 void ngx_astro_conn_leave(ngx_astro_conn_t *conn);
 
-/* Every connection of this worker; fn must not close any. */
-void ngx_astro_conns_each(void (*fn)(ngx_astro_conn_t *conn, void *ctx),
-    void *ctx);
-
 
 #endif /* _NGX_ASTRO_CONN_H_INCLUDED_ */

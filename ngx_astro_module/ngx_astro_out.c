@@ -272,29 +272,14 @@ ngx_astro_conn_queue(ngx_astro_conn_t *conn, ngx_uint_t opcode,
         return;
     }
 
-    /* a queue that was filled within one turn of the loop is empty again */
+    /*
+     * A queue that was filled within one turn of the loop (the echo of a batch
+     * of chat) is empty again: its client had no chance to take any before.
+     */
 
     if (conn->out_size + m->len <= ngx_astro.conf->out_queue) {
         ngx_astro_conn_put(conn, opcode, m);
         return;
-    }
-
-    /*
-     * All of it may have come within this turn of the loop (the echo of a batch
-     * of chat), and the client had no chance yet to take any.
-     */
-
-    if (conn->flush.posted && conn->c->write->ready) {
-
-        if (ngx_astro_out_flush(conn) == NGX_ERROR) {
-            conn->broken = 1;
-            return;
-        }
-
-        if (conn->out_size + m->len <= ngx_astro.conf->out_queue) {
-            ngx_astro_conn_put(conn, opcode, m);
-            return;
-        }
     }
 
     if (ephemeral) {

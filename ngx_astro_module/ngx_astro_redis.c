@@ -93,13 +93,6 @@ ngx_astro_redis_listens(void)
 
 
 ngx_uint_t
-ngx_astro_redis_speaks(void)
-{
-    return ngx_astro_redis_out.up;
-}
-
-
-ngx_uint_t
 ngx_astro_redis_is_up(void)
 {
     return ngx_astro_redis_in.up && ngx_astro_redis_out.up;

@@ -41,7 +41,6 @@ ngx_int_t ngx_astro_redis_start(const ngx_astro_redis_on_t *on,
 void ngx_astro_redis_stop(void);
 
 ngx_uint_t ngx_astro_redis_listens(void);
-ngx_uint_t ngx_astro_redis_speaks(void);
 ngx_uint_t ngx_astro_redis_is_up(void);         /* both */
 
 /*

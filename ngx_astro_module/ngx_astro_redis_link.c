@@ -28,8 +28,7 @@ static const char *ngx_astro_link_replies(ngx_astro_link_t *l);
 static void ngx_astro_link_write_handler(ngx_event_t *wev);
 static void ngx_astro_link_flush_handler(ngx_event_t *ev);
 static void ngx_astro_link_flush(ngx_astro_link_t *l);
-static ngx_int_t ngx_astro_link_room(ngx_astro_link_buf_t *b, size_t size,
-    size_t max);
+static ngx_int_t ngx_astro_link_room(ngx_astro_link_buf_t *b, size_t size);
 
 
 static ngx_uint_t  ngx_astro_link_stopping;
@@ -429,7 +428,7 @@ ngx_astro_link_command(ngx_astro_link_t *l, size_t size)
 {
     if (l->c == NULL
         || l->asked - l->answered >= NGX_ASTRO_LINK_ASKED
-        || ngx_astro_link_room(&l->out, size, NGX_ASTRO_LINK_OUT) != NGX_OK)
+        || ngx_astro_link_room(&l->out, size) != NGX_OK)
     {
         return NULL;
     }
@@ -467,10 +466,10 @@ ngx_astro_link_ping(ngx_astro_link_t *l)
 }
 
 
-/* Room for size octets behind last; never more than max in all. */
+/* Room for size octets behind last; never more than LINK_OUT in all. */
 
 static ngx_int_t
-ngx_astro_link_room(ngx_astro_link_buf_t *b, size_t size, size_t max)
+ngx_astro_link_room(ngx_astro_link_buf_t *b, size_t size)
 {
     u_char  *p;
     size_t   used, have;
@@ -482,7 +481,7 @@ ngx_astro_link_room(ngx_astro_link_buf_t *b, size_t size, size_t max)
     used = b->last - b->pos;
     have = b->end - b->start;
 
-    if (used + size > max) {
+    if (used + size > NGX_ASTRO_LINK_OUT) {
         return NGX_ERROR;
     }
 
@@ -495,7 +494,7 @@ ngx_astro_link_room(ngx_astro_link_buf_t *b, size_t size, size_t max)
         return NGX_OK;
     }
 
-    have = ngx_max(ngx_min(have * 2, max), used + size);
+    have = ngx_max(ngx_min(have * 2, NGX_ASTRO_LINK_OUT), used + size);
     have = ngx_max(have, NGX_ASTRO_LINK_BUF);
 
     p = ngx_alloc(have, ngx_astro.log);
