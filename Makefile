@@ -5,9 +5,11 @@
 # BUILD=folder     where things are built (build)
 # CC=clang         another compiler
 # SANITIZE=1       with AddressSanitizer and UBSan (use another BUILD)
+# POINTS=1         a billing_worker that dies where a test says (another BUILD)
 
 BUILD    ?= build
 SANITIZE ?=
+POINTS   ?=
 PYTHON   := /usr/bin/python3
 
 ifeq ($(origin CC),default)
@@ -26,6 +28,10 @@ else
 ASTRO_CFLAGS  += -O1 -fno-omit-frame-pointer -fsanitize=address,undefined \
                  -fno-sanitize-recover=all
 ASTRO_LDFLAGS := -pie -fsanitize=address,undefined
+endif
+
+ifneq ($(POINTS),)
+ASTRO_CFLAGS  += -DBILLING_POINTS
 endif
 
 export BUILD CC SANITIZE

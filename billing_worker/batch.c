@@ -15,6 +15,7 @@
 #include "batch.h"
 #include "clock.h"
 #include "log.h"
+#include "point.h"
 
 
 /* the arguments of billing.apply() */
@@ -115,6 +116,8 @@ billing_batch_facts(void *data, const billing_pg_reply_t *reply)
         return;
     }
 
+    BILLING_POINT("facts-read");
+
     /* what gets no row is settled, or not ours */
 
     for (i = 0; i < b->n; i++) {
@@ -129,6 +132,8 @@ billing_batch_facts(void *data, const billing_pg_reply_t *reply)
         billing_batch_done(b);
         return;
     }
+
+    BILLING_POINT("decided");
 
     billing_batch_apply(b);
 }
@@ -230,6 +235,7 @@ billing_batch_apply(billing_batch_t *b)
     if (rc == BILLING_OK) {
         rc = billing_pg_call(&b->worker->bill, q, 2, billing_batch_applied,
                              b);
+        BILLING_POINT("apply-sent");
     }
 
     for (i = 0; i < BILLING_ARGS; i++) {
@@ -329,6 +335,8 @@ billing_batch_applied(void *data, const billing_pg_reply_t *reply)
 
     b = data;
 
+    BILLING_POINT("apply-answered");
+
     if (reply->status != BILLING_PG_DONE || reply->results[1] == NULL) {
         billing_batch_failed(b, reply);
         billing_batch_done(b);
@@ -391,7 +399,11 @@ billing_batch_outcome(billing_batch_t *b, const PGresult *res, int row)
     place->at = b->read_at + p->decision.wait_ms;
     place->turn = p->decision.settle ? BILLING_TURN_GONE : BILLING_TURN_WAIT;
 
+    BILLING_POINT("before-events");
+
     billing_events_applied(b->worker, p, res, row);
+
+    BILLING_POINT("after-events");
 }
 
 

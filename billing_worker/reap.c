@@ -15,6 +15,7 @@
 
 #include "clock.h"
 #include "log.h"
+#include "point.h"
 #include "worker.h"
 
 
@@ -209,6 +210,8 @@ billing_reap_one(billing_worker_t *w, billing_gateway_t *g)
         return;
     }
 
+    BILLING_POINT("reap-sent");
+
     /* if it fails it is found again: since stays as it is */
 
     billing_log(BILLING_LOG_WARN, "gateway is dead, closing its lease",
@@ -237,6 +240,8 @@ billing_reap_done(void *data, const billing_pg_reply_t *reply)
     if (reply->status != BILLING_PG_DONE) {
         return;
     }
+
+    BILLING_POINT("reaped");
 
     res = reply->results[0];
 

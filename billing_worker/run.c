@@ -18,6 +18,7 @@
 
 #include "clock.h"
 #include "log.h"
+#include "point.h"
 #include "run.h"
 #include "worker.h"
 
@@ -231,6 +232,8 @@ billing_run_up(void *data)
 {
     billing_worker_t *w = data;
 
+    BILLING_POINT("connected");
+
     if (billing_pg_ready(&w->lease)) {
         billing_shards_renew(w);
     }
@@ -354,6 +357,8 @@ billing_run_released(void *data, const billing_pg_reply_t *reply)
     billing_run_t *r = data;
 
     (void) reply;
+
+    BILLING_POINT("handed-over");
 
     /* the timer ends it: here the connection is being read */
 

@@ -12,6 +12,7 @@
 
 #include "clock.h"
 #include "log.h"
+#include "point.h"
 #include "worker.h"
 
 
@@ -118,6 +119,8 @@ billing_scan_nudge(billing_worker_t *w, const char *text)
     int64_t             id, now;
     billing_session_t  *one;
 
+    BILLING_POINT("nudged");
+
     now = billing_clock();
 
     if (billing_text_number((*text == 'w') ? text + 1 : text, &id)
@@ -220,6 +223,8 @@ billing_scan_learn(billing_worker_t *w, const billing_pg_reply_t *reply)
     if (reply->status != BILLING_PG_DONE) {
         return;
     }
+
+    BILLING_POINT("scanned");
 
     res = reply->results[0];
     n = PQntuples(res);

@@ -11,6 +11,7 @@
 
 #include "clock.h"
 #include "log.h"
+#include "point.h"
 #include "worker.h"
 
 
@@ -85,6 +86,7 @@ billing_shards_renew(billing_worker_t *w)
     {
         w->shards.sent = now;
         w->shards.renewing = 1;
+        BILLING_POINT("lease-sent");
     }
 }
 
@@ -136,6 +138,8 @@ billing_shards_renewed(void *data, const billing_pg_reply_t *reply)
         return;
     }
 
+    BILLING_POINT("lease-renewed");
+
     billing_shards_tell(w, before);
 
     if (memchr(lost, 1, BILLING_SHARDS) != NULL) {
@@ -143,6 +147,7 @@ billing_shards_renewed(void *data, const billing_pg_reply_t *reply)
     }
 
     if (memchr(gained, 1, BILLING_SHARDS) != NULL) {
+        BILLING_POINT("shards-gained");
         billing_scan_shards(w, gained);
     }
 
@@ -192,6 +197,8 @@ billing_shards_release(billing_worker_t *w, billing_pg_handler_pt handler,
     void *data)
 {
     billing_pg_query_t  q;
+
+    BILLING_POINT("handover");
 
     billing_leases_drop(&w->leases);
 
