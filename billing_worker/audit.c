@@ -71,8 +71,10 @@ typedef struct {
 } billing_audit_t;
 
 
+static int billing_audit_main(billing_config_t *config, int argc,
+    char *const *argv);
 static int billing_audit_run(billing_audit_t *a);
-static int billing_audit_command(billing_audit_t *a, const char *sql);
+static int billing_audit_exec(billing_audit_t *a, const char *sql);
 static int billing_audit_pages(billing_audit_t *a, const char *sql,
     int (*each)(billing_audit_t *a, const PGresult *res, int row));
 static int billing_audit_one_session(billing_audit_t *a, const PGresult *res,
@@ -93,15 +95,28 @@ static void billing_audit_blame(billing_audit_t *a, int64_t wallet);
 static int billing_audit_blamed(const billing_audit_t *a, int64_t wallet);
 
 
-int
-billing_audit(const char *conninfo)
+const billing_command_t  billing_audit_command = {
+    "audit",
+    "proves the books, also while workers run; prints each violation",
+    "exit status: 0 all is right, 1 violations, 2 could not look\n",
+    NULL,
+    NULL,
+    billing_audit_main
+};
+
+
+static int
+billing_audit_main(billing_config_t *config, int argc, char *const *argv)
 {
     int              rc;
     billing_audit_t  a;
 
+    (void) argc;
+    (void) argv;
+
     memset(&a, 0, sizeof(billing_audit_t));
 
-    a.conn = PQconnectdb(conninfo);
+    a.conn = PQconnectdb(config->pg);
 
     if (PQstatus(a.conn) != CONNECTION_OK) {
         fprintf(stderr, "billing_worker: audit: %s",
@@ -136,10 +151,10 @@ billing_audit(const char *conninfo)
 static int
 billing_audit_run(billing_audit_t *a)
 {
-    if (billing_audit_command(a, "BEGIN ISOLATION LEVEL REPEATABLE READ "
-                                 "READ ONLY")
+    if (billing_audit_exec(a, "BEGIN ISOLATION LEVEL REPEATABLE READ "
+                              "READ ONLY")
         != BILLING_OK
-        || billing_audit_command(a, "SET LOCAL statement_timeout = 0")
+        || billing_audit_exec(a, "SET LOCAL statement_timeout = 0")
            != BILLING_OK)
     {
         return BILLING_ERROR;
@@ -163,12 +178,12 @@ billing_audit_run(billing_audit_t *a)
 
     billing_audit_totals(a);
 
-    return billing_audit_command(a, "COMMIT");
+    return billing_audit_exec(a, "COMMIT");
 }
 
 
 static int
-billing_audit_command(billing_audit_t *a, const char *sql)
+billing_audit_exec(billing_audit_t *a, const char *sql)
 {
     int        rc;
     PGresult  *res;

@@ -2,7 +2,7 @@
 /*
  * Copyright (C) The Astro authors
  *
- * Settings: see config.h.  A row in the table is a setting.
+ * Settings: see config.h.
  */
 
 #include <errno.h>
@@ -14,6 +14,7 @@
 
 #include "config.h"
 #include "log.h"
+#include "settings.h"
 #include "tariff.h"
 #include "text.h"
 
@@ -21,76 +22,43 @@
 #define BILLING_CONFIG_LINE  4096
 
 
-typedef enum {
-    BILLING_CONFIG_STRING,
-    BILLING_CONFIG_NUMBER,
-    BILLING_CONFIG_LEVEL
-} billing_config_type_e;
-
-typedef struct {
-    const char             *name;
-    size_t                  offset;
-    billing_config_type_e   type;
-    int64_t                 min;
-    int64_t                 max;
-    int64_t                 number;     /* the default */
-    const char             *string;
-} billing_config_setting_t;
-
-
 static int billing_config_defaults(billing_config_t *config);
 static int billing_config_file(billing_config_t *config, const char *file,
     char *error, size_t size);
+static int billing_config_option(billing_config_t *config,
+    const char *option, char *error, size_t size);
 static int billing_config_line(billing_config_t *config, char *line,
     const char *where, char *error, size_t size);
 static int billing_config_set(billing_config_t *config, const char *name,
     const char *value, const char *where, char *error, size_t size);
+static int billing_config_parse(const billing_setting_t *s,
+    const char *value, int64_t *n, char *expected, size_t size);
+static int billing_config_address(const char *value);
 static int billing_config_check(const billing_config_t *config, char *error,
     size_t size);
+static int billing_config_same(const billing_setting_t *s,
+    const billing_config_t *a, const billing_config_t *b);
 static char *billing_config_trim(char *s);
 
 
-static const billing_config_setting_t  billing_config_settings[] = {
+#define billing_config_text(config, s)                                        \
+    (*(char **) ((char *) (config) + (s)->offset))
+#define billing_config_number(config, s)                                      \
+    (*(int64_t *) ((char *) (config) + (s)->offset))
 
-    { "pg", offsetof(billing_config_t, pg), BILLING_CONFIG_STRING,
-      0, 0, 0, "" },
-
-    { "redis", offsetof(billing_config_t, redis), BILLING_CONFIG_STRING,
-      0, 0, 0, "" },
-
-    { "redis_prefix", offsetof(billing_config_t, redis_prefix),
-      BILLING_CONFIG_STRING, 0, 0, 0, "astro:" },
-
-    { "tick_seconds", offsetof(billing_config_t, tick_seconds),
-      BILLING_CONFIG_NUMBER, 1, 600, 15, NULL },
-
-    { "paid_ahead_seconds", offsetof(billing_config_t, paid_ahead_seconds),
-      BILLING_CONFIG_NUMBER, 5, 3600, 60, NULL },
-
-    { "low_seconds", offsetof(billing_config_t, low_seconds),
-      BILLING_CONFIG_NUMBER, 0, 86400, 120, NULL },
-
-    { "ring_seconds", offsetof(billing_config_t, ring_seconds),
-      BILLING_CONFIG_NUMBER, 1, 3600, 45, NULL },
-
-    { "grace_seconds", offsetof(billing_config_t, grace_seconds),
-      BILLING_CONFIG_NUMBER, 1, 3600, 60, NULL },
-
-    { "log_level", offsetof(billing_config_t, log_level),
-      BILLING_CONFIG_LEVEL, 0, 0, BILLING_LOG_INFO, NULL },
-
-    { NULL, 0, BILLING_CONFIG_STRING, 0, 0, 0, NULL }
-};
+#define billing_setting_is_text(s)                                            \
+    ((s)->type == BILLING_SETTING_TEXT || (s)->type == BILLING_SETTING_ADDRESS)
 
 
 int
-billing_config_load(billing_config_t *config, const char *file,
-    char *const *options, int noptions, char *error, size_t size)
+billing_config_load(billing_config_t *config,
+    const billing_config_source_t *source, char *error, size_t size)
 {
-    int    i, rc;
-    char  *line;
+    int  i, rc;
 
     memset(config, 0, sizeof(billing_config_t));
+
+    config->source = source;
 
     rc = billing_config_defaults(config);
 
@@ -98,21 +66,12 @@ billing_config_load(billing_config_t *config, const char *file,
         snprintf(error, size, "out of memory");
     }
 
-    if (rc == BILLING_OK && file != NULL) {
-        rc = billing_config_file(config, file, error, size);
+    if (rc == BILLING_OK && source->file != NULL) {
+        rc = billing_config_file(config, source->file, error, size);
     }
 
-    for (i = 0; rc == BILLING_OK && i < noptions; i++) {
-
-        line = strdup(options[i]);
-        if (line == NULL) {
-            snprintf(error, size, "out of memory");
-            rc = BILLING_ERROR;
-            break;
-        }
-
-        rc = billing_config_line(config, line, "-o", error, size);
-        free(line);
+    for (i = 0; rc == BILLING_OK && i < source->noptions; i++) {
+        rc = billing_config_option(config, source->options[i], error, size);
     }
 
     if (rc == BILLING_OK) {
@@ -127,34 +86,119 @@ billing_config_load(billing_config_t *config, const char *file,
 }
 
 
+int
+billing_config_reload(billing_config_t *config, char *error, size_t size)
+{
+    int                       n;
+    char                     *text, *where;
+    billing_config_t          fresh;
+    const billing_setting_t  *s;
+
+    if (billing_config_load(&fresh, config->source, error, size)
+        != BILLING_OK)
+    {
+        return BILLING_ERROR;
+    }
+
+    for (s = billing_settings, n = 0; s->name != NULL; s++, n++) {
+
+        if (billing_config_same(s, config, &fresh)) {
+            continue;
+        }
+
+        if (s->start) {
+            billing_log(BILLING_LOG_WARN, "a setting is taken at the next "
+                        "start only", billing_log_str("setting", s->name));
+            continue;
+        }
+
+        where = config->where[n];
+        config->where[n] = fresh.where[n];
+        fresh.where[n] = where;
+
+        if (billing_setting_is_text(s)) {
+            text = billing_config_text(config, s);
+            billing_config_text(config, s) = billing_config_text(&fresh, s);
+            billing_config_text(&fresh, s) = text;
+
+        } else {
+            billing_config_number(config, s)
+                = billing_config_number(&fresh, s);
+        }
+    }
+
+    billing_config_free(&fresh);
+
+    return BILLING_OK;
+}
+
+
 void
 billing_config_free(billing_config_t *config)
 {
-    free(config->pg);
-    free(config->redis);
-    free(config->redis_prefix);
+    int                       n;
+    const billing_setting_t  *s;
+
+    for (s = billing_settings, n = 0; s->name != NULL; s++, n++) {
+
+        if (billing_setting_is_text(s)) {
+            free(billing_config_text(config, s));
+        }
+
+        free(config->where[n]);
+    }
 
     memset(config, 0, sizeof(billing_config_t));
+}
+
+
+void
+billing_config_help(FILE *f)
+{
+    const billing_setting_t  *s;
+
+    for (s = billing_settings; s->name != NULL; s++) {
+
+        fprintf(f, "  %c %s = ", s->start ? '*' : ' ', s->name);
+
+        if (s->type == BILLING_SETTING_NUMBER) {
+            fprintf(f, "%" PRId64, s->number);
+
+        } else if (s->type == BILLING_SETTING_LEVEL) {
+            fprintf(f, "%s", billing_log_level_name(s->number));
+
+        } else {
+            fprintf(f, "%s", s->text);
+        }
+
+        if (s->type == BILLING_SETTING_NUMBER) {
+            fprintf(f, "  (%s, %" PRId64 "-%" PRId64 ")\n", s->unit, s->min,
+                    s->max);
+
+        } else {
+            fprintf(f, "  (%s)\n", s->unit);
+        }
+
+        fprintf(f, "        %s\n", s->help);
+    }
 }
 
 
 static int
 billing_config_defaults(billing_config_t *config)
 {
-    char                            *p;
-    const billing_config_setting_t  *s;
+    const billing_setting_t  *s;
 
-    for (s = billing_config_settings; s->name != NULL; s++) {
-        p = (char *) config + s->offset;
+    for (s = billing_settings; s->name != NULL; s++) {
 
-        if (s->type != BILLING_CONFIG_STRING) {
-            *(int64_t *) p = s->number;
+        if (!billing_setting_is_text(s)) {
+            billing_config_number(config, s) = s->number;
             continue;
         }
 
-        *(char **) p = strdup(s->string);
+        billing_config_text(config, s) = strdup(s->text);
 
-        if (*(char **) p == NULL) {
+        if (billing_config_text(config, s) == NULL) {
             return BILLING_ERROR;
         }
     }
@@ -210,6 +254,27 @@ billing_config_file(billing_config_t *config, const char *file, char *error,
 
 
 static int
+billing_config_option(billing_config_t *config, const char *option,
+    char *error, size_t size)
+{
+    int    rc;
+    char  *line;
+
+    line = strdup(option);
+    if (line == NULL) {
+        snprintf(error, size, "out of memory");
+        return BILLING_ERROR;
+    }
+
+    rc = billing_config_line(config, line, "-o", error, size);
+
+    free(line);
+
+    return rc;
+}
+
+
+static int
 billing_config_line(billing_config_t *config, char *line, const char *where,
     char *error, size_t size)
 {
@@ -234,11 +299,12 @@ static int
 billing_config_set(billing_config_t *config, const char *name,
     const char *value, const char *where, char *error, size_t size)
 {
-    char                            *p, *copy;
-    int64_t                          n;
-    const billing_config_setting_t  *s;
+    int                       i;
+    char                      expected[160], *copy, *place;
+    int64_t                   n;
+    const billing_setting_t  *s;
 
-    for (s = billing_config_settings; s->name != NULL; s++) {
+    for (s = billing_settings, i = 0; s->name != NULL; s++, i++) {
         if (strcmp(s->name, name) == 0) {
             break;
         }
@@ -249,89 +315,140 @@ billing_config_set(billing_config_t *config, const char *name,
         return BILLING_ERROR;
     }
 
-    p = (char *) config + s->offset;
-
-    switch (s->type) {
-
-    case BILLING_CONFIG_STRING:
-        copy = strdup(value);
-        if (copy == NULL) {
-            snprintf(error, size, "out of memory");
-            return BILLING_ERROR;
-        }
-
-        free(*(char **) p);
-        *(char **) p = copy;
-
-        return BILLING_OK;
-
-    case BILLING_CONFIG_LEVEL:
-        n = billing_log_level(value);
-
-        if (n == BILLING_ERROR) {
-            snprintf(error, size, "%s: %s = \"%s\" is none of error, warn, "
-                     "info, debug", where, name, value);
-            return BILLING_ERROR;
-        }
-
-        break;
-
-    default:
-        if (billing_text_number(value, &n) != BILLING_OK || n < s->min
-            || n > s->max)
-        {
-            snprintf(error, size, "%s: %s = \"%s\" is not a whole number "
-                     "from %" PRId64 " to %" PRId64, where, name, value,
-                     s->min, s->max);
-            return BILLING_ERROR;
-        }
+    if (billing_config_parse(s, value, &n, expected, sizeof(expected))
+        != BILLING_OK)
+    {
+        snprintf(error, size, "%s: %s = \"%s\" is not %s", where, name, value,
+                 expected);
+        return BILLING_ERROR;
     }
 
-    *(int64_t *) p = n;
+    place = strdup(where);
+    copy = billing_setting_is_text(s) ? strdup(value) : NULL;
+
+    if (place == NULL || (copy == NULL && billing_setting_is_text(s))) {
+        free(place);
+        free(copy);
+        snprintf(error, size, "out of memory");
+        return BILLING_ERROR;
+    }
+
+    free(config->where[i]);
+    config->where[i] = place;
+
+    if (copy == NULL) {
+        billing_config_number(config, s) = n;
+        return BILLING_OK;
+    }
+
+    free(billing_config_text(config, s));
+    billing_config_text(config, s) = copy;
 
     return BILLING_OK;
 }
 
 
-/* what no setting alone can be blamed for */
+/* BILLING_ERROR: expected gets what the value had to be. */
 
 static int
-billing_config_check(const billing_config_t *config, char *error, size_t size)
+billing_config_parse(const billing_setting_t *s, const char *value,
+    int64_t *n, char *expected, size_t size)
+{
+    *n = 0;
+
+    switch (s->type) {
+
+    case BILLING_SETTING_NUMBER:
+        snprintf(expected, size, "a whole number from %" PRId64 " to %" PRId64
+                 " (%s)", s->min, s->max, s->unit);
+
+        return (billing_text_number(value, n) == BILLING_OK && *n >= s->min
+                && *n <= s->max) ? BILLING_OK : BILLING_ERROR;
+
+    case BILLING_SETTING_LEVEL:
+        snprintf(expected, size, "one of %s", s->unit);
+        *n = billing_log_level(value);
+
+        return (*n == BILLING_ERROR) ? BILLING_ERROR : BILLING_OK;
+
+    case BILLING_SETTING_ADDRESS:
+        snprintf(expected, size, "unix:/path, host:port, or nothing");
+
+        return billing_config_address(value);
+
+    default:
+        return BILLING_OK;
+    }
+}
+
+
+static int
+billing_config_address(const char *value)
 {
     int64_t      port;
     const char  *colon;
 
-    if (config->pg[0] == '\0') {
-        snprintf(error, size, "no \"pg\": where is the database?");
-        return BILLING_ERROR;
-    }
-
-    if (config->paid_ahead_seconds < config->tick_seconds + 2) {
-        snprintf(error, size, "paid_ahead_seconds = %" PRId64 " must exceed "
-                 "tick_seconds = %" PRId64 " by 2 or more, or sessions would "
-                 "stop between two ticks", config->paid_ahead_seconds,
-                 config->tick_seconds);
-        return BILLING_ERROR;
-    }
-
-    if (config->redis[0] == '\0'
-        || strncmp(config->redis, "unix:/", sizeof("unix:/") - 1) == 0)
+    if (value[0] == '\0'
+        || strncmp(value, "unix:/", sizeof("unix:/") - 1) == 0)
     {
         return BILLING_OK;
     }
 
-    colon = strrchr(config->redis, ':');
+    colon = strrchr(value, ':');
 
-    if (colon == NULL || colon == config->redis
+    if (colon == NULL || colon == value
         || billing_text_number(colon + 1, &port) != BILLING_OK
         || port < 1 || port > 65535)
     {
-        snprintf(error, size, "redis = \"%s\" is neither unix:/path nor "
-                 "host:port", config->redis);
         return BILLING_ERROR;
     }
 
     return BILLING_OK;
+}
+
+
+static int
+billing_config_check(const billing_config_t *config, char *error, size_t size)
+{
+    int                       i;
+    char                      what[512];
+    const char               *blamed;
+    const billing_setting_t  *s;
+
+    blamed = NULL;
+
+    if (billing_settings_check(config, &blamed, what, sizeof(what))
+        == BILLING_OK)
+    {
+        return BILLING_OK;
+    }
+
+    for (s = billing_settings, i = 0; s->name != NULL; s++, i++) {
+
+        if (blamed != NULL && strcmp(s->name, blamed) == 0
+            && config->where[i] != NULL)
+        {
+            snprintf(error, size, "%s: %s", config->where[i], what);
+            return BILLING_ERROR;
+        }
+    }
+
+    snprintf(error, size, "%s", what);
+
+    return BILLING_ERROR;
+}
+
+
+static int
+billing_config_same(const billing_setting_t *s, const billing_config_t *a,
+    const billing_config_t *b)
+{
+    if (billing_setting_is_text(s)) {
+        return strcmp(billing_config_text(a, s), billing_config_text(b, s))
+               == 0;
+    }
+
+    return billing_config_number(a, s) == billing_config_number(b, s);
 }
 
 

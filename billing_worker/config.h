@@ -2,38 +2,67 @@
 /*
  * Copyright (C) The Astro authors
  *
- * Settings: defaults, then the file, then -o key=value in order.
+ * Settings: defaults, then the file, then -o key=value in order.  What there
+ * is stands in settings.c, a row each.
  */
 
 #ifndef _BILLING_CONFIG_H_INCLUDED_
 #define _BILLING_CONFIG_H_INCLUDED_
 
 
+#include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 
+#define BILLING_SETTINGS_MAX  64
+
+
+/* Where settings come from; it must outlive the configuration. */
 typedef struct {
-    char     *pg;                   /* a libpq conninfo; never NULL */
-    char     *redis;                /* unix:/path, host:port, or "" */
-    char     *redis_prefix;
-    int64_t   tick_seconds;
-    int64_t   paid_ahead_seconds;
-    int64_t   low_seconds;
-    int64_t   ring_seconds;
-    int64_t   grace_seconds;
-    int64_t   log_level;            /* billing_log_level_e */
+    const char  *file;                      /* may be NULL */
+    char       **options;                   /* the "key=value" of -o */
+    int          noptions;
+} billing_config_source_t;
+
+/*
+ * Texts are never NULL, and owned.  A reload frees those that it replaces: who
+ * keeps one beyond a callback copies it.
+ */
+typedef struct {
+    char        *pg;                        /* a libpq conninfo */
+    char        *redis;                     /* unix:/path, host:port, or "" */
+    char        *redis_prefix;
+    int64_t      tick_seconds;
+    int64_t      paid_ahead_seconds;
+    int64_t      low_seconds;
+    int64_t      ring_seconds;
+    int64_t      grace_seconds;
+    int64_t      log_level;                 /* billing_log_level_e */
+
+    /* of config.c alone */
+    const billing_config_source_t  *source;
+    char        *where[BILLING_SETTINGS_MAX];   /* "file:12"; NULL: default */
 } billing_config_t;
 
 
 /*
- * file may be NULL; options are the "key=value" of -o.  BILLING_ERROR: what is
- * wrong, naming the setting and where it stands, is in error, and nothing is
- * left to free.
+ * BILLING_ERROR: what is wrong, naming the setting, where it stands and what
+ * was expected, is in error, and nothing is left to free.
  */
-int billing_config_load(billing_config_t *config, const char *file,
-    char *const *options, int noptions, char *error, size_t size);
+int billing_config_load(billing_config_t *config,
+    const billing_config_source_t *source, char *error, size_t size);
+
+/*
+ * Reads the source again: all or, with BILLING_ERROR, nothing is taken.  What
+ * can only be taken at a start stays, and the log says so.
+ */
+int billing_config_reload(billing_config_t *config, char *error, size_t size);
 
 void billing_config_free(billing_config_t *config);
+
+/* All settings, with units, ranges and defaults. */
+void billing_config_help(FILE *f);
 
 
 #endif /* _BILLING_CONFIG_H_INCLUDED_ */

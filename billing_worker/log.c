@@ -37,6 +37,13 @@ billing_log_level(const char *name)
 }
 
 
+const char *
+billing_log_level_name(int64_t level)
+{
+    return billing_log_names[level];
+}
+
+
 void
 billing_log_set(billing_log_level_e level)
 {

@@ -52,6 +52,7 @@ typedef struct {
 
 /* From "error", "warn", "info", "debug"; BILLING_ERROR if it is none. */
 int billing_log_level(const char *name);
+const char *billing_log_level_name(int64_t level);
 void billing_log_set(billing_log_level_e level);
 
 void billing_log_write(billing_log_level_e level, const char *msg,

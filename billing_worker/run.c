@@ -28,25 +28,30 @@
 
 
 typedef struct {
-    billing_worker_t           worker;
-    billing_config_t          *config;
-    const billing_run_args_t  *args;
-    uv_loop_t                  loop;
-    uv_signal_t                term;
-    uv_signal_t                intr;
-    uv_signal_t                hup;
-    uv_timer_t                 stop;
-    int64_t                    stopping;    /* since */
-    unsigned                   asked:1;     /* to take the shards back */
-    unsigned                   handed:1;    /* they are */
+    billing_worker_t   worker;
+    uv_loop_t          loop;
+    uv_signal_t        term;
+    uv_signal_t        intr;
+    uv_signal_t        hup;
+    uv_timer_t         stop;
+    int64_t            stopping;        /* since */
+    unsigned           asked:1;         /* to take the shards back */
+    unsigned           handed:1;        /* they are */
 } billing_run_t;
 
 
-static int billing_run_init(billing_run_t *r);
+static int billing_run_main(billing_config_t *config, int argc,
+    char *const *argv);
+static int billing_run_init(billing_run_t *r, billing_config_t *config);
 static int billing_run_start(billing_run_t *r);
-static void billing_run_settings(billing_worker_t *w,
-    const billing_config_t *config);
+static void billing_run_settings(billing_worker_t *w);
 static void billing_run_owner(billing_worker_t *w);
+static int billing_run_bill_start(billing_worker_t *w);
+static void billing_run_bill_stop(billing_worker_t *w);
+static int billing_run_lease_start(billing_worker_t *w);
+static void billing_run_lease_stop(billing_worker_t *w);
+static int billing_run_redis_start(billing_worker_t *w);
+static void billing_run_redis_stop(billing_worker_t *w);
 static void billing_run_up(void *data);
 static void billing_run_down(void *data);
 static void billing_run_nudged(void *data, const char *text);
@@ -54,28 +59,61 @@ static void billing_run_subscribed(void *data);
 static void billing_run_signal(uv_signal_t *handle, int signum);
 static void billing_run_reload(uv_signal_t *handle, int signum);
 static void billing_run_stopping(uv_timer_t *timer);
+static int billing_run_busy(const billing_worker_t *w);
 static void billing_run_released(void *data, const billing_pg_reply_t *reply);
 static void billing_run_end(billing_run_t *r);
 
 
-int
-billing_run(billing_config_t *config, const billing_run_args_t *args)
+const billing_command_t  billing_run_command = {
+    "run",
+    "meters live sessions and moves the money, until SIGTERM",
+    "exit status: 0 stopped by a signal, 1 could not run, 2 wrong use or "
+    "setting\n",
+    NULL,
+    NULL,
+    billing_run_main
+};
+
+
+/* in the order in which they start: the connections last, they call the rest */
+
+static const billing_part_t  billing_run_parts[] = {
+
+    { "ticker", billing_ticker_start, billing_ticker_stop, NULL,
+      billing_ticker_busy },
+
+    { "shards", billing_shards_start, billing_shards_stop, NULL, NULL },
+
+    { "reap", billing_reap_start, billing_reap_stop, NULL, NULL },
+
+    { "redis", billing_run_redis_start, billing_run_redis_stop, NULL, NULL },
+
+    { "lease", billing_run_lease_start, billing_run_lease_stop, NULL, NULL },
+
+    { "bill", billing_run_bill_start, billing_run_bill_stop, NULL, NULL }
+};
+
+#define BILLING_RUN_PARTS                                                     \
+    (sizeof(billing_run_parts) / sizeof(billing_part_t))
+
+
+static int
+billing_run_main(billing_config_t *config, int argc, char *const *argv)
 {
     int             rc;
     billing_run_t  *r;
+
+    (void) argc;
+    (void) argv;
 
     r = calloc(1, sizeof(billing_run_t));
     if (r == NULL) {
         return EXIT_FAILURE;
     }
 
-    r->config = config;
-    r->args = args;
-
     signal(SIGPIPE, SIG_IGN);
-    billing_log_set((billing_log_level_e) config->log_level);
 
-    if (billing_run_init(r) != BILLING_OK
+    if (billing_run_init(r, config) != BILLING_OK
         || billing_run_start(r) != BILLING_OK)
     {
         /* the loop has not run: the process ends, and all of it with it */
@@ -100,7 +138,7 @@ billing_run(billing_config_t *config, const billing_run_args_t *args)
 
 
 static int
-billing_run_init(billing_run_t *r)
+billing_run_init(billing_run_t *r, billing_config_t *config)
 {
     billing_worker_t  *w;
 
@@ -111,41 +149,20 @@ billing_run_init(billing_run_t *r)
     }
 
     w->loop = &r->loop;
+    w->config = config;
 
     billing_run_owner(w);
-    billing_run_settings(w, r->config);
+    billing_run_settings(w);
     billing_text_init(&w->frame);
 
-    if (billing_sessions_init(&w->sessions) != BILLING_OK) {
-        return BILLING_ERROR;
-    }
-
-    w->bill.loop = w->loop;
-    w->bill.name = "bill";
-    w->bill.conninfo = r->config->pg;
-    w->bill.statements = billing_bill_statements;
-    w->bill.up = billing_run_up;
-    w->bill.down = billing_run_down;
-    w->bill.data = w;
-
-    w->lease = w->bill;
-    w->lease.name = "lease";
-    w->lease.statements = billing_lease_statements;
-
-    w->redis.loop = w->loop;
-    w->redis.address = r->config->redis;
-    w->redis.prefix = r->config->redis_prefix;
-    w->redis.nudged = billing_run_nudged;
-    w->redis.subscribed = billing_run_subscribed;
-    w->redis.data = w;
-
-    return BILLING_OK;
+    return billing_sessions_init(&w->sessions);
 }
 
 
 static int
 billing_run_start(billing_run_t *r)
 {
+    size_t             i;
     billing_worker_t  *w;
 
     w = &r->worker;
@@ -170,34 +187,33 @@ billing_run_start(billing_run_t *r)
         return BILLING_ERROR;
     }
 
-    if (billing_ticker_start(w) != BILLING_OK
-        || billing_shards_start(w) != BILLING_OK
-        || billing_reap_start(w) != BILLING_OK
-        || billing_pg_start(&w->lease) != BILLING_OK
-        || billing_pg_start(&w->bill) != BILLING_OK
-        || billing_redis_start(&w->redis) != BILLING_OK)
-    {
-        return BILLING_ERROR;
+    for (i = 0; i < BILLING_RUN_PARTS; i++) {
+
+        if (billing_run_parts[i].start(w) != BILLING_OK) {
+            billing_log(BILLING_LOG_ERROR, "cannot start a part",
+                        billing_log_str("part", billing_run_parts[i].name));
+            return BILLING_ERROR;
+        }
     }
 
     billing_log(BILLING_LOG_INFO, "started",
                 billing_log_str("owner", w->owner),
-                billing_log_int("tick_seconds", r->config->tick_seconds));
+                billing_log_int("tick_seconds", w->config->tick_seconds));
 
     return BILLING_OK;
 }
 
 
 static void
-billing_run_settings(billing_worker_t *w, const billing_config_t *config)
+billing_run_settings(billing_worker_t *w)
 {
-    w->settings.tick_ms = config->tick_seconds * 1000;
-    w->settings.ahead_ms = config->paid_ahead_seconds * 1000;
-    w->settings.low_ms = config->low_seconds * 1000;
-    w->settings.ring_ms = config->ring_seconds * 1000;
-    w->settings.grace_ms = config->grace_seconds * 1000;
+    w->settings.tick_ms = w->config->tick_seconds * 1000;
+    w->settings.ahead_ms = w->config->paid_ahead_seconds * 1000;
+    w->settings.low_ms = w->config->low_seconds * 1000;
+    w->settings.ring_ms = w->config->ring_seconds * 1000;
+    w->settings.grace_ms = w->config->grace_seconds * 1000;
 
-    billing_log_set((billing_log_level_e) config->log_level);
+    billing_log_set((billing_log_level_e) w->config->log_level);
 }
 
 
@@ -224,6 +240,71 @@ billing_run_owner(billing_worker_t *w)
     snprintf(w->owner, sizeof(w->owner), "%s:%d:%" PRIx64, host,
              (int) getpid(),
              (int64_t) t.tv_sec * 1000000000 + t.tv_nsec);
+}
+
+
+static int
+billing_run_bill_start(billing_worker_t *w)
+{
+    w->bill.loop = w->loop;
+    w->bill.name = "bill";
+    w->bill.conninfo = w->config->pg;
+    w->bill.statements = billing_bill_statements;
+    w->bill.up = billing_run_up;
+    w->bill.down = billing_run_down;
+    w->bill.data = w;
+
+    return billing_pg_start(&w->bill);
+}
+
+
+static void
+billing_run_bill_stop(billing_worker_t *w)
+{
+    billing_pg_stop(&w->bill);
+}
+
+
+static int
+billing_run_lease_start(billing_worker_t *w)
+{
+    w->lease.loop = w->loop;
+    w->lease.name = "lease";
+    w->lease.conninfo = w->config->pg;
+    w->lease.statements = billing_lease_statements;
+    w->lease.up = billing_run_up;
+    w->lease.down = billing_run_down;
+    w->lease.data = w;
+
+    return billing_pg_start(&w->lease);
+}
+
+
+static void
+billing_run_lease_stop(billing_worker_t *w)
+{
+    billing_pg_stop(&w->lease);
+}
+
+
+static int
+billing_run_redis_start(billing_worker_t *w)
+{
+    w->redis.loop = w->loop;
+    w->redis.address = w->config->redis;
+    w->redis.prefix = w->config->redis_prefix;
+    w->redis.nudged = billing_run_nudged;
+    w->redis.subscribed = billing_run_subscribed;
+    w->redis.data = w;
+
+    return billing_redis_start(&w->redis);
+}
+
+
+static void
+billing_run_redis_stop(billing_worker_t *w)
+{
+    billing_redis_stop(&w->redis);
 }
 
 
@@ -292,32 +373,27 @@ static void
 billing_run_reload(uv_signal_t *handle, int signum)
 {
     char               error[1024];
-    billing_run_t     *r;
-    billing_config_t   fresh;
+    size_t             i;
+    billing_worker_t  *w;
 
     (void) signum;
 
-    r = handle->data;
+    w = &((billing_run_t *) handle->data)->worker;
 
-    if (billing_config_load(&fresh, r->args->file, r->args->options,
-                            r->args->noptions, error, sizeof(error))
-        != BILLING_OK)
-    {
+    if (billing_config_reload(w->config, error, sizeof(error)) != BILLING_OK) {
         billing_log(BILLING_LOG_ERROR, "configuration not taken",
                     billing_log_str("error", error));
         return;
     }
 
-    if (strcmp(fresh.pg, r->config->pg) != 0
-        || strcmp(fresh.redis, r->config->redis) != 0
-        || strcmp(fresh.redis_prefix, r->config->redis_prefix) != 0)
-    {
-        billing_log_msg(BILLING_LOG_WARN, "pg, redis and redis_prefix stay as "
-                        "they are until a restart");
-    }
+    billing_run_settings(w);
 
-    billing_run_settings(&r->worker, &fresh);
-    billing_config_free(&fresh);
+    for (i = 0; i < BILLING_RUN_PARTS; i++) {
+
+        if (billing_run_parts[i].reload != NULL) {
+            billing_run_parts[i].reload(w);
+        }
+    }
 
     billing_log_msg(BILLING_LOG_INFO, "configuration taken");
 }
@@ -337,7 +413,7 @@ billing_run_stopping(uv_timer_t *timer)
         return;
     }
 
-    if (r->asked || (billing_ticker_busy(&r->worker) && !late)) {
+    if (r->asked || (billing_run_busy(&r->worker) && !late)) {
         return;
     }
 
@@ -348,6 +424,24 @@ billing_run_stopping(uv_timer_t *timer)
     {
         billing_run_end(r);
     }
+}
+
+
+static int
+billing_run_busy(const billing_worker_t *w)
+{
+    size_t  i;
+
+    for (i = 0; i < BILLING_RUN_PARTS; i++) {
+
+        if (billing_run_parts[i].busy != NULL
+            && billing_run_parts[i].busy(w))
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -369,16 +463,11 @@ billing_run_released(void *data, const billing_pg_reply_t *reply)
 static void
 billing_run_end(billing_run_t *r)
 {
-    billing_worker_t  *w;
+    size_t  i;
 
-    w = &r->worker;
-
-    billing_pg_stop(&w->bill);
-    billing_pg_stop(&w->lease);
-    billing_redis_stop(&w->redis);
-    billing_reap_stop(w);
-    billing_shards_stop(w);
-    billing_ticker_stop(w);
+    for (i = BILLING_RUN_PARTS; i > 0; i--) {
+        billing_run_parts[i - 1].stop(&r->worker);
+    }
 
     uv_close((uv_handle_t *) &r->term, NULL);
     uv_close((uv_handle_t *) &r->intr, NULL);

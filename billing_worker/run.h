@@ -2,29 +2,18 @@
 /*
  * Copyright (C) The Astro authors
  *
- * The subcommand run.
+ * The command run: until SIGTERM or SIGINT; SIGHUP reads the configuration
+ * again.
  */
 
 #ifndef _BILLING_RUN_H_INCLUDED_
 #define _BILLING_RUN_H_INCLUDED_
 
 
-#include "config.h"
+#include "command.h"
 
 
-typedef struct {
-    const char   *command;
-    const char   *file;             /* of the configuration; may be NULL */
-    char        **options;
-    int           noptions;
-} billing_run_args_t;
-
-
-/*
- * Until SIGTERM or SIGINT.  SIGHUP reads the configuration of args again, into
- * config, which stays the caller's to free.  Returns the status to exit with.
- */
-int billing_run(billing_config_t *config, const billing_run_args_t *args);
+extern const billing_command_t  billing_run_command;
 
 
 #endif /* _BILLING_RUN_H_INCLUDED_ */

@@ -74,7 +74,7 @@ typedef struct {
 
 struct billing_worker_s {
     uv_loop_t            *loop;
-    billing_config_t      config;
+    billing_config_t     *config;           /* a reload changes it in place */
     billing_settings_t    settings;
     char                  owner[96];
 
@@ -96,6 +96,25 @@ struct billing_worker_s {
     billing_text_t        frame;            /* scratch of events.c */
     unsigned              stopping:1;
 };
+
+
+/*
+ * A part of the worker, of which run.c has a table.  They are started in its
+ * order, before the loop runs, and stopped in the opposite one; start() may
+ * fail, then the process ends.  After stop() its handles may still be closing,
+ * and its memory lives until the loop has ended.
+ */
+typedef struct {
+    const char           *name;
+    int                 (*start)(billing_worker_t *w);
+    void                (*stop)(billing_worker_t *w);
+
+    /* NULL, or: the configuration has changed, after SIGHUP */
+    void                (*reload)(billing_worker_t *w);
+
+    /* NULL, or: whether something is under way that a stop waits for, 3 s */
+    int                 (*busy)(const billing_worker_t *w);
+} billing_part_t;
 
 
 /* shards.c */

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from astro.stack import REPO
+from billing_fixture import BINARY as WORKER
 
 
 def text(*path):
@@ -16,8 +17,6 @@ def text(*path):
 
 DIRECTIVES = sorted(set(re.findall(
     r'"(astro_\w+)"', text('ngx_astro_module', 'ngx_astro_module.c'))))
-SETTINGS = re.findall(r'\{ "(\w+)", offsetof\(billing_config_t',
-                      text('billing_worker', 'config.c'))
 METRICS = re.findall(r'\b[XLFHGM]\(\w+, "(\w+)"',
                      text('ngx_astro_module', 'ngx_astro_counters.h'))
 ROUTES = re.findall(r'ngx_string\("(/api/[^"]*)"',
@@ -26,8 +25,23 @@ TYPES = re.findall(r'ngx_string\("(\w+)"\)',
                    text('ngx_astro_module', 'ngx_astro_protocol.c'))
 
 
+def settings():
+    """What the program's help says: name -> (start only, default, range)."""
+    said = subprocess.run([WORKER, '--help'], check=True, text=True,
+                          stdout=subprocess.PIPE).stdout
+    return {name: (bool(star.strip()), default.strip(), span)
+            for star, name, default, span in
+            re.findall(r'^  ([ *]) (\w+) = (.*?)  \((.*)\)$', said, re.M)}
+
+
+def commands():
+    said = subprocess.run([WORKER, '--help'], check=True, text=True,
+                          stdout=subprocess.PIPE).stdout
+    return re.findall(r'^  (\w+)\s+\S', said.split('Settings')[0], re.M)
+
+
 def test_the_lists_are_not_empty():
-    assert len(DIRECTIVES) > 15 and len(SETTINGS) > 5 and len(METRICS) > 30
+    assert len(DIRECTIVES) > 15 and len(settings()) > 5 and len(METRICS) > 30
     assert len(ROUTES) > 8 and len(TYPES) > 10
 
 
@@ -39,10 +53,40 @@ def test_a_directive(name):
     assert word.search(text('conf', 'astro.conf'))
 
 
-@pytest.mark.parametrize('name', SETTINGS)
-def test_a_setting(name):
-    assert re.search(rf'^{name} = ', text('conf', 'billing_worker.conf'), re.M)
-    assert re.search(rf'\b{name}\b', text('billing_worker', 'README.md'))
+def test_settings_are_told_alike():
+    """By the program, by the manual's table and by the commented file."""
+    said = settings()
+    rows = {}
+
+    for line in text('billing_worker', 'README.md').splitlines():
+        row = re.match(r'\| `(\w+)` \| (.*?) \| (.*?) \| (.*) \|$', line)
+        if row and row.group(1) in said:
+            rows[row.group(1)] = row.groups()[1:]
+
+    file = dict(re.findall(r'^(\w+) = ?(.*)$',
+                           text('conf', 'billing_worker.conf'), re.M))
+
+    assert rows.keys() == said.keys()
+    assert file.keys() == said.keys()
+
+    for name, (start, default, span) in said.items():
+        unit, value, words = rows[name]
+
+        if re.search(r'\d-\d', span):
+            assert unit.replace('`', '').startswith(span), name
+
+        if name not in ('pg', 'redis'):
+            assert value.strip('`') == (default or 'empty'), name
+            assert file[name].strip() == default, name
+
+        assert words.endswith('*') == start, f'{name}: the * of START'
+
+
+def test_every_command_is_in_the_manual():
+    assert len(commands()) >= 2
+
+    for name in commands():
+        assert f'billing_worker {name}' in text('billing_worker', 'README.md')
 
 
 @pytest.mark.parametrize('name', ROUTES + TYPES)
