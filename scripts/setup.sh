@@ -2,7 +2,7 @@
 #
 # Copyright (C) The Astro authors
 #
-# Installs the Debian packages that are missing, and for the tests one package
+# Installs the Debian packages that are missing, and for the tests two packages
 # of npm's, into build/:
 #
 #     scripts/setup.sh [run|test|bench]...      default: run
@@ -15,6 +15,7 @@ set -euo pipefail
 
 RUN="nginx nginx-dev postgresql-15 postgresql-client-15 redis-server
      gcc make libc6-dev pkg-config libpq-dev libyajl-dev libhiredis-dev
+     libcurl4-openssl-dev ca-certificates
      libuv1-dev libssl-dev zlib1g-dev libpcre2-dev libxslt1-dev libgd-dev
      libgeoip-dev libperl-dev libxml2-dev openssl util-linux
      python3 python3-websockets python3-psycopg"
@@ -99,7 +100,7 @@ node() {
 }
 
 
-# Another WebSocket client, exactly that of the lock file, for the tests.
+# Another WebSocket client and Stripe's own, those of the lock file, for the tests.
 install_peers() {
     local from to log
 
@@ -110,7 +111,7 @@ install_peers() {
     [ -d "$to/node_modules" ] \
         && cmp -s "$from/package-lock.json" "$to/package-lock.json" && return
 
-    say "npm ci: ws, into build/test-peers"
+    say "npm ci: ws and stripe, into build/test-peers"
     rm -rf "$to"
     mkdir -p "$to"
     cp "$from/package.json" "$to"
