@@ -53,8 +53,8 @@ void billing_batch_done(billing_batch_t *b);
 /* facts.c */
 
 /*
- * Fills f and p from a row of billing.facts(); the intervals go to the
- * worker's scratch array, valid until the next row.  BILLING_ERROR: the row
+ * Fills f and p from a row of billing.facts2(); intervals and segments go to
+ * the worker's scratch arrays, valid until the next row.  BILLING_ERROR: the row
  * makes no sense, or no memory.
  */
 int billing_facts_read(billing_worker_t *w, const PGresult *res, int row,

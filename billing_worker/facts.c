@@ -2,7 +2,7 @@
 /*
  * Copyright (C) The Astro authors
  *
- * From a row of billing.facts() to what the engine decides from.
+ * From a row of billing.facts2() to what the engine decides from.
  */
 
 #include <stdlib.h>
@@ -10,9 +10,10 @@
 
 #include "batch.h"
 #include "intervals.h"
+#include "segments.h"
 
 
-/* the columns of billing.facts() */
+/* the columns of billing.facts2() */
 enum {
     BILLING_FACTS_ID = 0,
     BILLING_FACTS_VER,
@@ -44,6 +45,11 @@ enum {
     BILLING_FACTS_EST,
     BILLING_FACTS_SILENCE,
     BILLING_FACTS_INTERVALS,
+    BILLING_FACTS_WHOLE_MINUTE,
+    BILLING_FACTS_MIN_MINOR,
+    BILLING_FACTS_FREE,
+    BILLING_FACTS_MAX_MINOR,
+    BILLING_FACTS_SEGMENTS,
     BILLING_FACTS_COLUMNS
 };
 
@@ -62,7 +68,6 @@ int
 billing_facts_read(billing_worker_t *w, const PGresult *res, int row,
     billing_facts_t *f, billing_plan_t *p)
 {
-    int          rc;
     size_t       len;
     const char  *text;
 
@@ -85,6 +90,13 @@ billing_facts_read(billing_worker_t *w, const PGresult *res, int row,
     f->tariff.rate = billing_facts_int(res, row, BILLING_FACTS_RATE);
     f->tariff.commission_bps = (int32_t) billing_facts_int(res, row,
                                                   BILLING_FACTS_COMMISSION);
+    f->tariff.whole_minute = (billing_pg_bool(res, row,
+                                         BILLING_FACTS_WHOLE_MINUTE) != 0);
+    f->tariff.min_minor = billing_facts_int(res, row,
+                                            BILLING_FACTS_MIN_MINOR);
+    f->tariff.free_ms = billing_facts_int(res, row, BILLING_FACTS_FREE);
+    f->tariff.max_minor = billing_pg_int(res, row, BILLING_FACTS_MAX_MINOR,
+                                         0);
     f->max_ms = billing_facts_int(res, row, BILLING_FACTS_MAX);
     f->state_ms = billing_facts_int(res, row, BILLING_FACTS_STATE_MS);
     f->end_ms = billing_facts_int(res, row, BILLING_FACTS_END);
@@ -111,12 +123,26 @@ billing_facts_read(billing_worker_t *w, const PGresult *res, int row,
 
     text = PQgetvalue(res, row, BILLING_FACTS_INTERVALS);
 
-    rc = billing_intervals_parse(text, &w->ticker.intervals,
-                                 &w->ticker.nintervals, &f->n);
+    if (billing_intervals_parse(text, &w->ticker.intervals,
+                                &w->ticker.nintervals, &f->n)
+        != BILLING_OK)
+    {
+        return BILLING_ERROR;
+    }
+
+    text = PQgetvalue(res, row, BILLING_FACTS_SEGMENTS);
+
+    if (billing_segments_parse(text, &w->ticker.segments,
+                               &w->ticker.nsegments, &f->nsegments)
+        != BILLING_OK)
+    {
+        return BILLING_ERROR;
+    }
 
     f->intervals = w->ticker.intervals;
+    f->segments = w->ticker.segments;
 
-    return rc;
+    return BILLING_OK;
 }
 
 

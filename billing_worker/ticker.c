@@ -64,10 +64,13 @@ billing_ticker_stop(billing_worker_t *w)
 
     free(w->ticker.batches);
     free(w->ticker.intervals);
+    free(w->ticker.segments);
 
     w->ticker.batches = NULL;
     w->ticker.intervals = NULL;
     w->ticker.nintervals = 0;
+    w->ticker.segments = NULL;
+    w->ticker.nsegments = 0;
 }
 
 

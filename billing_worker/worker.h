@@ -60,6 +60,8 @@ typedef struct {
     billing_batch_t      *batches;          /* BILLING_BATCHES of them */
     billing_interval_t   *intervals;        /* for one decision at a time */
     size_t                nintervals;
+    billing_segment_t    *segments;         /* the same */
+    size_t                nsegments;
     unsigned              running:1;
 } billing_ticker_t;
 

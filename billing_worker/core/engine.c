@@ -172,7 +172,9 @@ billing_engine_activate(billing_engine_t *e)
                                   f->billed_ms);
     }
 
-    if (e->funds == 0 || e->reach <= e->spent) {
+    if (e->reach <= e->spent
+        || (e->funds == 0 && f->tariff.free_ms <= e->spent))
+    {
         return billing_engine_exhaust(e);
     }
 
@@ -397,12 +399,11 @@ billing_engine_end(billing_engine_t *e, const char *reason, int64_t end_ms,
 static int
 billing_engine_exhaust(billing_engine_t *e)
 {
-    int  max;
+    const char  *reason;
 
-    max = (e->f->max_ms != BILLING_NONE && e->spent >= e->f->max_ms);
+    reason = billing_engine_maximum(e) ? "max_reached" : "low_balance";
 
-    return billing_engine_end(e, max ? "max_reached" : "low_balance",
-                              BILLING_NONE, e->spent);
+    return billing_engine_end(e, reason, BILLING_NONE, e->spent);
 }
 
 

@@ -12,7 +12,8 @@
  *
  * Four measures of the time both were there, in ms:
  *   proven     by what leases prove and by closed intervals, not beyond
- *              paid_until: only this is ever charged
+ *              paid_until, nor beyond a switch of the mode before which more
+ *              may come to light: only this is ever charged
  *   possible   the same if every open interval just goes on: nothing that
  *              comes to light later can make it more
  *   capacity   what charged + held pay for
@@ -31,6 +32,7 @@
 
 #include "astro_session.h"
 #include "proof.h"
+#include "segments.h"
 #include "tariff.h"
 
 
@@ -55,7 +57,8 @@ typedef struct {
     billing_tariff_t        tariff;
 
     int64_t                 state_ms;       /* when state was entered */
-    int64_t                 max_ms;         /* or BILLING_NONE, as below */
+    int64_t                 max_ms;         /* or BILLING_NONE, as below;
+                                               max_minor is the tariff's */
     int64_t                 end_ms;
     int64_t                 active_ms;
     int64_t                 paid_until_ms;
@@ -76,6 +79,9 @@ typedef struct {
 
     billing_interval_t     *intervals;      /* in any order: decide() sorts */
     size_t                  n;
+    billing_segment_t      *segments;       /* in order; decide() places them
+                                               and gives them to the tariff */
+    size_t                  nsegments;
 
     unsigned                unpaid:1;       /* paused for want of money */
     unsigned                payer:1;        /* the client is a client */

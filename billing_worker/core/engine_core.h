@@ -31,7 +31,9 @@ typedef struct {
     int64_t                    funds;       /* committed + available */
     int64_t                    capacity;
     int64_t                    reach;
+    int64_t                    limit_ms;    /* nothing after it is billed yet */
     int64_t                    proven;
+    int64_t                    seen;        /* proven, without that limit */
     int64_t                    possible;
     int64_t                    spent;       /* proven, as far as paid for */
 
@@ -72,6 +74,12 @@ int billing_engine_hold(billing_engine_t *e, int64_t target,
 
 /* The time that funds pay for in all, at most the client's own maximum. */
 int billing_engine_capacity(billing_engine_t *e, int64_t funds, int64_t *ms);
+
+/* The same without any maximum: how far the money goes. */
+int billing_engine_money(billing_engine_t *e, int64_t funds, int64_t *ms);
+
+/* Whether it is a maximum of the client's that ends the session here. */
+int billing_engine_maximum(billing_engine_t *e);
 
 /* How long the money will do from here. */
 void billing_engine_left(billing_engine_t *e);

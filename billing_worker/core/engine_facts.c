@@ -14,6 +14,7 @@
 
 
 static int billing_engine_check(const billing_facts_t *f);
+static int billing_engine_books(const billing_facts_t *f);
 static int billing_engine_interval(const billing_interval_t *iv);
 static int billing_engine_instant(int64_t ms, int none);
 
@@ -34,6 +35,16 @@ billing_engine_init(billing_engine_t *e)
 
     billing_proof_sort(f->intervals, f->n);
 
+    e->limit_ms = billing_segments_place(f->segments, f->nsegments,
+                                         f->intervals, f->n);
+
+    f->tariff.segments = f->segments;
+    f->tariff.nsegments = f->nsegments;
+
+    if (billing_engine_books(f) != BILLING_OK) {
+        return BILLING_ERROR;
+    }
+
     e->both = (billing_proof_present(f->intervals, f->n)
                == ((1u << BILLING_CLIENT) | (1u << BILLING_ADVISOR)));
 
@@ -48,7 +59,10 @@ billing_engine_init(billing_engine_t *e)
 
     cut = (f->end_ms == BILLING_NONE) ? BILLING_NEVER : f->end_ms;
 
-    e->proven = billing_engine_measure(e, cut, BILLING_PROVEN);
+    e->seen = billing_engine_measure(e, cut, BILLING_PROVEN);
+    e->proven = billing_engine_measure(e, (cut < e->limit_ms) ? cut
+                                                              : e->limit_ms,
+                                       BILLING_PROVEN);
     e->possible = billing_engine_measure(e, cut, BILLING_PROJECT);
 
     e->spent = (e->proven < e->capacity) ? e->proven : e->capacity;
@@ -83,8 +97,7 @@ billing_engine_init(billing_engine_t *e)
 static int
 billing_engine_check(const billing_facts_t *f)
 {
-    size_t   i;
-    int64_t  charged, fee;
+    size_t  i;
 
     if (f->charged < 0 || f->held < 0 || f->fee < 0 || f->charge_no < 0
         || f->wallet_held < f->held || f->balance < f->wallet_held
@@ -114,6 +127,25 @@ billing_engine_check(const billing_facts_t *f)
             return BILLING_ERROR;
         }
     }
+
+    for (i = 0; i < f->nsegments; i++) {
+        if (!billing_engine_instant(f->segments[i].at_ms, 0)
+            || (i > 0 && f->segments[i].at_ms < f->segments[i - 1].at_ms))
+        {
+            return BILLING_ERROR;
+        }
+    }
+
+    return BILLING_OK;
+}
+
+
+/* Whether what was charged is what the tariff says. */
+
+static int
+billing_engine_books(const billing_facts_t *f)
+{
+    int64_t  charged, fee;
 
     if (billing_tariff_charged(&f->tariff, f->billed_ms, &charged)
         != BILLING_OK

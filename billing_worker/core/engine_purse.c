@@ -95,6 +95,36 @@ billing_engine_capacity(billing_engine_t *e, int64_t funds, int64_t *ms)
 }
 
 
+int
+billing_engine_money(billing_engine_t *e, int64_t funds, int64_t *ms)
+{
+    billing_tariff_t  t;
+
+    t = e->f->tariff;
+    t.max_minor = 0;
+
+    return billing_tariff_reach(&t, funds, ms);
+}
+
+
+int
+billing_engine_maximum(billing_engine_t *e)
+{
+    int64_t                  last;
+    const billing_tariff_t  *t;
+
+    t = &e->f->tariff;
+
+    if (e->f->max_ms != BILLING_NONE && e->spent >= e->f->max_ms) {
+        return 1;
+    }
+
+    return t->max_minor != 0
+           && billing_tariff_reach(t, t->max_minor, &last) == BILLING_OK
+           && e->spent >= last;
+}
+
+
 /*
  * A maximum that the client chose shortens what is left and is no reason to
  * warn.
@@ -110,7 +140,7 @@ billing_engine_low(billing_engine_t *e)
     f = e->f;
     d = e->d;
 
-    if (billing_tariff_reach(&f->tariff, e->funds, &money) != BILLING_OK) {
+    if (billing_engine_money(e, e->funds, &money) != BILLING_OK) {
         return BILLING_ERROR;
     }
 
@@ -164,8 +194,8 @@ billing_engine_used(billing_engine_t *e)
     cut = (d->paid_until_ms < f->est_ms) ? d->paid_until_ms : f->est_ms;
     used = billing_proof_measure(f->intervals, f->n, cut, BILLING_PROJECT);
 
-    if (used > e->proven + f->silence_ms + BILLING_AHEAD_OF_PROOF_MS) {
-        used = e->proven + f->silence_ms + BILLING_AHEAD_OF_PROOF_MS;
+    if (used > e->seen + f->silence_ms + BILLING_AHEAD_OF_PROOF_MS) {
+        used = e->seen + f->silence_ms + BILLING_AHEAD_OF_PROOF_MS;
     }
 
     return (used > d->billed_ms) ? used : d->billed_ms;

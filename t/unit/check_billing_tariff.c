@@ -72,7 +72,7 @@ START_TEST(known)
 
     size_t            i;
     int64_t           amount;
-    billing_tariff_t  t;
+    billing_tariff_t  t = { .rate = 0 };
 
     t.commission_bps = 3000;
 
@@ -90,12 +90,12 @@ END_TEST
 START_TEST(refused)
 {
     int64_t           n;
-    billing_tariff_t  t = { 6000, 3000 };
-    billing_tariff_t  dear = { INT64_MAX, 3000 };
-    billing_tariff_t  none = { 0, 3000 };
-    billing_tariff_t  negative = { -1, 3000 };
-    billing_tariff_t  below = { 6000, -1 };
-    billing_tariff_t  above = { 6000, 10001 };
+    billing_tariff_t  t = { .rate = 6000, .commission_bps = 3000 };
+    billing_tariff_t  dear = { .rate = INT64_MAX, .commission_bps = 3000 };
+    billing_tariff_t  none = { .rate = 0, .commission_bps = 3000 };
+    billing_tariff_t  negative = { .rate = -1, .commission_bps = 3000 };
+    billing_tariff_t  below = { .rate = 6000, .commission_bps = -1 };
+    billing_tariff_t  above = { .rate = 6000, .commission_bps = 10001 };
 
     ck_assert_int_eq(billing_tariff_charged(&t, -1, &n), BILLING_ERROR);
     ck_assert_int_eq(billing_tariff_charged(&t, INT64_MIN, &n),
@@ -126,7 +126,7 @@ START_TEST(against_fractions)
     char              command[512];
     size_t            lines;
     int64_t           a, b, n;
-    billing_tariff_t  t;
+    billing_tariff_t  t = { .rate = 0 };
 
     ck_assert_int_lt(snprintf(command, sizeof(command),
                               "/usr/bin/python3 %s %" PRIu64 " 3000",
@@ -186,7 +186,7 @@ START_TEST(inverse)
 {
     int               i;
     int64_t           funds, ms, amount;
-    billing_tariff_t  t;
+    billing_tariff_t  t = { .rate = 0 };
 
     t.commission_bps = 0;
 
@@ -219,7 +219,7 @@ START_TEST(any_ticks)
 {
     int               i;
     int64_t           ms, at, charged, fee, total, fees, n;
-    billing_tariff_t  t;
+    billing_tariff_t  t = { .rate = 0 };
 
     for (i = 0; i < 3000; i++) {
         t.rate = any(999999999) + 1;
