@@ -54,8 +54,8 @@ void billing_batch_done(billing_batch_t *b);
 
 /*
  * Fills f and p from a row of billing.facts2(); intervals and segments go to
- * the worker's scratch arrays, valid until the next row.  BILLING_ERROR: the row
- * makes no sense, or no memory.
+ * the worker's scratch arrays, valid until the next row.  BILLING_ERROR: the
+ * row makes no sense, or no memory.
  */
 int billing_facts_read(billing_worker_t *w, const PGresult *res, int row,
     billing_facts_t *f, billing_plan_t *p);
