@@ -6,7 +6,7 @@
 #     make build/billing_worker
 #     make BUILD=build/asan SAN=-fsanitize=address,undefined ...
 #
-# Needs libpq-dev, libhiredis-dev, libuv1-dev, pkg-config.
+# Needs libpq-dev, libhiredis-dev, libuv1-dev, libcurl4-openssl-dev, pkg-config.
 
 BUILD   ?= build
 SAN     ?=
@@ -14,7 +14,7 @@ SAN     ?=
 ASTRO_CFLAGS ?= -std=gnu11 -O2 -g -Wall -Wextra -Werror
 
 worker_dir   := $(BUILD)/worker
-worker_pkgs  := libpq hiredis libuv
+worker_pkgs  := libpq hiredis libuv libcurl
 worker_flags  = $(ASTRO_CFLAGS) $(CFLAGS) $(SAN) -D_GNU_SOURCE \
                 -Ingx_astro_module/core -Ibilling_worker/core \
                 -Ibilling_worker \
