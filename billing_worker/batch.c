@@ -353,6 +353,8 @@ billing_batch_applied(void *data, const billing_pg_reply_t *reply)
         billing_batch_outcome(b, reply->results[1], row);
     }
 
+    billing_events_flush(b->worker);
+
     billing_batch_done(b);
 }
 

@@ -9,13 +9,25 @@
  *
  * each a line, then the snapshot or the frame to send.  A session's end is its
  * last billing_tick, then S, then the durable session_end, then the wallet.
+ *
+ *   T
+ *
+ * and then lines, one for each session that was charged and changed in nothing
+ * else: see astro_tick.h.  They gather until the answers to a commit are read,
+ * so that a batch is a few messages and no snapshot.
  */
 
 #include <string.h>
 
+#include "astro_tick.h"
 #include "worker.h"
 
 
+/* no message of ticks is longer */
+#define BILLING_EVENTS_TICKS  (16 * 1024)
+
+
+static int billing_events_pure(const billing_plan_t *p, int64_t ver);
 static void billing_events_tick(billing_worker_t *w, const billing_plan_t *p,
     int64_t balance);
 static void billing_events_low(billing_worker_t *w, const billing_plan_t *p);
@@ -36,14 +48,20 @@ void
 billing_events_applied(billing_worker_t *w, const billing_plan_t *p,
     const PGresult *res, int row)
 {
-    int64_t                    balance, held, seq, ids[4];
+    int64_t                    balance, held, seq, ver, ids[4];
     const billing_decision_t  *d;
 
     d = &p->decision;
 
+    ver = billing_pg_int(res, row, BILLING_APPLY_VER, 0);
     balance = billing_pg_int(res, row, BILLING_APPLY_BALANCE, 0);
     held = billing_pg_int(res, row, BILLING_APPLY_HELD, 0);
     seq = billing_pg_int(res, row, BILLING_APPLY_SEQ, 0);
+
+    if (billing_events_pure(p, ver)) {
+        billing_events_tick_add(w, p, balance);
+        return;
+    }
 
     if (d->tick) {
         billing_events_tick(w, p, balance);
@@ -54,8 +72,7 @@ billing_events_applied(billing_worker_t *w, const billing_plan_t *p,
     ids[2] = p->advisor;
     ids[3] = p->conv;
 
-    billing_events_state(w, ids,
-                         billing_pg_int(res, row, BILLING_APPLY_VER, 0),
+    billing_events_state(w, ids, ver,
                          astro_session_state_name(d->state),
                          (d->paid_until_ms == BILLING_NONE)
                          ? 0 : d->paid_until_ms,
@@ -93,6 +110,77 @@ billing_events_reaped(billing_worker_t *w, const PGresult *res, int row)
                          billing_pg_int(res, row, BILLING_REAP_PAID, 0),
                          billing_pg_int(res, row, BILLING_REAP_HEAD, 0),
                          PQgetvalue(res, row, BILLING_REAP_SNAPSHOT));
+}
+
+
+/* The gateways need no more than the money and paid_until. */
+
+static int
+billing_events_pure(const billing_plan_t *p, int64_t ver)
+{
+    const billing_decision_t  *d;
+
+    d = &p->decision;
+
+    return d->tick && !d->ended && !d->settle && ver == p->ver
+           && d->state == ASTRO_SESSION_ACTIVE
+           && d->paid_until_ms != BILLING_NONE;
+}
+
+
+void
+billing_events_tick_add(billing_worker_t *w, const billing_plan_t *p,
+    int64_t balance)
+{
+    uint8_t       *last, line[ASTRO_TICK_LINE];
+    size_t         len;
+    astro_tick_t   t;
+
+    t.session = p->session->id;
+    t.ver = p->ver;
+    t.paid_until_ms = p->decision.paid_until_ms;
+    t.client = p->client;
+    t.advisor = p->advisor;
+    t.billed_ms = p->decision.billed_ms;
+    t.charged = p->charged;
+    t.earned = p->charged - p->fee;
+    t.balance = balance;
+    t.left_s = p->decision.left_ms / 1000;
+
+    last = astro_tick_write(line, &t);
+
+    if (last == NULL) {
+        return;
+    }
+
+    len = (size_t) (last - line);
+
+    if (w->ticks.len + len > BILLING_EVENTS_TICKS) {
+        billing_events_flush(w);
+    }
+
+    if (w->ticks.len == 0) {
+        billing_text_add(&w->ticks, "T\n", ASTRO_TICK_HEAD);
+    }
+
+    billing_text_add(&w->ticks, (const char *) line, len);
+
+    if (p->decision.low) {
+        billing_events_flush(w);
+        billing_events_low(w, p);
+    }
+}
+
+
+void
+billing_events_flush(billing_worker_t *w)
+{
+    if (w->ticks.len > 0 && !w->ticks.failed) {
+        billing_redis_publish(&w->redis, BILLING_REDIS_TICKS, w->ticks.data,
+                              w->ticks.len);
+    }
+
+    billing_text_reset(&w->ticks);
 }
 
 
@@ -234,6 +322,7 @@ static void
 billing_events_send(billing_worker_t *w)
 {
     if (billing_text_end(&w->frame) != NULL) {
-        billing_redis_publish(&w->redis, w->frame.data, w->frame.len);
+        billing_redis_publish(&w->redis, BILLING_REDIS_NEWS, w->frame.data,
+                              w->frame.len);
     }
 }

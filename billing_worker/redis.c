@@ -32,12 +32,15 @@
 #define BILLING_REDIS_CONNECT_MS   3000
 #define BILLING_REDIS_PINGS        5        /* unanswered: given up */
 
-/* Redis does not take it as fast as it comes: drop events above this */
-#define BILLING_REDIS_OUT_MAX      (16 * 1024 * 1024)
+/* what may wait for a Redis that does not take it as fast as it comes */
+#define BILLING_REDIS_OUT_MAX      (4 * 1024 * 1024)
 
 
 static int billing_redis_link(billing_redis_t *r, billing_redis_link_t *l,
     int sub);
+static int billing_redis_room(billing_redis_t *r, billing_redis_what_e what,
+    size_t len);
+static void billing_redis_dropped(billing_redis_t *r);
 static void billing_redis_connect(billing_redis_link_t *l);
 static redisAsyncContext *billing_redis_open(const char *address);
 static void billing_redis_connected(const redisAsyncContext *ac, int status);
@@ -113,16 +116,20 @@ billing_redis_stop(billing_redis_t *r)
 
 
 void
-billing_redis_publish(billing_redis_t *r, const char *text, size_t len)
+billing_redis_publish(billing_redis_t *r, billing_redis_what_e what,
+    const char *text, size_t len)
 {
     int          n;
     char         channel[256];
     size_t       lens[3];
     const char  *argv[3];
 
-    if (!r->out.up || sdslen(r->out.ac->c.obuf) > BILLING_REDIS_OUT_MAX) {
+    if (!billing_redis_room(r, what, len)) {
+        billing_redis_dropped(r);
         return;
     }
+
+    r->dropping = 0;
 
     n = snprintf(channel, sizeof(channel), "%sevents", r->prefix);
 
@@ -133,7 +140,49 @@ billing_redis_publish(billing_redis_t *r, const char *text, size_t len)
     argv[2] = text;
     lens[2] = len;
 
-    (void) redisAsyncCommandArgv(r->out.ac, NULL, NULL, 3, argv, lens);
+    if (redisAsyncCommandArgv(r->out.ac, NULL, NULL, 3, argv, lens)
+        != REDIS_OK)
+    {
+        billing_redis_dropped(r);
+        return;
+    }
+
+    r->published++;
+}
+
+
+static int
+billing_redis_room(billing_redis_t *r, billing_redis_what_e what, size_t len)
+{
+    size_t  max;
+
+    if (!r->out.up) {
+        return 0;
+    }
+
+    max = (what == BILLING_REDIS_TICKS) ? BILLING_REDIS_OUT_MAX / 2
+                                        : BILLING_REDIS_OUT_MAX;
+
+    return sdslen(r->out.ac->c.obuf) + len <= max;
+}
+
+
+/* An outage is logged by its end, a Redis that is there and slow by this. */
+
+static void
+billing_redis_dropped(billing_redis_t *r)
+{
+    if (r->address[0] == '\0') {
+        return;
+    }
+
+    r->dropped++;
+
+    if (r->out.up && !r->dropping) {
+        r->dropping = 1;
+        billing_log(BILLING_LOG_WARN, "redis is slow, events are dropped",
+                    billing_log_int("dropped", (int64_t) r->dropped));
+    }
 }
 
 

@@ -46,6 +46,10 @@ struct billing_redis_s {
 
     billing_redis_link_t       out;
     billing_redis_link_t       in;
+
+    uint64_t                   published;
+    uint64_t                   dropped;     /* Redis was away or slow */
+    unsigned                   dropping:1;  /* and it was logged */
     unsigned                   stopped:1;
 };
 
@@ -54,8 +58,18 @@ struct billing_redis_s {
 int billing_redis_start(billing_redis_t *r);
 void billing_redis_stop(billing_redis_t *r);
 
-/* To <prefix>events. */
-void billing_redis_publish(billing_redis_t *r, const char *text, size_t len);
+/*
+ * What waits to be sent is bounded: above half of it ticks are dropped, above
+ * all of it everything is.
+ */
+typedef enum {
+    BILLING_REDIS_TICKS = 0,
+    BILLING_REDIS_NEWS
+} billing_redis_what_e;
+
+/* To <prefix>events; what cannot go now is dropped and counted. */
+void billing_redis_publish(billing_redis_t *r, billing_redis_what_e what,
+    const char *text, size_t len);
 
 
 #endif /* _BILLING_REDIS_H_INCLUDED_ */

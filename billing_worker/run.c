@@ -129,6 +129,7 @@ billing_run_main(billing_config_t *config, int argc, char *const *argv)
 
     billing_sessions_free(&r->worker.sessions);
     billing_text_free(&r->worker.frame);
+    billing_text_free(&r->worker.ticks);
 
     billing_log_msg(BILLING_LOG_INFO, "stopped");
     free(r);
@@ -154,6 +155,7 @@ billing_run_init(billing_run_t *r, billing_config_t *config)
     billing_run_owner(w);
     billing_run_settings(w);
     billing_text_init(&w->frame);
+    billing_text_init(&w->ticks);
 
     return billing_sessions_init(&w->sessions);
 }

@@ -96,6 +96,7 @@ struct billing_worker_s {
     billing_reap_t        reap;
 
     billing_text_t        frame;            /* scratch of events.c */
+    billing_text_t        ticks;            /* told of at the next flush */
     unsigned              stopping:1;
 };
 
@@ -163,6 +164,15 @@ void billing_reap_stop(billing_worker_t *w);
 
 
 /* events.c: to be called after the commit, never before */
+
+/*
+ * A charge that changed nothing but money and paid_until: ver is the one it was
+ * decided for, and still is.  billing_low goes with it, if it is decided.  Told
+ * by billing_events_flush(), to be called after the answers to each commit.
+ */
+void billing_events_tick_add(billing_worker_t *w, const billing_plan_t *p,
+    int64_t balance);
+void billing_events_flush(billing_worker_t *w);
 
 /* res: a row of billing.apply() that is done. */
 void billing_events_applied(billing_worker_t *w, const billing_plan_t *p,

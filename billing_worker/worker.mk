@@ -24,7 +24,8 @@ worker_libs   = $(shell pkg-config --libs $(worker_pkgs))
 
 worker_objs  := $(patsubst %.c,$(worker_dir)/%.o, \
                   $(wildcard billing_worker/*.c billing_worker/core/*.c) \
-                  ngx_astro_module/core/astro_session.c)
+                  ngx_astro_module/core/astro_session.c \
+                  ngx_astro_module/core/astro_tick.c)
 
 
 .PHONY: worker worker-flags

@@ -105,6 +105,9 @@
     X(PG_CONNECTS, "pg_connects", "connections made to PostgreSQL")           \
     X(REDIS_CONNECTS, "redis_connects", "connections made to Redis")          \
     X(REDIS_EVENTS, "redis_events", "events received from Redis")             \
+    X(TICKS, "ticks", "charges heard of from billing workers, of anybody")    \
+    X(TICKS_BAD, "ticks_bad", "the same that could not be read")              \
+    X(TICKS_TOLD, "ticks_told", "the same of users connected here")           \
     X(LEASES, "gateway_leases", "gateway leases opened")                      \
     X(DEFLATE, "deflate_agreed", "connections that agreed on compression")    \
     X(DEFLATE_REFUSED, "deflate_refused", "connections that were refused "    \

@@ -323,6 +323,34 @@ ngx_astro_sessions_event(u_char *text, size_t len)
 }
 
 
+ngx_int_t
+ngx_astro_sessions_paid(uint64_t session, ngx_int_t ver, int64_t paid_until_ms)
+{
+    ngx_astro_news_t      news;
+    ngx_astro_session_t  *s;
+
+    s = ngx_astro_sessions_find(session);
+
+    /* nobody here takes part */
+
+    if (s == NULL) {
+        return NGX_OK;
+    }
+
+    if (ver > s->ver) {
+        return NGX_DECLINED;
+    }
+
+    ngx_memzero(&news, sizeof(ngx_astro_news_t));
+    news.ver = ver;
+    news.paid_until_ms = paid_until_ms;
+
+    ngx_astro_sessions_learn(s, &news);
+
+    return NGX_OK;
+}
+
+
 ngx_uint_t
 ngx_astro_sessions_healed(PGresult *res, int row)
 {

@@ -85,6 +85,13 @@ void ngx_astro_sessions_outcome(PGresult *res, int row);
 void ngx_astro_sessions_event(u_char *text, size_t len);
 
 /*
+ * It was charged, and nothing else, while it was at ver: paid_until may move.
+ * NGX_DECLINED: something that came before was not heard here.
+ */
+ngx_int_t ngx_astro_sessions_paid(uint64_t session, ngx_int_t ver,
+    int64_t paid_until_ms);
+
+/*
  * A row of api.heal(): told to those here who were not told, nobody else.
  * Returns to how many connections it was news.
  */

@@ -19,6 +19,7 @@
 #include "ngx_astro_resume.h"
 #include "ngx_astro_router.h"
 #include "ngx_astro_sessions.h"
+#include "ngx_astro_ticks.h"
 #include "ngx_astro_users.h"
 #include "ngx_astro_whereabouts.h"
 
@@ -120,14 +121,19 @@ ngx_astro_worker_exit(ngx_cycle_t *cycle)
 
 
 /*
- * What a billing worker published: a session that changed, or a frame; and who
- * barred an account: that it was.
+ * What a billing worker published: a session that changed, sessions that were
+ * charged, or a frame; and who barred an account: that it was.
  */
 
 static void
 ngx_astro_redis_event(u_char *text, size_t len)
 {
-    if (len < 2 || text[1] != ' ') {
+    if (len < 2 || text[1] != (text[0] == 'T' ? '\n' : ' ')) {
+        return;
+    }
+
+    if (text[0] == 'T') {
+        ngx_astro_ticks_event(text, len);
         return;
     }
 

@@ -273,6 +273,18 @@ class Gateway(threading.Thread):
                 self.learn(int(words[1]), int(words[2]), words[3].decode(),
                            int(words[4]) or None)
 
+            if message["type"] == "message" and message["data"][:1] == b"T":
+                for line in message["data"].splitlines()[1:]:
+                    words = line.split()
+                    self.paid(int(words[0]), int(words[1]), int(words[2]))
+
+    def paid(self, session, ver, paid):
+        """A tick says nothing of the state, and nothing new of a version."""
+        known = self.sessions.get(session)
+
+        if known is not None and ver <= known["ver"]:
+            self.learn(session, ver, known["state"], paid)
+
     def learn(self, session, ver, state, paid):
         """By version, within a version by paid_until: as the module does."""
         known = self.sessions.get(session)
@@ -392,6 +404,19 @@ class Gateway(threading.Thread):
         self.pubsub.close()
 
 
+def ticked(line):
+    """A line of a T message as the frames that a gateway makes of it."""
+    (session, _, _, client, advisor, billed, charged, earned, balance,
+     left) = map(int, line.split(" "))
+
+    for user, more in ((client, {"balance": balance, "left_s": left}),
+                       (advisor, {"earned": earned})):
+        yield ["U", str(user), "0", "0"], {
+            "type": "billing_tick",
+            "payload": {"session": f"s_{session}", "billed_ms": billed,
+                        "charged": charged, **more}}
+
+
 class Bench:
     """A database, Redis, and whatever a test starts on them.  The database is
     a copy of another bench's, which has nobody connected; or a new one."""
@@ -494,7 +519,13 @@ class Bench:
 
             if message["type"] == "message":
                 head, _, body = message["data"].decode().partition("\n")
-                self.heard.append((head.split(), json.loads(body)))
+
+                if head == "T":
+                    assert len(message["data"]) <= 16384
+                    self.heard += [frame for line in body.splitlines()
+                                   for frame in ticked(line)]
+                else:
+                    self.heard.append((head.split(), json.loads(body)))
 
     def audit(self):
         done = subprocess.run([BINARY, "audit", "-o",

@@ -22,6 +22,7 @@
 #include "astro_jwt.h"
 #include "astro_password.h"
 #include "astro_ring.h"
+#include "astro_tick.h"
 #include "astro_utf8.h"
 
 
@@ -29,6 +30,7 @@
 #define RECORDS   2000000
 #define RECORD    200       /* bytes */
 #define LARGE     16384
+#define TICKS     40000
 #define KEY       "0123456789abcdef0123456789abcdef"
 
 
@@ -44,6 +46,9 @@ static const char  envelope[] =
 static astro_json_parser_t  *parser;
 static uint8_t               text[LARGE], frames[LARGE + 16];
 static size_t                frames_len;
+
+static uint8_t               ticks[TICKS * ASTRO_TICK_LINE];
+static uint8_t              *ticks_last;
 
 static volatile uint64_t     sink;
 
@@ -96,6 +101,63 @@ run_json(void *data, unsigned n)
     }
 
     return sum;
+}
+
+
+static uint64_t
+run_tick(void *data, unsigned n)
+{
+    uint64_t        sum;
+    astro_tick_t    t;
+    const uint8_t  *p;
+
+    (void) data;
+
+    p = ticks;
+
+    for (sum = 0; n; n--) {
+
+        if (p == ticks_last) {
+            p = ticks;
+        }
+
+        if (!astro_tick_read(&p, ticks_last, &t)) {
+            return 0;
+        }
+
+        sum += (uint64_t) (t.client + t.advisor);
+    }
+
+    return sum;
+}
+
+
+static uint64_t
+run_tick_write(void *data, unsigned n)
+{
+    unsigned       i;
+    astro_tick_t   t;
+
+    (void) data;
+
+    t.ver = 5;
+    t.paid_until_ms = 1800000000000;
+    t.billed_ms = 615000;
+    t.charged = 61500;
+    t.earned = 43050;
+    t.balance = 938500;
+    t.left_s = 9385;
+
+    ticks_last = ticks;
+
+    for (i = 0; i < n; i++) {
+        t.session = 700000 + i;
+        t.client = 1000000 + i * 77 % 600000;
+        t.advisor = 2000000 + i * 79 % 600000;
+        ticks_last = astro_tick_write(ticks_last, &t);
+    }
+
+    return (uint64_t) (ticks_last - ticks);
 }
 
 
@@ -547,6 +609,11 @@ main(void)
     measure_deflate(12, 0);
     measure_deflate(15, 0);
     measure_deflate(12, 1);
+
+    printf("tick, a line written              %8.1f ns\n",
+           measure(run_tick_write, NULL, TICKS) * 1e9);
+    printf("tick, a line read                 %8.1f ns\n",
+           measure(run_tick, NULL, TICKS) * 1e9);
 
     if (measure_arena() != 0) {
         return 1;
