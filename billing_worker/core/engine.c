@@ -262,6 +262,14 @@ billing_engine_active(billing_engine_t *e)
 
         d->paid_until_ms = billing_proof_instant(f->intervals, f->n, capacity,
                                                  BILLING_PROJECT);
+
+        /* what gateways were told is not taken back */
+
+        if (f->paid_until_ms != BILLING_NONE
+            && d->paid_until_ms < f->paid_until_ms)
+        {
+            d->paid_until_ms = f->paid_until_ms;
+        }
     }
 
     if (billing_engine_low(e) != BILLING_OK) {

@@ -89,6 +89,20 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 $$;
 
 
+-- consult.price: what the first ms of a session cost, with the options of a
+-- tariff; numeric, as the product of two bigints.
+CREATE OR REPLACE FUNCTION consult.price(o ledger.tariff, rate bigint,
+    max_minor bigint, ms bigint) RETURNS numeric
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN ms <= o.free_ms THEN 0
+                ELSE least(greatest(div(rate::numeric
+                         * CASE WHEN o.whole_minute
+                                THEN div(ms - o.free_ms + 59999, 60000) * 60000
+                                ELSE ms - o.free_ms END, 60000),
+                         o.min_minor), max_minor) END
+$$;
+
+
 -- consult.error: the body of a refusal.  field is a JSON pointer into what the
 -- client sent, or NULL.
 CREATE OR REPLACE FUNCTION consult.error(code text, message text,
@@ -221,6 +235,7 @@ $$;
 
 
 REVOKE ALL ON FUNCTION consult.caller(), consult.ms(timestamptz),
+    consult.price(ledger.tariff, bigint, bigint, bigint),
     consult.rfc3339(timestamptz), consult.currency(),
     consult.money(bigint, text), consult.error(text, text, text),
     consult.cursor_id(text, bigint), consult.page(text[], bigint[], int),
@@ -231,6 +246,7 @@ REVOKE ALL ON FUNCTION consult.caller(), consult.ms(timestamptz),
     consult.outcome(consult.session, int, boolean)
     FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION consult.caller(), consult.ms(timestamptz),
+    consult.price(ledger.tariff, bigint, bigint, bigint),
     consult.rfc3339(timestamptz), consult.currency(),
     consult.money(bigint, text), consult.error(text, text, text),
     consult.cursor_id(text, bigint), consult.page(text[], bigint[], int),
@@ -251,7 +267,8 @@ RESET ROLE;
 SET ROLE astro_engine;
 
 -- consult.snapshot: the whole state of a session, the payload of
--- session_update and session_incoming.  "present" is who has an open interval.
+-- session_update and session_incoming.  "present" is who has an open interval,
+-- "service" and "rate" what they are since the last switch of the mode.
 --
 -- Call it in a statement after the one that changed the session: a row and the
 -- intervals it is about must be of one moment.
@@ -266,7 +283,15 @@ DECLARE
     v_currency text;
     v_client   boolean;
     v_advisor  boolean;
+    v_service  text   := s.service;
+    v_rate     bigint := s.rate_minor;
 BEGIN
+    IF s.segments > 0 THEN
+        SELECT x.service, x.rate_minor INTO v_service, v_rate
+          FROM consult.segment x WHERE x.session_id = s.id
+         ORDER BY x.no DESC LIMIT 1;
+    END IF;
+
     SELECT d.currency::text,
            coalesce(bool_or(i.account_id = s.client_id), false),
            coalesce(bool_or(i.account_id = s.advisor_id), false)
@@ -279,9 +304,9 @@ BEGIN
 
     RETURN ('{"session":"s_' || s.id || '","conv":"c_' || s.conversation_id
         || '","state":"' || s.state || '","ver":' || s.ver
-        || ',"service":"' || s.service || '","client":"u_' || s.client_id
+        || ',"service":"' || v_service || '","client":"u_' || s.client_id
         || '","advisor":"u_' || s.advisor_id
-        || '","rate":' || consult.money(s.rate_minor, v_currency)
+        || '","rate":' || consult.money(v_rate, v_currency)
         || ',"reason":' || coalesce(to_json(s.reason)::text, 'null')
         || ',"billed_ms":' || s.billed_ms || ',"charged":' || s.charged
         || ',"paid_until":' || coalesce(s.paid_until_ms::text, 'null')

@@ -11,7 +11,8 @@ SET ROLE astro_api;
 -- api.session_start: a client rings an advisor.
 --
 --   cid       makes it idempotent; the same with other content is refused
---   max_ms    the client's own maximum, or NULL
+--   max_ms    the client's own maximum of time, or NULL
+--   max_minor the same of money
 --   ready_ms  the wallet must have enough for this long (nothing is held yet)
 --   live_gateways_only   false: presence of the advisor is not asked for
 --
@@ -26,9 +27,14 @@ SET ROLE astro_api;
 --
 -- Called by session_start.  A client's own starts go one after the other; of
 -- many clients at once, the unique index session_live_advisor lets one in.
+--
+-- Rate, commission and the options of ledger.tariff are copied into the
+-- session.  Free time is given once to a client and an advisor: what earlier
+-- sessions of the two have used is subtracted, or may use until they are settled.
+--
 -- state_ms is the database's clock, for the coarse ring timeout.
 CREATE OR REPLACE FUNCTION api.session_start(caller bigint, advisor bigint,
-    service text, cid uuid, max_ms bigint, ready_ms bigint,
+    service text, cid uuid, max_ms bigint, max_minor bigint, ready_ms bigint,
     live_gateways_only boolean)
 RETURNS api.session_outcome
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -37,6 +43,7 @@ SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     s            consult.session;
     a            identity.advisor;
+    o            ledger.tariff;
     v_role       text;
     v_blocked    boolean;
     v_rate       bigint;
@@ -58,7 +65,8 @@ BEGIN
     IF FOUND THEN
         IF s.advisor_id <> session_start.advisor
            OR s.service <> session_start.service
-           OR s.max_ms IS DISTINCT FROM session_start.max_ms THEN
+           OR s.max_ms IS DISTINCT FROM session_start.max_ms
+           OR s.max_minor IS DISTINCT FROM session_start.max_minor THEN
             RETURN consult.refusal(422, 'idempotency_mismatch',
                        'this cid started another session', '/cid');
         END IF;
@@ -131,9 +139,21 @@ BEGIN
       FROM ledger.wallet w
      WHERE w.owner_id = session_start.caller AND w.kind = 'client';
 
-    -- numeric: the product of two bigints
+    SELECT t.* INTO STRICT o FROM ledger.tariff t
+     WHERE t.service = session_start.service;
+
+    IF o.free_ms > 0 THEN
+        SELECT greatest(o.free_ms - coalesce(sum(
+                   CASE WHEN x.settled THEN least(x.billed_ms, x.free_ms)
+                        ELSE x.free_ms END), 0), 0) INTO o.free_ms
+          FROM consult.conversation c
+          JOIN consult.session x ON x.conversation_id = c.id
+         WHERE c.client_id = session_start.caller
+           AND c.advisor_id = session_start.advisor;
+    END IF;
+
     IF coalesce(v_available, 0)
-       < div(v_rate::numeric * ready_ms, 60000) THEN
+       < consult.price(o, v_rate, session_start.max_minor, ready_ms) THEN
         RETURN consult.refusal(402, 'insufficient_balance',
                                'top up to start this session');
     END IF;
@@ -156,13 +176,15 @@ BEGIN
 
         INSERT INTO consult.session (conversation_id, client_id,
                advisor_id, client_wallet, advisor_wallet, cid, service,
-               rate_minor, commission_bps, max_ms, state, state_ms)
+               rate_minor, commission_bps, max_ms, max_minor, whole_minute,
+               min_minor, free_ms, state, state_ms)
         VALUES (v_conv, session_start.caller, session_start.advisor,
                v_wallet,
                consult.wallet_of(session_start.advisor, 'advisor'),
                session_start.cid, session_start.service, v_rate,
-               a.commission_bps, session_start.max_ms, 'ringing',
-               consult.ms(clock_timestamp()))
+               a.commission_bps, session_start.max_ms,
+               session_start.max_minor, o.whole_minute, o.min_minor,
+               o.free_ms, 'ringing', consult.ms(clock_timestamp()))
         RETURNING * INTO s;
 
         RETURN consult.outcome(s, 201, false);
@@ -176,6 +198,20 @@ BEGIN
     END;
 
     RETURN consult.refusal(409, 'busy', 'the advisor is in a session');
+END
+$$;
+
+
+-- api.session_start without max_minor: for nginx workers that know of none.
+CREATE OR REPLACE FUNCTION api.session_start(caller bigint, advisor bigint,
+    service text, cid uuid, max_ms bigint, ready_ms bigint,
+    live_gateways_only boolean)
+RETURNS api.session_outcome
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN api.session_start(caller, advisor, service, cid, max_ms, NULL,
+                             ready_ms, live_gateways_only);
 END
 $$;
 
@@ -311,6 +347,7 @@ DECLARE
     v_instant  bigint;
     v_interval bigint;
     v_peer     boolean;
+    v_open     bigint := life_ms;
 BEGIN
     PERFORM set_config('astro.caller', caller::text, true);
 
@@ -337,10 +374,17 @@ BEGIN
                    format('the session is %s', s.state));
     END IF;
 
+    -- Clocks of hosts are apart: who comes after a switch of the mode was not
+    -- there before it.
+    IF s.segments > 0 THEN
+        v_open := v_open
+                  + greatest((SELECT max(x.from_ms) FROM consult.segment x
+                               WHERE x.session_id = s.id) - v_instant, 0);
+    END IF;
+
     INSERT INTO consult.interval (session_id, account_id, gateway_id,
                                   open_life_ms)
-    VALUES (s.id, session_join.caller, session_join.gateway,
-            session_join.life_ms)
+    VALUES (s.id, session_join.caller, session_join.gateway, v_open)
     RETURNING id INTO v_interval;
 
     UPDATE consult.session x
@@ -405,13 +449,15 @@ $$;
 
 
 REVOKE ALL ON FUNCTION api.session_start(bigint, bigint, text, uuid, bigint,
-        bigint, boolean),
+        bigint, bigint, boolean),
+    api.session_start(bigint, bigint, text, uuid, bigint, bigint, boolean),
     api.session_apply(bigint, bigint, text, text[], text, text[], text, bigint,
         bigint),
     api.session_join(bigint, bigint, bigint, bigint, text[]),
     api.session(bigint, bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION api.session_start(bigint, bigint, text, uuid, bigint,
-        bigint, boolean),
+        bigint, bigint, boolean),
+    api.session_start(bigint, bigint, text, uuid, bigint, bigint, boolean),
     api.session_apply(bigint, bigint, text, text[], text, text[], text, bigint,
         bigint),
     api.session_join(bigint, bigint, bigint, bigint, text[]),
