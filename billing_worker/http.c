@@ -57,6 +57,7 @@ static int billing_http_on_timeout(CURLM *multi, long timeout_ms, void *http);
 static void billing_http_event(uv_poll_t *poll, int status, int events);
 static void billing_http_timer(uv_timer_t *timer);
 static void billing_http_done(billing_http_t *http);
+static void billing_http_unlink(billing_http_request_t *r);
 static void billing_http_finish(billing_http_request_t *r, CURLcode rc);
 
 
@@ -109,13 +110,19 @@ billing_http_start(billing_http_t *http, unsigned connections)
 void
 billing_http_stop(billing_http_t *http)
 {
+    billing_http_request_t  *r, *next;
+
     if (http->multi == NULL) {
         return;
     }
 
-    while (http->first != NULL) {
-        billing_http_finish(http->first, CURLE_ABORTED_BY_CALLBACK);
+    for (r = http->first; r != NULL; r = next) {
+        next = r->next;
+        billing_http_finish(r, CURLE_ABORTED_BY_CALLBACK);
     }
+
+    http->first = NULL;
+    http->n = 0;
 
     curl_multi_cleanup(http->multi);
     http->multi = NULL;
@@ -557,11 +564,32 @@ billing_http_done(billing_http_t *http)
             && curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, &r)
                == CURLE_OK)
         {
+            billing_http_unlink(r);
             billing_http_finish(r, msg->data.result);
         }
     }
 }
 
+
+static void
+billing_http_unlink(billing_http_request_t *r)
+{
+    if (r->prev != NULL) {
+        r->prev->next = r->next;
+
+    } else {
+        r->http->first = r->next;
+    }
+
+    if (r->next != NULL) {
+        r->next->prev = r->prev;
+    }
+
+    r->http->n--;
+}
+
+
+/* Frees it, and is in no list any more: the handler may make calls, or stop. */
 
 static void
 billing_http_finish(billing_http_request_t *r, CURLcode rc)
@@ -603,21 +631,6 @@ billing_http_finish(billing_http_request_t *r, CURLcode rc)
         reply.result = sent ? BILLING_HTTP_UNKNOWN : BILLING_HTTP_UNSENT;
         reply.error = r->error[0] ? r->error : curl_easy_strerror(rc);
     }
-
-    /* out of the list first: the handler may make calls, or stop */
-
-    if (r->prev != NULL) {
-        r->prev->next = r->next;
-
-    } else {
-        r->http->first = r->next;
-    }
-
-    if (r->next != NULL) {
-        r->next->prev = r->prev;
-    }
-
-    r->http->n--;
 
     curl_multi_remove_handle(r->http->multi, r->easy);
 

@@ -73,7 +73,7 @@ typedef struct {
 /* loop is set by the owner.  It must outlive the loop. */
 int billing_http_start(billing_http_t *http, unsigned connections);
 
-/* Calls under way get UNKNOWN. */
+/* Calls under way get UNKNOWN; their handlers may make no others. */
 void billing_http_stop(billing_http_t *http);
 
 /*
