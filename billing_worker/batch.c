@@ -15,6 +15,7 @@
 #include "batch.h"
 #include "clock.h"
 #include "log.h"
+#include "metrics.h"
 #include "point.h"
 
 
@@ -52,6 +53,8 @@ static void billing_batch_outcome(billing_batch_t *b, const PGresult *res,
     int row);
 static void billing_batch_failed(billing_batch_t *b,
     const billing_pg_reply_t *reply);
+static void billing_batch_refused(const char *status);
+static void billing_batch_count(const billing_place_t *place);
 static billing_place_t *billing_batch_place(billing_batch_t *b, int64_t id);
 
 
@@ -343,6 +346,9 @@ billing_batch_applied(void *data, const billing_pg_reply_t *reply)
         return;
     }
 
+    billing_count(BATCHES_SLOW, 1);
+    billing_observe(BATCH, (int64_t) b->nplans);
+
     /* what gets no row is not there any more */
 
     for (i = 0; i < b->nplans; i++) {
@@ -380,9 +386,12 @@ billing_batch_outcome(billing_batch_t *b, const PGresult *res, int row)
         billing_log(BILLING_LOG_DEBUG, "not applied",
                     billing_log_int("session", place->session->id),
                     billing_log_str("status", status));
+        billing_batch_refused(status);
         place->turn = BILLING_TURN_AGAIN;
         return;
     }
+
+    billing_batch_count(place);
 
     if (p->decision.ended || p->decision.settle) {
         billing_log(BILLING_LOG_INFO, p->decision.settle ? "session settled"
@@ -421,6 +430,8 @@ billing_batch_failed(billing_batch_t *b, const billing_pg_reply_t *reply)
     size_t  i;
 
     if (reply->status == BILLING_PG_LOST) {
+        billing_count(BATCHES_LOST, 1);
+
         for (i = 0; i < b->n; i++) {
             b->places[i].turn = BILLING_TURN_OPEN;
         }
@@ -431,6 +442,7 @@ billing_batch_failed(billing_batch_t *b, const billing_pg_reply_t *reply)
     /* raised by the fence: another worker has a shard of ours by now */
 
     if (strcmp(reply->sqlstate, "AS001") == 0) {
+        billing_count(FENCED, 1);
         billing_log(BILLING_LOG_WARN, "fenced off",
                     billing_log_str("error", reply->message ? reply->message
                                                             : ""));
@@ -439,6 +451,7 @@ billing_batch_failed(billing_batch_t *b, const billing_pg_reply_t *reply)
         return;
     }
 
+    billing_count(BATCHES_FAILED, 1);
     billing_log(BILLING_LOG_ERROR, "batch failed",
                 billing_log_int("sessions", (int64_t) b->n),
                 billing_log_int("session", b->places[0].session->id),
@@ -455,6 +468,38 @@ billing_batch_failed(billing_batch_t *b, const billing_pg_reply_t *reply)
 
         b->places[i].session->alone = 1;
         b->places[i].turn = BILLING_TURN_AGAIN;
+    }
+}
+
+
+static void
+billing_batch_refused(const char *status)
+{
+    if (strcmp(status, "funds") == 0) {
+        billing_count(CONFLICT_FUNDS, 1);
+
+    } else if (strcmp(status, "shard") == 0) {
+        billing_count(CONFLICT_SHARD, 1);
+
+    } else {
+        billing_count(CONFLICT_STALE, 1);
+    }
+}
+
+
+static void
+billing_batch_count(const billing_place_t *place)
+{
+    const billing_decision_t  *d;
+
+    d = &place->plan->decision;
+
+    billing_count(ENDED, d->ended != 0);
+    billing_count(SETTLED, d->settle != 0);
+
+    if (d->amount > 0) {
+        billing_count(TICKS_SLOW, 1);
+        billing_observe(TICK_LAG, (billing_clock() - place->due) * 1000);
     }
 }
 

@@ -28,6 +28,7 @@ typedef struct {
     billing_plan_t     *plan;           /* NULL: nothing to write */
     billing_turn_e      turn;
     int64_t             at;
+    int64_t             due;            /* since */
 } billing_place_t;
 
 struct billing_batch_s {

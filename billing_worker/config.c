@@ -34,6 +34,7 @@ static int billing_config_set(billing_config_t *config, const char *name,
 static int billing_config_parse(const billing_setting_t *s,
     const char *value, int64_t *n, char *expected, size_t size);
 static int billing_config_address(const char *value);
+static int billing_config_loopback(const char *value);
 static int billing_config_check(const billing_config_t *config, char *error,
     size_t size);
 static int billing_config_same(const billing_setting_t *s,
@@ -47,7 +48,7 @@ static char *billing_config_trim(char *s);
     (*(int64_t *) ((char *) (config) + (s)->offset))
 
 #define billing_setting_is_text(s)                                            \
-    ((s)->type == BILLING_SETTING_TEXT || (s)->type == BILLING_SETTING_ADDRESS)
+    ((s)->type != BILLING_SETTING_NUMBER && (s)->type != BILLING_SETTING_LEVEL)
 
 
 int
@@ -376,6 +377,14 @@ billing_config_parse(const billing_setting_t *s, const char *value,
 
         return billing_config_address(value);
 
+    case BILLING_SETTING_LOOPBACK:
+        snprintf(expected, size, "unix:/path, 127.0.0.1:port, [::1]:port, or "
+                 "nothing");
+
+        return (billing_config_address(value) == BILLING_OK
+                && billing_config_loopback(value)) ? BILLING_OK
+                                                   : BILLING_ERROR;
+
     default:
         return BILLING_OK;
     }
@@ -404,6 +413,18 @@ billing_config_address(const char *value)
     }
 
     return BILLING_OK;
+}
+
+
+/* value is an address */
+
+static int
+billing_config_loopback(const char *value)
+{
+    return value[0] == '\0' || strncmp(value, "unix:", 5) == 0
+           || strncmp(value, "[::1]:", 6) == 0
+           || (strncmp(value, "127.", 4) == 0
+               && value[strspn(value, "0123456789.")] == ':');
 }
 
 

@@ -33,6 +33,7 @@ typedef struct {
     char        *pg;                        /* a libpq conninfo */
     char        *redis;                     /* unix:/path, host:port, or "" */
     char        *redis_prefix;
+    char        *metrics_listen;            /* unix:/path, host:port, or "" */
     int64_t      tick_seconds;
     int64_t      paid_ahead_seconds;
     int64_t      low_seconds;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "metrics.h"
 #include "tariff.h"
 #include "text.h"
 
@@ -64,6 +65,9 @@ billing_log_write(billing_log_level_e level, const char *msg,
     if (level > billing_log_limit) {
         return;
     }
+
+    billing_count(LOG_ERRORS, level == BILLING_LOG_ERROR);
+    billing_count(LOG_WARNINGS, level == BILLING_LOG_WARN);
 
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &tm);

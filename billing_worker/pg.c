@@ -14,6 +14,7 @@
 
 #include "clock.h"
 #include "log.h"
+#include "metrics.h"
 #include "pg.h"
 #include "tariff.h"
 
@@ -30,6 +31,7 @@ struct billing_pg_call_s {
     billing_pg_handler_pt   handler;
     void                   *data;
     int64_t                 sent;
+    int64_t                 sent_us;
     size_t                  n;              /* results so far */
     billing_pg_reply_t      reply;
 };
@@ -225,6 +227,7 @@ billing_pg_prepared(void *data, const billing_pg_reply_t *reply)
 
     billing_pg_enter(pg, BILLING_PG_READY, BILLING_PG_LOOK_MS);
 
+    billing_count(PG_CONNECTS, 1);
     billing_log(BILLING_LOG_INFO, "database connected",
                 billing_log_str("connection", pg->name));
 
@@ -551,6 +554,8 @@ billing_pg_lost(billing_pg_t *pg, const char *why)
 
     was_ready = (pg->state == BILLING_PG_READY);
 
+    billing_count(PG_LOST, why != NULL);
+
     /* an outage is one line, not one for each attempt */
 
     if (why != NULL && pg->failures++ == 0) {
@@ -607,6 +612,7 @@ billing_pg_queue(billing_pg_t *pg, billing_pg_handler_pt handler, void *data)
     call->handler = handler;
     call->data = data;
     call->sent = billing_clock();
+    call->sent_us = billing_metrics_clock();
 
     if (pg->last != NULL) {
         pg->last->next = call;
@@ -627,6 +633,8 @@ billing_pg_finish(billing_pg_t *pg, billing_pg_call_t *call)
     size_t  i;
 
     (void) pg;
+
+    billing_observe(PG_CALL, billing_metrics_clock() - call->sent_us);
 
     call->handler(call->data, &call->reply);
 

@@ -15,6 +15,7 @@
 
 #include "clock.h"
 #include "log.h"
+#include "metrics.h"
 #include "point.h"
 #include "worker.h"
 
@@ -214,6 +215,7 @@ billing_reap_one(billing_worker_t *w, billing_gateway_t *g)
 
     /* if it fails it is found again: since stays as it is */
 
+    billing_count(REAPED, 1);
     billing_log(BILLING_LOG_WARN, "gateway is dead, closing its lease",
                 billing_log_int("gateway", g->id),
                 billing_log_int("life_ms", g->life_ms));

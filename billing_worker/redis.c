@@ -20,6 +20,7 @@
 
 #include "clock.h"
 #include "log.h"
+#include "metrics.h"
 #include "redis.h"
 #include "redis_uv.h"
 #include "tariff.h"
@@ -148,6 +149,7 @@ billing_redis_publish(billing_redis_t *r, billing_redis_what_e what,
     }
 
     r->published++;
+    billing_count(REDIS_PUBLISHED, 1);
 }
 
 
@@ -177,6 +179,7 @@ billing_redis_dropped(billing_redis_t *r)
     }
 
     r->dropped++;
+    billing_count(REDIS_DROPPED, 1);
 
     if (r->out.up && !r->dropping) {
         r->dropping = 1;
@@ -275,6 +278,7 @@ billing_redis_connected(const redisAsyncContext *ac, int status)
     l->backoff = BILLING_REDIS_BACKOFF_MIN;
     l->failures = 0;
 
+    billing_count(REDIS_CONNECTS, 1);
     billing_log(BILLING_LOG_INFO, "redis connected",
                 billing_log_str("connection", l->sub ? "in" : "out"));
 }

@@ -17,7 +17,10 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "exporter.h"
+#include "gauges.h"
 #include "log.h"
+#include "metrics.h"
 #include "point.h"
 #include "run.h"
 #include "worker.h"
@@ -50,10 +53,12 @@ static int billing_run_bill_start(billing_worker_t *w);
 static void billing_run_bill_stop(billing_worker_t *w);
 static int billing_run_lease_start(billing_worker_t *w);
 static void billing_run_lease_stop(billing_worker_t *w);
+static int billing_run_chores_start(billing_worker_t *w);
+static void billing_run_chores_stop(billing_worker_t *w);
 static int billing_run_redis_start(billing_worker_t *w);
 static void billing_run_redis_stop(billing_worker_t *w);
 static void billing_run_up(void *data);
-static void billing_run_down(void *data);
+static void billing_run_idle(void *data);
 static void billing_run_nudged(void *data, const char *text);
 static void billing_run_subscribed(void *data);
 static void billing_run_signal(uv_signal_t *handle, int signum);
@@ -86,7 +91,14 @@ static const billing_part_t  billing_run_parts[] = {
 
     { "reap", billing_reap_start, billing_reap_stop, NULL, NULL },
 
+    { "exporter", billing_exporter_start, billing_exporter_stop, NULL, NULL },
+
+    { "gauges", billing_gauges_start, billing_gauges_stop, NULL, NULL },
+
     { "redis", billing_run_redis_start, billing_run_redis_stop, NULL, NULL },
+
+    { "chores", billing_run_chores_start, billing_run_chores_stop, NULL,
+      NULL },
 
     { "lease", billing_run_lease_start, billing_run_lease_stop, NULL, NULL },
 
@@ -151,6 +163,7 @@ billing_run_init(billing_run_t *r, billing_config_t *config)
 
     w->loop = &r->loop;
     w->config = config;
+    w->started = billing_clock();
 
     billing_run_owner(w);
     billing_run_settings(w);
@@ -253,7 +266,7 @@ billing_run_bill_start(billing_worker_t *w)
     w->bill.conninfo = w->config->pg;
     w->bill.statements = billing_bill_statements;
     w->bill.up = billing_run_up;
-    w->bill.down = billing_run_down;
+    w->bill.down = billing_run_idle;
     w->bill.data = w;
 
     return billing_pg_start(&w->bill);
@@ -275,7 +288,7 @@ billing_run_lease_start(billing_worker_t *w)
     w->lease.conninfo = w->config->pg;
     w->lease.statements = billing_lease_statements;
     w->lease.up = billing_run_up;
-    w->lease.down = billing_run_down;
+    w->lease.down = billing_run_idle;
     w->lease.data = w;
 
     return billing_pg_start(&w->lease);
@@ -286,6 +299,28 @@ static void
 billing_run_lease_stop(billing_worker_t *w)
 {
     billing_pg_stop(&w->lease);
+}
+
+
+static int
+billing_run_chores_start(billing_worker_t *w)
+{
+    w->chores.loop = w->loop;
+    w->chores.name = "chores";
+    w->chores.conninfo = w->config->pg;
+    w->chores.statements = billing_chores_statements;
+    w->chores.up = billing_run_idle;
+    w->chores.down = billing_run_idle;
+    w->chores.data = w;
+
+    return billing_pg_start(&w->chores);
+}
+
+
+static void
+billing_run_chores_stop(billing_worker_t *w)
+{
+    billing_pg_stop(&w->chores);
 }
 
 
@@ -325,18 +360,19 @@ billing_run_up(void *data)
 }
 
 
+/* Nothing to do: beliefs end by themselves, calls in flight were told. */
+
 static void
-billing_run_down(void *data)
+billing_run_idle(void *data)
 {
     (void) data;
-
-    /* beliefs end by themselves; batches in flight were told */
 }
 
 
 static void
 billing_run_nudged(void *data, const char *text)
 {
+    billing_count(NUDGES, 1);
     billing_scan_nudge(data, text);
 }
 
@@ -383,6 +419,7 @@ billing_run_reload(uv_signal_t *handle, int signum)
     w = &((billing_run_t *) handle->data)->worker;
 
     if (billing_config_reload(w->config, error, sizeof(error)) != BILLING_OK) {
+        billing_count(RELOADS_BAD, 1);
         billing_log(BILLING_LOG_ERROR, "configuration not taken",
                     billing_log_str("error", error));
         return;
@@ -397,6 +434,7 @@ billing_run_reload(uv_signal_t *handle, int signum)
         }
     }
 
+    billing_count(RELOADS, 1);
     billing_log_msg(BILLING_LOG_INFO, "configuration taken");
 }
 

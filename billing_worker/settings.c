@@ -42,6 +42,9 @@ const billing_setting_t  billing_settings[] = {
     billing_setting_text(redis_prefix, "astro:", START,
         "before the names of channels"),
 
+    billing_setting(metrics_listen, LOOPBACK, "address", 0, 0, 0, "", START,
+        "where GET /metrics is answered, of this machine alone; empty: off"),
+
     billing_setting_number(tick_seconds, "s", 1, 600, 15, LIVE,
         "time between two charges of a session"),
 

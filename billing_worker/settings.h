@@ -18,7 +18,8 @@ typedef enum {
     BILLING_SETTING_TEXT,
     BILLING_SETTING_NUMBER,
     BILLING_SETTING_LEVEL,
-    BILLING_SETTING_ADDRESS         /* unix:/path, host:port, or nothing */
+    BILLING_SETTING_ADDRESS,        /* unix:/path, host:port, or nothing */
+    BILLING_SETTING_LOOPBACK        /* the same, of this machine alone */
 } billing_setting_type_e;
 
 typedef struct {

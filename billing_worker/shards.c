@@ -11,6 +11,7 @@
 
 #include "clock.h"
 #include "log.h"
+#include "metrics.h"
 #include "point.h"
 #include "worker.h"
 
@@ -103,6 +104,10 @@ billing_shards_renewed(void *data, const billing_pg_reply_t *reply)
 
     w = data;
     w->shards.renewing = 0;
+
+    billing_count(RENEWALS, reply->status == BILLING_PG_DONE);
+    billing_count(RENEWALS_FAILED, reply->status != BILLING_PG_DONE);
+    billing_observe(RENEWAL, (billing_clock() - w->shards.sent) * 1000);
 
     if (reply->status == BILLING_PG_FAILED) {
         billing_log(BILLING_LOG_ERROR, "cannot renew leases",

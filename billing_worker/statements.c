@@ -50,3 +50,14 @@ const billing_pg_statement_t  billing_lease_statements[] = {
 
     { NULL, NULL, 0 }
 };
+
+
+/* of the parts around: what takes long may do so */
+
+const billing_pg_statement_t  billing_chores_statements[] = {
+
+    { "gauges",
+      "SELECT name, labels, value FROM billing.gauges()", 0 },
+
+    { NULL, NULL, 0 }
+};

@@ -11,6 +11,7 @@
 #include "batch.h"
 #include "clock.h"
 #include "log.h"
+#include "metrics.h"
 
 
 /* a session that cannot be billed is tried again after 1 s, 2 s, ... 64 s */
@@ -20,6 +21,9 @@
 /* rows that keep moving under us: not in a circle without a rest */
 #define BILLING_AGAIN_MS       20
 #define BILLING_AGAIN_TIMES    3
+
+/* what counts as late */
+#define BILLING_LATE_MS        250
 
 
 static void billing_ticker_timer(uv_timer_t *timer);
@@ -178,12 +182,14 @@ billing_ticker_fill(billing_worker_t *w, billing_batch_t *b, int64_t now)
             break;
         }
 
-        billing_heap_remove(&w->sessions.heap, node);
-
         p = &b->places[b->n];
         p->session = one;
         p->plan = NULL;
+        p->due = node->key;
         p->turn = BILLING_TURN_OPEN;
+
+        billing_heap_remove(&w->sessions.heap, node);
+        billing_count(DUE, 1);
 
         one->busy = 1;
         one->again = 0;
@@ -257,6 +263,10 @@ billing_ticker_back(billing_worker_t *w, billing_place_t *p, int64_t now)
 
     one = p->session;
     one->busy = 0;
+
+    if (now - p->due > BILLING_LATE_MS) {
+        billing_count(LATE, 1);
+    }
 
     switch (p->turn) {
 

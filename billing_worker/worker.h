@@ -29,6 +29,8 @@
 typedef struct billing_worker_s   billing_worker_t;
 typedef struct billing_batch_s    billing_batch_t;
 typedef struct billing_gateway_s  billing_gateway_t;
+typedef struct billing_gauges_s   billing_gauges_t;
+typedef struct billing_exporter_s billing_exporter_t;
 
 /* One session of a batch: whose it is, and what was decided. */
 typedef struct {
@@ -81,11 +83,13 @@ struct billing_worker_s {
     char                  owner[96];
 
     /*
-     * Two connections, so that a batch that waits for a lock keeps no lease
-     * from being renewed.
+     * Several connections, so that a batch that waits for a lock keeps no lease
+     * from being renewed, and what may take long keeps nobody waiting: what the
+     * parts around do goes through chores.
      */
     billing_pg_t          bill;
     billing_pg_t          lease;
+    billing_pg_t          chores;
     billing_redis_t       redis;
 
     billing_leases_t      leases;
@@ -94,7 +98,10 @@ struct billing_worker_s {
     billing_shards_t      shards;
     billing_ticker_t      ticker;
     billing_reap_t        reap;
+    billing_gauges_t     *gauges;           /* NULL: nobody may ask */
+    billing_exporter_t   *exporter;         /* NULL: likewise */
 
+    int64_t               started;          /* by billing_clock() */
     billing_text_t        frame;            /* scratch of events.c */
     billing_text_t        ticks;            /* told of at the next flush */
     unsigned              stopping:1;
@@ -186,6 +193,7 @@ void billing_events_reaped(billing_worker_t *w, const PGresult *res, int row);
 
 extern const billing_pg_statement_t  billing_bill_statements[];
 extern const billing_pg_statement_t  billing_lease_statements[];
+extern const billing_pg_statement_t  billing_chores_statements[];
 
 /* the columns of billing.apply() */
 #define BILLING_APPLY_ID        0

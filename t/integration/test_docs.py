@@ -40,7 +40,23 @@ def commands():
     return re.findall(r'^  (\w+)\s+\S', said.split('Settings')[0], re.M)
 
 
+def worker_metrics():
+    """Names as they are told, without astro_billing_."""
+    header = text('billing_worker', 'metrics.h')
+    counters = {f'{name}_total' for name in
+                re.findall(r'\bC\(\w+, "(\w+)"', header)}
+    histograms = {name + ('_seconds' if unit == 'SECONDS' else '')
+                  for name, unit in
+                  re.findall(r'\bH\(\w+, "(\w+)", (\w+)', header)}
+    gauges = set(re.findall(r'\{ "(\w+)", "[^\n]*"?gauge',
+                            text('billing_worker', 'metrics.c')))
+    gauges |= set(re.findall(r'\{ "(\w+)", "[^\n]*gauge',
+                             text('billing_worker', 'gauges.c')))
+    return counters | histograms | gauges | {'build_info'}
+
+
 def test_the_lists_are_not_empty():
+    assert len(worker_metrics()) > 30
     assert len(DIRECTIVES) > 15 and len(settings()) > 5 and len(METRICS) > 30
     assert len(ROUTES) > 8 and len(TYPES) > 10
 
@@ -109,9 +125,30 @@ def test_metrics_that_operating_names():
                           text('ngx_astro_module', 'ngx_astro_metrics.c'))}
     served |= {f'astro_{m}_bucket' for m in METRICS}
     named = set(re.findall(r'`(astro_\w+)`', text('conf', 'README.md')))
+    served |= {f'astro_billing_{m}' for m in worker_metrics()}
     named -= set(DIRECTIVES) | {'astro_web', 'astro_worker', 'astro_password'}
     assert {n for n in named if n not in served
             and n.replace('astro_', '') not in served} == set()
+
+
+def test_the_workers_metrics_are_in_its_manual():
+    manual = text('billing_worker', 'README.md').split('## Metrics')[1]
+    named = set(re.findall(r'`(\w+)`', manual.split('\n## ')[0]))
+    assert worker_metrics() - named == set()
+
+
+def test_alarms_are_about_what_there_is():
+    """The rules are well formed, and the manual explains what each watches."""
+    rules = os.path.join(REPO, 'conf', 'astro-alerts.yml')
+    subprocess.run(['promtool', 'check', 'rules', rules], check=True,
+                   stdout=subprocess.PIPE)
+    named = {re.sub('_bucket$', '', name) for name in
+             re.findall(r'astro_billing_\w+', text('conf', 'astro-alerts.yml'))}
+    assert len(named) > 8
+    assert named - {f'astro_billing_{m}' for m in worker_metrics()} == set()
+
+    for name in named - {'astro_billing_build_info'}:
+        assert f'`{name}`' in text('conf', 'README.md'), name
 
 
 def test_every_target_is_in_the_help():
@@ -126,7 +163,7 @@ def test_every_file_that_the_manuals_name_is_there():
     for folder in ('', 'conf', 'scripts', 't', 'ngx_astro_module', 'sql',
                    'billing_worker'):
         for name in re.findall(r'`((?:[\w.-]+/)*[a-z][\w-]*\.(?:sh|py|c|h|conf|in|'
-                               r'service|mk|md))`',
+                               r'service|mk|md|yml))`',
                                text(folder, 'README.md')):
             if name in ('nginx.conf', 'pg_hba.conf', 'postgresql.conf'):
                 continue

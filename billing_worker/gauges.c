@@ -1,0 +1,226 @@
+
+/*
+ * Copyright (C) The Astro authors
+ *
+ * Metrics that only the database knows: see gauges.h.  A row of the table is a
+ * metric, told if billing.gauges() has a row (name, labels, value) for it.
+ */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "gauges.h"
+#include "log.h"
+
+
+#define BILLING_GAUGES_FIRST_MS  500
+#define BILLING_GAUGES_EVERY_MS  10000
+#define BILLING_GAUGES_OLD_MS    60000      /* then they are not told */
+
+
+typedef struct {
+    const char          *name;
+    const char          *labels;
+    const char          *type;
+    const char          *help;
+} billing_gauges_row_t;
+
+
+static void billing_gauges_ask(uv_timer_t *timer);
+static void billing_gauges_told(void *data, const billing_pg_reply_t *reply);
+static void billing_gauges_take(billing_gauges_t *g, const PGresult *res,
+    int row);
+static void billing_gauges_closed(uv_handle_t *handle);
+
+
+/* of one name together: the first one's type and help are the metric's */
+
+static const billing_gauges_row_t  billing_gauges_rows[] = {
+
+    { "shards_free", "", "gauge", "shards that no worker holds" }
+};
+
+#define BILLING_GAUGES                                                        \
+    (sizeof(billing_gauges_rows) / sizeof(billing_gauges_row_t))
+
+struct billing_gauges_s {
+    uv_timer_t           timer;
+    int64_t              asked;         /* when it last went well; 0: never */
+    int64_t              values[BILLING_GAUGES];
+    uint8_t              told[BILLING_GAUGES];
+    unsigned             asking:1;
+};
+
+
+int
+billing_gauges_start(billing_worker_t *w)
+{
+    billing_gauges_t  *g;
+
+    if (w->config->metrics_listen[0] == '\0') {
+        return BILLING_OK;
+    }
+
+    g = calloc(1, sizeof(billing_gauges_t));
+    if (g == NULL) {
+        return BILLING_ERROR;
+    }
+
+    w->gauges = g;
+
+    if (uv_timer_init(w->loop, &g->timer) != 0) {
+        return BILLING_ERROR;
+    }
+
+    g->timer.data = w;
+
+    return uv_timer_start(&g->timer, billing_gauges_ask,
+                          BILLING_GAUGES_FIRST_MS, BILLING_GAUGES_EVERY_MS)
+           ? BILLING_ERROR : BILLING_OK;
+}
+
+
+void
+billing_gauges_stop(billing_worker_t *w)
+{
+    if (w->gauges == NULL) {
+        return;
+    }
+
+    w->gauges->timer.data = w->gauges;
+    uv_close((uv_handle_t *) &w->gauges->timer, billing_gauges_closed);
+
+    w->gauges = NULL;
+}
+
+
+static void
+billing_gauges_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+
+static void
+billing_gauges_ask(uv_timer_t *timer)
+{
+    billing_worker_t    *w;
+    billing_gauges_t    *g;
+    billing_pg_query_t   q;
+
+    w = timer->data;
+    g = w->gauges;
+
+    if (g->asking || w->stopping) {
+        return;
+    }
+
+    q.statement = "gauges";
+    q.nvalues = 0;
+
+    if (billing_pg_call(&w->chores, &q, 1, billing_gauges_told, w)
+        == BILLING_OK)
+    {
+        g->asking = 1;
+        return;
+    }
+
+    /* not connected: again soon, if there is nothing to tell yet */
+
+    if (g->asked == 0) {
+        uv_timer_start(timer, billing_gauges_ask, BILLING_GAUGES_FIRST_MS,
+                       BILLING_GAUGES_EVERY_MS);
+    }
+}
+
+
+static void
+billing_gauges_told(void *data, const billing_pg_reply_t *reply)
+{
+    int                row;
+    billing_gauges_t  *g;
+
+    g = ((billing_worker_t *) data)->gauges;
+
+    if (g == NULL) {
+        return;
+    }
+
+    g->asking = 0;
+
+    if (reply->status == BILLING_PG_FAILED) {
+        billing_log(BILLING_LOG_WARN, "cannot ask for gauges",
+                    billing_log_str("error", reply->message ? reply->message
+                                                            : ""));
+    }
+
+    if (reply->status != BILLING_PG_DONE) {
+        return;
+    }
+
+    g->asked = billing_clock();
+    memset(g->told, 0, sizeof(g->told));
+
+    for (row = 0; row < PQntuples(reply->results[0]); row++) {
+        billing_gauges_take(g, reply->results[0], row);
+    }
+}
+
+
+static void
+billing_gauges_take(billing_gauges_t *g, const PGresult *res, int row)
+{
+    size_t       i;
+    const char  *name, *labels;
+
+    name = PQgetvalue(res, row, 0);
+    labels = PQgetvalue(res, row, 1);
+
+    for (i = 0; i < BILLING_GAUGES; i++) {
+
+        if (strcmp(billing_gauges_rows[i].name, name) == 0
+            && strcmp(billing_gauges_rows[i].labels, labels) == 0)
+        {
+            g->values[i] = billing_pg_int(res, row, 2, 0);
+            g->told[i] = 1;
+        }
+    }
+}
+
+
+/* What was read too long ago is not told: a flat line would look well. */
+
+void
+billing_gauges_text(billing_worker_t *w, billing_text_t *t)
+{
+    size_t                       i;
+    const char                  *last;
+    billing_gauges_t            *g;
+    const billing_gauges_row_t  *row;
+
+    g = w->gauges;
+
+    if (g == NULL || g->asked == 0
+        || billing_clock() - g->asked > BILLING_GAUGES_OLD_MS)
+    {
+        return;
+    }
+
+    last = "";
+
+    for (i = 0; i < BILLING_GAUGES; i++) {
+        row = &billing_gauges_rows[i];
+
+        if (!g->told[i]) {
+            continue;
+        }
+
+        if (strcmp(last, row->name) != 0) {
+            billing_metrics_head(t, row->name, row->type, row->help);
+            last = row->name;
+        }
+
+        billing_metrics_line(t, row->name, "", row->labels, g->values[i]);
+    }
+}

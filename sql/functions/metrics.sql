@@ -1,0 +1,27 @@
+-- metrics: what the billing worker tells of the whole deployment when it is
+-- asked for metrics.
+
+SET ROLE astro_engine;
+
+
+-- billing.gauges: the rows (name, labels, value) of which gauges.c of the
+-- worker makes metrics.  Asked every 10 s by each worker that may be asked, so
+-- each row must be cheap: a lookup by an index, or a sum of few rows.
+CREATE OR REPLACE FUNCTION billing.gauges()
+RETURNS TABLE (name text, labels text, value bigint)
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT 'shards_free', '', count(*)
+      FROM billing.shard_lease l
+     WHERE l.expires_at <= clock_timestamp();
+END
+$$;
+
+
+REVOKE ALL ON FUNCTION billing.gauges() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION billing.gauges() TO astro_worker;
+
+RESET ROLE;
