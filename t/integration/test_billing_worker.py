@@ -648,7 +648,7 @@ def books(sql, redis, empty):   # noqa: F811
      "transfer {id} (session {session}, charge 2)"),
     ("UPDATE ledger.transfer SET credit_account = 1 WHERE id = {id}",
      "transfer {id} (session {session}, charge 2)"),
-    ("UPDATE ledger.transfer SET reference = 'x' WHERE id = {id}",
+    ("UPDATE ledger.transfer SET billed_ms = NULL WHERE id = {id}",
      "transfer {id} (session {session}, charge 2)"),
     ("UPDATE ledger.transfer SET session_id = 999 WHERE id = {id}",
      "transfer {id}: there is no session 999"),
