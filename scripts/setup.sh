@@ -100,7 +100,8 @@ node() {
 }
 
 
-# Another WebSocket client and Stripe's own, those of the lock file, for the tests.
+# Another WebSocket client and vendors' own packages, those of the lock file,
+# for the tests.
 install_peers() {
     local from to log
 
@@ -111,7 +112,7 @@ install_peers() {
     [ -d "$to/node_modules" ] \
         && cmp -s "$from/package-lock.json" "$to/package-lock.json" && return
 
-    say "npm ci: ws and stripe, into build/test-peers"
+    say "npm ci: ws, stripe and razorpay, into build/test-peers"
     rm -rf "$to"
     mkdir -p "$to"
     cp "$from/package.json" "$to"
