@@ -65,7 +65,7 @@ mainline:
 	    scripts/build_module.sh
 
 
-.PHONY: run test lint integration chaos soak compare-nchan bench
+.PHONY: run test lint integration chaos trials soak compare-nchan bench
 run:
 	@exec env ASTRO_BUILD=$(BUILD) scripts/run.sh $(ARGS)
 
@@ -81,13 +81,18 @@ integration: build
 chaos: build
 	@ASTRO_BUILD=$(BUILD) $(PYTHON) -m pytest t/chaos $(ARGS)
 
-# chaos for SOAK_SECONDS
+# some crash trials; ARGS="--count 10 --kind Redis"
+trials: build
+	@ASTRO_BUILD=$(BUILD) $(PYTHON) t/chaos/trials.py $(ARGS)
+
+# chaos for SOAK_SECONDS, and so many crash trials
 SOAK_SECONDS ?= 300
+SOAK_TRIALS ?= 300
 # and after it each fuzz target: two hours in all
 SOAK_FUZZ_SECONDS ?= 1440
 soak: build
 	@ASTRO_BUILD=$(BUILD) ASTRO_CHAOS_SECONDS=$(SOAK_SECONDS) \
-	    $(PYTHON) -m pytest -s t/chaos $(ARGS)
+	    ASTRO_TRIALS=$(SOAK_TRIALS) $(PYTHON) -m pytest -s t/chaos $(ARGS)
 	@$(MAKE) compare-nchan ARGS=
 	@$(MAKE) fuzz FUZZ_SECONDS=$(SOAK_FUZZ_SECONDS)
 
@@ -117,7 +122,9 @@ help:
 	@echo 'make unit         unit tests of the C parts'
 	@echo 'make integration  pytest against a private stack; ARGS="-k name"'
 	@echo 'make chaos        kills processes in mid-session'
-	@echo 'make soak         chaos for SOAK_SECONDS (300), then fuzz for hours'
+	@echo 'make trials       something dies, the books are right: 30 times'
+	@echo 'make soak         chaos for SOAK_SECONDS (300), SOAK_TRIALS (300)'
+	@echo '                  crash trials, then fuzz for hours'
 	@echo 'make fuzz         parsers under libFuzzer, FUZZ_SECONDS (25) each'
 	@echo 'make compare-nchan  workers killed under nchan and under ours'
 	@echo 'make lint         clang-tidy, cppcheck, and the house rules'

@@ -22,7 +22,7 @@ RUN="nginx nginx-dev postgresql-15 postgresql-client-15 redis-server
 
 TEST="check clang libclang-rt-14-dev clang-tidy cppcheck python3-pytest
       python3-pytest-xdist python3-hypothesis python3-redis python3-jwt
-      prometheus"
+      prometheus libfaketime"
 
 BENCH="libnginx-mod-nchan wrk"
 

@@ -15,6 +15,8 @@
 #     fuzz          the parsers under libFuzzer, 20 s each (FUZZ_SECONDS)
 #     integration   against a private stack; integration-asan: again, sanitized
 #     chaos         kills in mid-session: 200 pairs for a minute, and sanitized
+#     trials        short lives in which something dies, and whose books must
+#                   be right: 30 (ASTRO_TRIALS)
 
 set -uo pipefail
 . "$(dirname "$0")/env.sh"
@@ -260,7 +262,7 @@ mkdir -p "$LOGS"
 rm -rf "$LOGS"/*
 
 [ $# -gt 0 ] || set -- build lint unit unit-asan unit-tsan fuzz \
-                       integration integration-asan chaos
+                       integration integration-asan chaos trials
 
 "$REPO/scripts/setup.sh" test || { printf '\n0 passed, 1 failed\n'; exit 1; }
 
@@ -296,7 +298,9 @@ for what in "$@"; do
 
     chaos)
         together chaos "$BUILD" t/chaos/test_crowd.py -- \
-                 chaos-asan "$ASAN" t/chaos ;;
+                 chaos-asan "$ASAN" t/chaos/test_chaos.py t/chaos/test_crowd.py ;;
+
+    trials)           together trials "$BUILD" t/chaos/test_trials.py ;;
     *)                die "unknown stage \"$what\"" ;;
     esac
 

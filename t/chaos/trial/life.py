@@ -1,0 +1,310 @@
+"""One short life: people, sessions, money, and what goes on meanwhile."""
+
+import contextlib
+import random
+import shutil
+import tempfile
+import threading
+import time
+import uuid
+
+import psycopg
+
+from . import oracle
+from .bed import eventually, SLOW, Worker
+from .gateway import Gateway
+from .proxy import Proxy
+
+SETTINGS = {"tick_seconds": 1, "paid_ahead_seconds": 5, "low_seconds": 2,
+            "ring_seconds": 60, "grace_seconds": 60, "log_level": "debug"}
+
+
+class Life:
+    """sessions: how many; wallets: of how many clients, each of whom may be
+    in several at once: the engine must not depend on the unique index."""
+
+    def __init__(self, bed, seed, sessions=30, wallets=None, gateways=2,
+                 pace=0.08):
+        self.bed, self.rng = bed, random.Random(seed)
+        self.pace = pace
+        self.home = tempfile.mkdtemp(prefix="astro-life-", dir="/tmp")
+        self.name = bed.database()
+        self.prefix = f"t{uuid.uuid4().hex[:8]}:"
+        self.workers, self.gateways, self.talks = [], [], []
+        self.proxy = None
+        self.conn = None
+        self.lock = threading.Lock()
+        self.funds = {}             # client -> what came in, less what went
+        self.stopped = threading.Event()
+        self.trouble = None
+        self.made = (sessions, wallets or max(1, sessions * 2 // 3))
+
+        for _ in range(gateways):
+            self.gateways.append(Gateway(self, self.rng.choice([300, 600])))
+
+        self.people()
+
+    def dsn(self, user="postgres"):
+        return self.bed.pg.dsn(self.name, user)
+
+    def sql(self, query, *args, timeout=30):
+        """All rows; tries again while the database is away, so what it does
+        must be such that doing it twice is as good as once."""
+        until = time.monotonic() + timeout * SLOW
+
+        while True:
+            try:
+                with self.lock:
+                    if self.conn is None:
+                        self.conn = psycopg.connect(self.dsn(),
+                                                    autocommit=True)
+                    cur = self.conn.execute(query, args)
+                    return cur.fetchall() if cur.description else None
+            except psycopg.OperationalError:
+                self.conn = None
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.05)
+
+    # -- at the beginning ----------------------------------------------------
+
+    def people(self):
+        rng, (n, wallets) = self.rng, self.made
+        self.sql("DROP INDEX consult.session_live_client")
+        clients, advisors = (
+            [row[0] for row in self.sql(
+                "INSERT INTO identity.account (email, name, role,"
+                " password_hash) SELECT %s || i || '@trial.test', 'n', %s,"
+                " 'h' FROM generate_series(1, %s) i RETURNING id",
+                role, role, many)]
+            for role, many in (("client", wallets), ("advisor", n)))
+        self.sql("INSERT INTO ledger.wallet (owner_id, kind) SELECT id, role"
+                 " FROM identity.account WHERE role IN ('client', 'advisor')"
+                 " ORDER BY id")
+
+        for advisor in advisors:
+            self.sql("INSERT INTO identity.advisor (account_id,"
+                     " rate_chat_minor, commission_bps) VALUES (%s, %s, %s)",
+                     advisor, 6000, 3000)
+
+        for i, advisor in enumerate(advisors):
+            self.talk(clients[i % wallets], advisor)
+
+        for client in clients:
+            rate = sum(t.rate for t in self.talks if t.client == client)
+            seconds = rng.choice([0.3, 2, 4, 6, 60, 600, 600])
+            self.topup(client, int(rate * seconds / 60) + rng.randrange(9))
+
+    def talk(self, client, advisor):
+        rng = self.rng
+        rate = rng.choice([1, 59, 6000, 6000, 77777, 600001, 10**8 + 7])
+        bps = rng.choice([0, 3000, 3000, 3333, 9999, 10000])
+        maximum = rng.choice([None] * 5 + [2500, 4001])
+        conv, = self.sql(
+            "INSERT INTO consult.conversation (client_id, advisor_id) VALUES"
+            " (%s, %s) RETURNING id", client, advisor)[0]
+        session, = self.sql(
+            "INSERT INTO consult.session (conversation_id, client_id,"
+            " advisor_id, client_wallet, advisor_wallet, cid, service,"
+            " rate_minor, commission_bps, max_ms, state, state_ms)"
+            " SELECT %s, c.owner_id, a.owner_id, c.id, a.id, %s, 'chat', %s,"
+            " %s, %s, 'accepted', consult.ms(clock_timestamp())"
+            " FROM ledger.wallet c, ledger.wallet a WHERE c.owner_id = %s AND"
+            " a.owner_id = %s RETURNING id", conv, uuid.uuid4(), rate, bps,
+            maximum, client, advisor)[0]
+        self.talks.append(Talk(self, session, client, advisor, rate))
+
+    def worker(self, binary=None, point=None, clock=None, proxied=False,
+               **settings):
+        dsn = self.dsn("astro_worker")
+        if proxied:
+            self.proxy = self.proxy or Proxy(self.bed.pg.home)
+            dsn = dsn.replace(self.bed.pg.home, self.proxy.home)
+        settings = {**SETTINGS, "pg": dsn,
+                    "redis": f"unix:{self.bed.redis.path}",
+                    "redis_prefix": self.prefix, **settings}
+        made = Worker(binary or self.bed.binary, self.home, settings, point,
+                      clock)
+        self.workers.append(made)
+        return made
+
+    def begin(self, **how):
+        """Everybody comes; the first charges are made."""
+        worker = self.worker(**how)
+
+        for talk in self.talks:
+            talk.come()
+
+        self.ticking(5)
+        return worker
+
+    def charges(self):
+        return self.sql("SELECT coalesce(sum(charge_no), 0)::bigint FROM"
+                        " consult.session")[0][0]
+
+    def ticking(self, more=3, timeout=30):
+        """Waits until so many more charges are made."""
+        before = self.charges()
+        eventually(lambda: self.charges() >= before + more, timeout,
+                   "somebody charges")
+
+    # -- money from outside --------------------------------------------------
+
+    def topup(self, client, amount):
+        if amount <= 0:
+            return
+        self.sql("SELECT billing.topup(%s, %s, %s)", client, amount,
+                 uuid.uuid4().hex)
+        self.funds[client] = self.funds.get(client, 0) + amount
+        self.nudge_wallet(client)
+
+    def nudge_wallet(self, client):
+        wallet, = self.sql("SELECT id FROM ledger.wallet WHERE owner_id = %s",
+                           client)[0]
+        with contextlib.suppress(Exception):
+            self.bed.redis.client.publish(self.prefix + "nudge", f"w{wallet}")
+
+    # -- what goes on --------------------------------------------------------
+
+    def traffic(self, seconds):
+        """In a thread of its own: people come and go, pay, end."""
+        def run():
+            rng = random.Random(self.rng.random())
+            until = time.monotonic() + seconds
+            try:
+                while time.monotonic() < until and not self.stopped.is_set():
+                    time.sleep(rng.expovariate(1 / self.pace))
+                    self.something(rng)
+            except Exception as error:      # told by finish()
+                self.trouble = error
+
+        self.thread = threading.Thread(target=run, daemon=True)
+        self.thread.start()
+        return self.thread
+
+    def something(self, rng):
+        talk = rng.choice(self.talks)
+        what = rng.randrange(20)
+
+        if what < 8:
+            talk.toggle(rng)
+        elif what < 14:
+            self.topup(talk.client, rng.randrange(1, talk.rate // 10 + 2))
+        elif what < 16:
+            talk.twice(rng)
+        elif what == 16:
+            talk.end(rng)
+
+    # -- at the end ----------------------------------------------------------
+
+    def finish(self):
+        """All is mended, everybody ends; returns what is wrong."""
+        self.stopped.set()
+        if hasattr(self, "thread"):
+            self.thread.join(60)
+        if self.trouble:
+            raise self.trouble
+
+        self.bed.mend()
+
+        for gateway in self.gateways:
+            gateway.frozen = False
+
+        if self.proxy:
+            self.proxy.lose()
+            self.proxy.cut()
+
+        if not any(w.alive for w in self.workers):
+            self.worker()
+
+        for talk in self.talks:
+            talk.end(self.rng)
+
+        wrong = []
+
+        def over():
+            return not self.sql("SELECT id FROM consult.session WHERE NOT"
+                                " settled LIMIT 1")
+
+        try:
+            eventually(over, 40, "all are settled", 0.1)
+        except AssertionError:
+            wrong += [f"session {row[0]} is not settled: {row[1:]}"
+                      for row in self.sql(
+                          "SELECT id, state, reason, held, billed_ms, end_ms"
+                          " FROM consult.session WHERE NOT settled")]
+
+        for gateway in self.gateways:
+            gateway.alive = False
+
+        for gateway in self.gateways:
+            gateway.join(10)
+
+        for worker in self.workers:
+            status = worker.stop()
+
+            if status not in ((0,) if worker.stays else (0, -9)):
+                wrong.append(f"a worker ends with {status}:"
+                             f" {list(worker.lines())[-3:]}")
+
+            wrong += [f"a worker says: {line}" for line in worker.lines()
+                      if oracle.alarming(line)]
+
+        return wrong + oracle.judge(self)
+
+    def close(self, keep=False):
+        self.stopped.set()
+        for gateway in self.gateways:
+            gateway.alive = False
+        for worker in self.workers:
+            if worker.alive:
+                worker.kill()
+        if self.proxy:
+            self.proxy.close()
+        for gateway in self.gateways:
+            gateway.join(10)
+        self.bed.mend()
+        with self.lock:
+            if self.conn is not None:
+                self.conn.close()
+        if keep:
+            return f"{self.home} {self.dsn()}"
+        self.bed.drop(self.name)
+        shutil.rmtree(self.home, ignore_errors=True)
+        return None
+
+
+class Talk:
+    """A client and an advisor, each with a gateway or two, or away."""
+
+    def __init__(self, life, session, client, advisor, rate):
+        self.life, self.id, self.rate = life, session, rate
+        self.client, self.advisor = client, advisor
+        self.ending = False
+
+    def living(self):
+        return [g for g in self.life.gateways if g.alive]
+
+    def come(self):
+        for who in (self.client, self.advisor):
+            self.life.rng.choice(self.living()).come(self.id, who)
+
+    def toggle(self, rng):
+        who = rng.choice([self.client, self.advisor])
+        there = [g for g in self.living() if g.has(self.id, who)]
+
+        if there:
+            rng.choice(there).leave(self.id, who, rng.choice([0, 0, 250]))
+        else:
+            rng.choice(self.living()).come(self.id, who)
+
+    def twice(self, rng):
+        """The same person by another device."""
+        who = rng.choice([self.client, self.advisor])
+        rng.choice(self.living()).come(self.id, who)
+
+    def end(self, rng):
+        if not self.ending:
+            self.ending = True
+            rng.choice(self.living()).end(
+                self.id, rng.choice([self.client, self.advisor]))

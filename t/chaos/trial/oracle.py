@@ -1,0 +1,274 @@
+"""What the books must say when everything is over: from BILLING.md, in exact
+fractions, from what gateways have seen and what came in from outside.  Shares
+no formula with the worker, and asks for more than its audit does.
+"""
+
+import subprocess
+from fractions import Fraction
+from math import floor
+
+# that the database went away, or a lock was waited for, is part of the trial
+ALARMS = ("contradict", "make no sense", "cannot read the facts",
+          "out of memory", "Sanitizer", "runtime error")
+
+
+def alarming(line):
+    return line["level"] == "error" and any(a in line["msg"] for a in ALARMS)
+
+
+def judge(life):
+    books = Books(life)
+    wrong = list(books.everything())
+    done = subprocess.run(
+        [life.bed.binary, "audit", "-o", f"pg={life.dsn('astro_worker')}"],
+        text=True, capture_output=True, check=False)
+
+    if done.returncode != 0:
+        wrong.append(f"audit says {done.returncode}: {done.stdout}"
+                     f"{done.stderr}")
+
+    return wrong
+
+
+def union(spans):
+    """Disjoint, in order."""
+    found = []
+    for since, until in sorted(s for s in spans if s[0] < s[1]):
+        if found and since <= found[-1][1]:
+            found[-1][1] = max(found[-1][1], until)
+        else:
+            found.append([since, until])
+    return found
+
+
+def measure(one, other, cut):
+    """How long both were there before cut."""
+    total = 0
+    for a, b in union(one):
+        for c, d in union(other):
+            total += max(0, min(b, d, cut) - max(a, c))
+    return total
+
+
+class Books:
+    def __init__(self, life):
+        self.life = life
+
+    def dicts(self, query, *args):
+        with self.life.lock:
+            cur = self.life.conn.execute(query, args)
+            names = [column.name for column in cur.description]
+            return [dict(zip(names, row)) for row in cur.fetchall()]
+
+    def everything(self):
+        self.life.sql("SELECT 1")           # connected again
+        self.sessions = self.dicts("SELECT * FROM consult.session"
+                                   " ORDER BY id")
+        self.intervals, self.transfers, self.ends = {}, {}, {}
+        self.relayed = 0
+        self.shown = {}
+
+        for row in self.dicts(
+                "SELECT i.*, g.started_ms, g.life_ms, g.closed FROM"
+                " consult.interval i JOIN consult.gateway g ON g.id ="
+                " i.gateway_id ORDER BY i.id"):
+            self.intervals.setdefault(row["session_id"], []).append(row)
+
+        for row in self.dicts("SELECT * FROM ledger.transfer WHERE session_id"
+                              " IS NOT NULL ORDER BY session_id, charge_no"):
+            self.transfers.setdefault(row["session_id"], []).append(row)
+
+        for row in self.dicts("SELECT payload FROM consult.event"
+                              " WHERE type = 'session_end'"):
+            self.ends.setdefault(row["payload"]["session"],
+                                 []).append(row["payload"])
+
+        if not self.sessions:
+            yield "there is no session: nothing was tried"
+
+        for s in self.sessions:
+            wrong = list(self.session(s))
+
+            for what in wrong:
+                yield f"session {s['id']}: {what}"
+
+            if wrong:
+                yield self.shown.get(s["id"], "")
+
+        if self.relayed == 0:
+            yield "nobody was served: nothing was tried"
+
+        yield from self.wallets()
+        yield from self.evidence()
+        yield from self.told()
+
+    def session(self, s):
+        since = f"s_{s['id']}"
+        rows = self.transfers.get(s["id"], [])
+        billed = s["billed_ms"]
+
+        if not s["settled"]:
+            yield f"not settled, {s['state']}"
+            return
+
+        # charged(ms) = floor(rate_minor_per_min * billable_ms / 60000)
+        charged = floor(Fraction(s["rate_minor"] * billed, 60000))
+        fee = floor(Fraction(charged * s["commission_bps"], 10000))
+
+        if (s["charged"], s["fee"]) != (charged, fee):
+            yield f"{billed} ms are charged {s['charged']}, of it a fee of" \
+                  f" {s['fee']}; they cost {charged} and {fee}"
+
+        if sum(t["amount"] for t in rows) != charged:
+            yield f"transfers of {sum(t['amount'] for t in rows)}"
+
+        if sum(t["fee"] for t in rows) != fee:
+            yield f"fees of {sum(t['fee'] for t in rows)} instead of {fee}"
+
+        if [t["charge_no"] for t in rows] != list(range(1, len(rows) + 1)):
+            yield f"charges {[t['charge_no'] for t in rows]}"
+
+        if s["held"] != 0:
+            yield f"holds {s['held']} still"
+
+        ends = self.ends.get(since, [])
+
+        if len(ends) != 1:
+            yield f"{len(ends)} events session_end"
+        elif (ends[0]["totals"]["billed_ms"], ends[0]["totals"]["charged"]) \
+                != (billed, charged):
+            yield f"said at the end: {ends[0]['totals']}"
+
+        yield from self.time(s)
+
+    def time(self, s):
+        """Nobody is charged for what is not proven; nothing is given away."""
+        there = {s["client_id"]: [], s["advisor_id"]: []}
+
+        for i in self.intervals.get(s["id"], []):
+            until = i["close_life_ms"]
+            if until is None:
+                if not i["closed"]:
+                    yield f"interval {i['id']} is open"
+                until = max(i["life_ms"], i["open_life_ms"])
+            there[i["account_id"]].append(
+                (i["started_ms"] + i["open_life_ms"],
+                 i["started_ms"] + until))
+
+        never = 2**62
+        end = never if s["end_ms"] is None else s["end_ms"]
+        paid = s["paid_until_ms"]
+        proven = 0 if paid is None else measure(*there.values(),
+                                                min(end, paid))
+
+        if s["billed_ms"] > proven:
+            yield f"billed {s['billed_ms']} ms of {proven} that are proven"
+
+        if s["billed_ms"] < proven:
+            yield f"unfunded: {proven - s['billed_ms']} ms of {proven} were" \
+                  f" given away, {s['reason']}"
+
+        served = {who: [span for g in self.life.gateways for span in
+                        g.served.get((s["id"], who), [])] for who in there}
+        relayed = measure(*served.values(), end)
+
+        if relayed > s["billed_ms"]:
+            yield f"unfunded: relayed for {relayed} ms, billed" \
+                  f" {s['billed_ms']} ms, {s['reason']}"
+
+        self.relayed += relayed
+        self.shown[s["id"]] = self.show(s, served)
+
+        if s["max_ms"] is not None and s["billed_ms"] > s["max_ms"]:
+            yield f"billed {s['billed_ms']} ms of at most {s['max_ms']}"
+
+    def show(self, s, served):
+        """Its time, in ms from the first interval on."""
+        rows = self.intervals.get(s["id"], [])
+        first = min((i["started_ms"] + i["open_life_ms"] for i in rows),
+                    default=0)
+
+        def at(ms):
+            return None if ms is None else ms - first
+
+        names = {s["client_id"]: "client", s["advisor_id"]: "advisor"}
+        lines = [", ".join(f"{k} {at(s[k + '_ms'])}" for k in (
+            "active", "paid_until", "end", "state")) + ", " + ", ".join(
+                f"{k} {s[k]}" for k in ("reason", "rate_minor", "max_ms",
+                                        "billed_ms", "charged", "ver"))]
+        lines += [f"{names[i['account_id']]} at {i['gateway_id']}:"
+                  f" {at(i['started_ms'] + i['open_life_ms'])} to"
+                  f" {at(i['started_ms'] + (i['close_life_ms'] or 0))},"
+                  f" {i['close_reason']}" for i in rows]
+        lines += [f"{names[who]} was served {[(at(a), at(b)) for a, b in x]}"
+                  for who, x in served.items()]
+        lines += [f"charge {t['charge_no']}: {t['amount']} at {t['at']}"
+                  for t in self.transfers.get(s["id"], [])]
+        return "\n        ".join(["shown:", *lines])
+
+    def wallets(self):
+        spent, earned = {}, {}
+
+        for s in self.sessions:
+            spent[s["client_id"]] = spent.get(s["client_id"], 0) \
+                + s["charged"]
+            earned[s["advisor_id"]] = earned.get(s["advisor_id"], 0) \
+                + s["charged"] - s["fee"]
+
+        for w in self.dicts("SELECT * FROM ledger.wallet WHERE kind IN"
+                            " ('client', 'advisor')"):
+            who = w["owner_id"]
+            want = self.life.funds.get(who, 0) - spent.get(who, 0) \
+                if w["kind"] == "client" else earned.get(who, 0)
+
+            if (w["balance"], w["held"]) != (want, 0):
+                yield f"wallet {w['id']} of {w['kind']} {who} has" \
+                      f" {w['balance']}, {w['held']} of it held, instead of" \
+                      f" {want}"
+
+    def evidence(self):
+        """What the database believes of presence, gateways have seen."""
+        seen, orphans = {}, {}
+
+        for g in self.life.gateways:
+            seen.update(g.evidence)
+            for lease, session, who, opened, ended in g.orphans:
+                orphans[lease, session, who] = [opened, ended]
+
+        for rows in self.intervals.values():
+            for i in rows:
+                known = seen.get(i["id"]) or orphans.get(
+                    (i["gateway_id"], i["session_id"], i["account_id"]))
+
+                if known is None:
+                    yield f"interval {i['id']}: nobody has opened it"
+                    continue
+
+                if i["open_life_ms"] != known[0]:
+                    yield f"interval {i['id']} opened {i['open_life_ms']}," \
+                          f" not {known[0]}"
+
+                until = i["close_life_ms"]
+                until = i["life_ms"] if until is None else until
+
+                if until > max(known):
+                    yield f"interval {i['id']} of session" \
+                          f" {i['session_id']} ends {until}," \
+                          f" {i['close_reason']}; was seen until {known[1]}"
+
+    def told(self):
+        """Nobody hears of a charge that is not in the books."""
+        true = set()
+
+        for session, rows in self.transfers.items():
+            charged = 0
+            for t in rows:
+                charged += t["amount"]
+                true.add((session, charged))
+
+        true.update((s["id"], s["charged"]) for s in self.sessions)
+
+        for tick in set().union(*(g.ticks for g in self.life.gateways)):
+            if (tick[0], tick[2]) not in true and tick[2] != 0:
+                yield f"a billing_tick was told that is not in the books:" \
+                      f" {tick}"
