@@ -156,7 +156,7 @@ def run(count, seed, jobs=6, wanted=(), keep=False, say=print):
             say(f"{len(done)}/{len(planned)} {one['kind']}, seed"
                 f" {one['seed']}, {one['seconds']} s: "
                 + ("held" if not one["wrong"] else "VIOLATED"))
-            for what in one["wrong"]:
+            for what in one["wrong"][:8]:
                 say(f"    {what}")
     finally:
         for process in processes:

@@ -61,6 +61,7 @@ class Gateway(threading.Thread):
         with self.lock:
             self.wanted.discard((session, who))
             self.cut.discard((session, who))
+            self.stop_unpaid()
             if (session, who) in self.mine:
                 self.shut(session, who, self.life() - ago_ms, "gone")
 
@@ -127,6 +128,10 @@ class Gateway(threading.Thread):
                 self.conn = None
                 time.sleep(0.05)
 
+            except Exception as error:
+                self.bench.trouble = error
+                raise
+
         with contextlib.suppress(Exception):
             if self.conn is not None:
                 self.conn.close()
@@ -154,9 +159,13 @@ class Gateway(threading.Thread):
             self.renew()
 
         for session, who in list(self.ends):
-            self.do_end(session, who)
+            if self.id is not None:         # the lease may be gone just now
+                self.do_end(session, who)
 
         for key in list(self.wanted):
+            if self.id is None:
+                return
+
             known = self.sessions.get(key[0])
 
             if key not in self.mine and key not in self.cut \
@@ -296,6 +305,8 @@ class Gateway(threading.Thread):
         if ver == known["ver"] and (known["paid"] or 0) >= (paid or 0):
             return
 
+        # nginx has a timer for it; here a call may have taken its time
+        self.stop_unpaid()
         known.update(ver=ver, state=state, paid=paid)
 
         if state == "ended":

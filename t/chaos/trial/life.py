@@ -92,7 +92,8 @@ class Life:
 
         for client in clients:
             rate = sum(t.rate for t in self.talks if t.client == client)
-            seconds = rng.choice([0.3, 2, 4, 6, 60, 600, 600])
+            seconds = rng.choice([0.3, 2, 4, 6, 60, 600, 600]
+                                 if wallets > 1 else [6, 9, 60, 600])
             self.topup(client, int(rate * seconds / 60) + rng.randrange(9))
 
     def talk(self, client, advisor):
@@ -234,11 +235,17 @@ class Life:
                           "SELECT id, state, reason, held, billed_ms, end_ms"
                           " FROM consult.session WHERE NOT settled")]
 
-        for gateway in self.gateways:
-            gateway.alive = False
+        # what is settled need not be closed yet
+        try:
+            eventually(lambda: not any(g.mine or g.closings for g in
+                                       self.gateways if g.alive), 20,
+                       "all intervals are closed")
+        except AssertionError as error:
+            wrong.append(str(error))
 
         for gateway in self.gateways:
-            gateway.join(10)
+            if gateway.alive:
+                gateway.die()
 
         for worker in self.workers:
             status = worker.stop()

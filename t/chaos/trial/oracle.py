@@ -41,6 +41,11 @@ def union(spans):
     return found
 
 
+def clip(spans, within):
+    return [[max(a, c), min(b, d)] for a, b in union(spans)
+            for c, d in union(within) if max(a, c) < min(b, d)]
+
+
 def measure(one, other, cut):
     """How long both were there before cut."""
     total = 0
@@ -168,8 +173,10 @@ class Books:
             yield f"unfunded: {proven - s['billed_ms']} ms of {proven} were" \
                   f" given away, {s['reason']}"
 
-        served = {who: [span for g in self.life.gateways for span in
-                        g.served.get((s["id"], who), [])] for who in there}
+        # what a gateway has relayed before it fell silent is its own loss
+        served = {who: clip([span for g in self.life.gateways for span in
+                             g.served.get((s["id"], who), [])], there[who])
+                  for who in there}
         relayed = measure(*served.values(), end)
 
         if relayed > s["billed_ms"]:
