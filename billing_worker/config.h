@@ -39,6 +39,15 @@ typedef struct {
     int64_t      low_seconds;
     int64_t      ring_seconds;
     int64_t      grace_seconds;
+    char        *stripe_url;
+    char        *stripe_key_file;           /* "": no calls to vendors */
+    char        *stripe_ca_file;            /* "": those of the system */
+    int64_t      call_timeout_seconds;
+    int64_t      calls_at_once;
+    int64_t      outbox_attempts;
+    int64_t      outbox_keep_days;
+    char        *payout_time;               /* "HH:MM" in UTC, or "off" */
+    char        *payout_minimum;            /* "INR:1500 *:1500" */
     int64_t      log_level;                 /* billing_log_level_e */
 
     /* of config.c alone */

@@ -38,7 +38,12 @@ static void billing_gauges_closed(uv_handle_t *handle);
 
 static const billing_gauges_row_t  billing_gauges_rows[] = {
 
-    { "shards_free", "", "gauge", "shards that no worker holds" }
+    { "shards_free", "", "gauge", "shards that no worker holds" },
+
+    { "outbox", "state=\"waiting\"", "gauge", "calls to vendors that have not "
+      "ended" },
+    { "outbox", "state=\"parked\"", "gauge", "" },
+    { "outbox_age_seconds", "", "gauge", "age of the oldest call that waits" }
 };
 
 #define BILLING_GAUGES                                                        \

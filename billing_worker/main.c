@@ -9,6 +9,8 @@
 
 #include "audit.h"
 #include "command.h"
+#include "outbox.h"
+#include "payouts.h"
 #include "run.h"
 #include "tariff.h"
 
@@ -16,6 +18,8 @@
 static const billing_command_t *const  billing_main_commands[] = {
     &billing_run_command,
     &billing_audit_command,
+    &billing_payouts_command,
+    &billing_outbox_command,
     NULL
 };
 

@@ -70,6 +70,12 @@
       "was logged moments ago")                                               \
     C(RELOADS, "reloads", "outcome=\"taken\"", "SIGHUP")                      \
     C(RELOADS_BAD, "reloads", "outcome=\"refused\"", "")                      \
+    C(OUTBOX_DELIVERED, "outbox_calls", "outcome=\"delivered\"", "answers "   \
+      "recorded of calls to vendors")                                         \
+    C(OUTBOX_REFUSED, "outbox_calls", "outcome=\"refused\"", "")              \
+    C(OUTBOX_RETRIED, "outbox_calls", "outcome=\"again\"", "")                \
+    C(OUTBOX_PARKED, "outbox_calls", "outcome=\"parked\"", "")                \
+    C(PAYOUTS, "payouts", "", "payouts made by this worker's daily run")      \
     C(SCRAPES, "scrapes", "outcome=\"ok\"", "requests for these metrics")     \
     C(SCRAPES_BAD, "scrapes", "outcome=\"refused\"", "")
 

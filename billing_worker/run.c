@@ -95,6 +95,11 @@ static const billing_part_t  billing_run_parts[] = {
 
     { "gauges", billing_gauges_start, billing_gauges_stop, NULL, NULL },
 
+    { "payouts", billing_payouts_start, billing_payouts_stop, NULL, NULL },
+
+    { "outbox", billing_outbox_start, billing_outbox_stop,
+      billing_outbox_reload, billing_outbox_busy },
+
     { "redis", billing_run_redis_start, billing_run_redis_stop, NULL, NULL },
 
     { "chores", billing_run_chores_start, billing_run_chores_stop, NULL,

@@ -7,8 +7,11 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
+#include "http.h"
 #include "log.h"
+#include "payouts.h"
 #include "settings.h"
 #include "tariff.h"
 
@@ -29,6 +32,10 @@
 /* name, unit, min, max, default, START or LIVE, help */
 #define billing_setting_number(name, unit, min, max, value, start, help)      \
     billing_setting(name, NUMBER, unit, min, max, value, NULL, start, help)
+
+
+static int billing_settings_check_vendors(const billing_config_t *config,
+    const char **blamed, char *error, size_t size);
 
 
 const billing_setting_t  billing_settings[] = {
@@ -60,6 +67,33 @@ const billing_setting_t  billing_settings[] = {
     billing_setting_number(grace_seconds, "s", 1, 3600, 60, LIVE,
         "to come, or to come back, before peer_lost"),
 
+    billing_setting_text(stripe_url, "https://api.stripe.com", START,
+        "where Stripe is; plain http to this machine alone"),
+
+    billing_setting_text(stripe_key_file, "", START,
+        "the file with the secret key; empty: no calls to vendors"),
+
+    billing_setting_text(stripe_ca_file, "", START,
+        "whom to trust for it, instead of the system's authorities"),
+
+    billing_setting_number(call_timeout_seconds, "s", 1, 120, 30, LIVE,
+        "for a call to a vendor, all in all"),
+
+    billing_setting_number(calls_at_once, "calls", 1, 256, 16, START,
+        "calls to vendors under way at one time"),
+
+    billing_setting_number(outbox_attempts, "attempts", 1, 100, 20, LIVE,
+        "then a call is parked; 20 take 10 hours"),
+
+    billing_setting_number(outbox_keep_days, "days", 1, 3650, 30, LIVE,
+        "calls that have ended are kept for so long"),
+
+    billing_setting_text(payout_time, "off", LIVE,
+        "of the daily payouts, HH:MM in UTC; off: none are made by run"),
+
+    billing_setting_text(payout_minimum, "*:1500", LIVE,
+        "no payout below; CUR:MINOR ..., * is every other currency"),
+
     billing_setting(log_level, LEVEL, "error, warn, info, debug", 0, 0,
         BILLING_LOG_INFO, NULL, LIVE,
         "what is logged: this and what is worse"),
@@ -87,6 +121,45 @@ billing_settings_check(const billing_config_t *config, const char **blamed,
                  "tick_seconds = %" PRId64 " by 2 or more, or sessions would "
                  "stop between two ticks", config->paid_ahead_seconds,
                  config->tick_seconds);
+        return BILLING_ERROR;
+    }
+
+    return billing_settings_check_vendors(config, blamed, error, size);
+}
+
+
+static int
+billing_settings_check_vendors(const billing_config_t *config,
+    const char **blamed, char *error, size_t size)
+{
+    if (billing_http_base_ok(config->stripe_url) != BILLING_OK) {
+        *blamed = "stripe_url";
+        snprintf(error, size, "stripe_url = \"%s\" is not https://host[:port], "
+                 "or http://127.0.0.1:port", config->stripe_url);
+        return BILLING_ERROR;
+    }
+
+    if (billing_payouts_minutes(config->payout_time) == BILLING_ERROR) {
+        *blamed = "payout_time";
+        snprintf(error, size, "payout_time = \"%s\" is neither HH:MM nor off",
+                 config->payout_time);
+        return BILLING_ERROR;
+    }
+
+    if (billing_payouts_minimum_ok(config->payout_minimum) != BILLING_OK) {
+        *blamed = "payout_minimum";
+        snprintf(error, size, "payout_minimum = \"%s\" is not CUR:MINOR, of "
+                 "several currencies with blanks between, * for all others",
+                 config->payout_minimum);
+        return BILLING_ERROR;
+    }
+
+    if (strcmp(config->payout_time, "off") != 0
+        && config->stripe_key_file[0] == '\0')
+    {
+        *blamed = "payout_time";
+        snprintf(error, size, "payout_time = \"%s\", but stripe_key_file is "
+                 "empty: who shall be asked to pay?", config->payout_time);
         return BILLING_ERROR;
     }
 

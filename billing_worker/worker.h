@@ -15,6 +15,8 @@
 #include "config.h"
 #include "engine.h"
 #include "leases.h"
+#include "outbox.h"
+#include "payouts.h"
 #include "pg.h"
 #include "redis.h"
 #include "sessions.h"
@@ -98,6 +100,8 @@ struct billing_worker_s {
     billing_shards_t      shards;
     billing_ticker_t      ticker;
     billing_reap_t        reap;
+    billing_outbox_t      outbox;
+    billing_payouts_t     payouts;
     billing_gauges_t     *gauges;           /* NULL: nobody may ask */
     billing_exporter_t   *exporter;         /* NULL: likewise */
 

@@ -17,6 +17,15 @@ BEGIN
     SELECT 'shards_free', '', count(*)
       FROM billing.shard_lease l
      WHERE l.expires_at <= clock_timestamp();
+
+    RETURN QUERY
+    SELECT g.name, g.labels, g.value
+      FROM billing.outbox_stats() s
+     CROSS JOIN LATERAL (VALUES
+           ('outbox', 'state="waiting"', s.waiting),
+           ('outbox', 'state="parked"', s.parked),
+           ('outbox_age_seconds', '', s.age_ms / 1000))
+           AS g(name, labels, value);
 END
 $$;
 

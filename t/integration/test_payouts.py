@@ -1,0 +1,271 @@
+"""Payouts: what the vendor really did is what our books say, whatever fails."""
+
+import json
+import os
+import pathlib
+import random
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+
+from billing_fixture import BINARY, ROOT, SLOW, Bench, Redis, Talk, eventually
+from sql_fixture import sql     # noqa: F401
+from vendor_fixture import Vendor
+
+pytestmark = pytest.mark.skipif(not BINARY.exists(),
+                                reason=f"{BINARY} is not built")
+
+DAY = "(clock_timestamp() AT TIME ZONE 'UTC')::date"
+
+
+@pytest.fixture(scope="module")
+def redis():
+    server = Redis()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def empty(sql, redis):          # noqa: F811
+    made = Bench(sql, redis)
+    made.close()
+    return made
+
+
+@pytest.fixture
+def bench(sql, redis, empty):   # noqa: F811
+    made = Bench(sql, redis, empty)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def stripe():
+    vendor = Vendor(seed=random.getrandbits(32))
+    print("vendor's seed:", vendor.seed)
+    yield vendor
+    vendor.close()
+
+
+def advisors(bench, amounts, destination="acct_{}"):
+    """Who have earned so much, by a rich client's gifts; their ids."""
+    client = bench.account("client", sum(amounts))
+    return [row[0] for row in bench.rows(
+        """
+        WITH who AS (
+            INSERT INTO identity.account (email, name, role, password_hash)
+            SELECT 'payee' || n || '-' || %s || '@x.test', 'n', 'advisor', 'h'
+              FROM generate_series(1, %s) n RETURNING id),
+        wallet AS (
+            INSERT INTO ledger.wallet (owner_id, kind, balance)
+            SELECT w.id, 'advisor', (%s::bigint[])[row_number()
+                                                   OVER (ORDER BY w.id)]
+              FROM who w RETURNING id, owner_id, balance),
+        payee AS (
+            INSERT INTO ledger.payee (account_id, destination)
+            SELECT w.id, replace(%s, '{}', w.id::text) FROM who w
+             WHERE %s::text IS NOT NULL),
+        rich AS (
+            UPDATE ledger.wallet SET balance = 0 WHERE owner_id = %s
+            RETURNING id),
+        gift AS (
+            INSERT INTO ledger.transfer (debit_account, credit_account,
+                        amount, kind)
+            SELECT r.id, w.id, w.balance, 'gift' FROM wallet w, rich r)
+        SELECT id FROM who ORDER BY id
+        """, client, len(amounts), amounts, destination, destination, client)]
+
+
+def options(bench, stripe, **settings):
+    chosen = {"pg": bench.dsn("astro_worker"), "stripe_url": stripe.url,
+              "stripe_key_file": stripe.key_file, **settings}
+    return [word for key, value in chosen.items()
+            for word in ("-o", f"{key}={value}")]
+
+
+def payouts(bench, stripe, *words, check=0, **settings):
+    done = subprocess.run(
+        [BINARY, "payouts", *options(bench, stripe, **settings), *words],
+        text=True, capture_output=True, timeout=120 * SLOW, check=False)
+    assert done.returncode == check, done.stdout + done.stderr
+    return done.stdout
+
+
+def books(bench, stripe):
+    """The vendor's and ours are the same, and each payout is once in both."""
+    theirs = {int(t["metadata"]["payout"]): t
+              for t in stripe.books("transfer")}
+    assert len(theirs) == len(stripe.books("transfer"))
+    ours = {row[0]: row[1:] for row in bench.rows(
+        "SELECT id, amount, destination, state, vendor_id"
+        "  FROM ledger.payout")}
+    paid = {k for k, v in ours.items() if v[2] == "paid"}
+    assert theirs.keys() == paid, (len(theirs), len(paid))
+
+    for ident, transfer in theirs.items():
+        amount, destination, _, vendor_id = ours[ident]
+        assert (transfer["amount"], transfer["destination"],
+                transfer["id"]) == (amount, destination, vendor_id)
+
+    # and every wallet says the same
+    assert bench.rows(
+        "SELECT w.id, w.balance FROM ledger.wallet w WHERE w.kind = 'advisor'"
+        "   AND w.balance <> (SELECT coalesce(sum(CASE WHEN t.credit_account"
+        "       = w.id THEN t.amount - t.fee ELSE -t.amount END), 0)"
+        "       FROM ledger.transfer t"
+        "      WHERE w.id IN (t.debit_account, t.credit_account))"
+        "   - (SELECT coalesce(sum(s.charged - s.fee - s.credited), 0)"
+        "        FROM consult.session s WHERE s.advisor_wallet = w.id)") == []
+    return paid
+
+
+def sound(bench):
+    """The audit finds nothing.  (Until it knows of payouts: but them.)"""
+    code, said = bench.audit()
+    away = bench.one("SELECT coalesce(sum(amount), 0)::bigint FROM"
+                     " ledger.payout WHERE state <> 'failed'")
+    found = re.search(r"topped up (\d+), but people have (\d+) and fees are"
+                      r" (\d+)", said)
+
+    if found and "1 violation" in said:
+        into, people, fees = map(int, found.groups())
+        assert into - people - fees == away, said
+    else:
+        assert code == 0, said
+
+
+def balances(bench, who):
+    return [bench.wallet(one)[0] for one in who]
+
+
+# who is paid -----------------------------------------------------------------
+
+def test_who_is_paid_and_how_much(bench, stripe):
+    rich, poor, just = advisors(bench, [5000, 1499, 1500])
+    homeless, = advisors(bench, [9000], None)
+    blocked, = advisors(bench, [9000])
+    bench.rows("UPDATE identity.account SET blocked = true WHERE id = %s",
+               blocked)
+
+    said = payouts(bench, stripe, "--dry-run")
+    assert "2 would be made, 6500 minor units; 1 have nowhere" in said
+    assert stripe.books("transfer") == []
+    assert bench.one("SELECT count(*) FROM ledger.payout") == 0
+
+    said = payouts(bench, stripe)
+    assert "2 made, 6500 minor units; 1 have nowhere" in said
+    assert "2 paid, 6500 minor units; 0 failed, 0; 0 parked" in said
+    assert balances(bench, [rich, poor, just, homeless, blocked]) \
+        == [0, 1499, 0, 9000, 9000]
+    assert len(books(bench, stripe)) == 2
+    assert sorted(t["amount"] for t in stripe.books("transfer")) \
+        == [1500, 5000]
+    assert {t["destination"] for t in stripe.books("transfer")} \
+        == {f"acct_{rich}", f"acct_{just}"}
+    assert {t["currency"] for t in stripe.books("transfer")} == {"inr"}
+
+    # one for each and day, however often it is run
+    bench.rows("SELECT billing.payee_set(%s, 'acct_x')", homeless)
+    assert "1 made, 9000" in payouts(bench, stripe)
+    assert "0 made, 0" in payouts(bench, stripe)
+    assert len(books(bench, stripe)) == 3
+
+    # yesterday's run is another; tomorrow's has not begun
+    again, = advisors(bench, [2000])
+    yesterday = bench.one(f"SELECT ({DAY} - 1)::text")
+    assert "1 made, 2000" in payouts(bench, stripe, "--date", yesterday)
+    payouts(bench, stripe, "--date", bench.one(f"SELECT ({DAY} + 1)::text"),
+            check=2)
+    assert balances(bench, [again]) == [0]
+    sound(bench)
+
+
+def test_the_minimum_is_that_of_the_currency(bench, stripe):
+    advisors(bench, [5000, 700])
+    at_least = {"USD:100 INR:700": 2, "*:600 INR:5001": 0, "*:701": 1,
+                "USD:1": 0}
+
+    for text, n in at_least.items():
+        assert f" {n} would be made" in payouts(bench, stripe, "--dry-run",
+                                               payout_minimum=text)
+
+
+def test_the_vendor_says_no(bench, stripe):
+    gone, = advisors(bench, [4000], "acct_gone{}")
+    fine, = advisors(bench, [3000])
+
+    said = payouts(bench, stripe, check=1)
+    assert "1 paid, 3000 minor units; 1 failed, 4000; 0 parked" in said
+    assert balances(bench, [gone, fine]) == [4000, 0]
+    state, reason = bench.one("SELECT state, reason FROM ledger.payout"
+                              " WHERE advisor_id = %s", gone)
+    assert state == "failed" and "No such destination" in reason
+    books(bench, stripe)
+    sound(bench)
+
+    # not again on the same day, whoever asks
+    assert "0 made" in payouts(bench, stripe, check=1)
+
+    # and what was paid may come back, once
+    paid = bench.one("SELECT id FROM ledger.payout WHERE state = 'paid'")
+    assert bench.one("SELECT billing.payout_fail(%s, 'reversed')", paid)
+    assert not bench.one("SELECT billing.payout_fail(%s, 'reversed')", paid)
+    assert balances(bench, [gone, fine]) == [4000, 3000]
+    sound(bench)
+
+
+# a live session, and the daily run -------------------------------------------
+
+def test_what_live_sessions_earned_is_paid(bench, stripe):
+    bench.worker().ready()
+    talk = Talk(bench, topup=100000, rate=600000).active().ticked(2)
+    bench.rows("SELECT billing.payee_set(%s, 'acct_live')", talk.advisor)
+    assert bench.wallet(talk.advisor) == (0, 0)
+
+    said = payouts(bench, stripe)
+    assert " 1 made" in said and " 1 paid" in said
+    paid, = stripe.books("transfer")
+    assert paid["destination"] == "acct_live"
+    assert paid["amount"] == bench.one(
+        "SELECT credited FROM consult.session WHERE id = %s", talk.id)
+    sound(bench)
+    books(bench, stripe)
+
+    # it goes on, and settles what is left
+    talk.ticked()
+    talk.end()
+    _, charged = bench.settled(talk.id)
+    fee = bench.session(talk.id, "fee")
+    assert bench.wallet(talk.advisor) == (charged - fee - paid["amount"], 0)
+    sound(bench)
+
+
+def test_the_daily_run(bench, stripe):
+    """Two workers at once; it is made once, and not again."""
+    who = advisors(bench, [2000] * 450)
+    settings = {"stripe_url": stripe.url, "stripe_key_file": stripe.key_file,
+                "payout_time": "00:00"}
+    stripe.faults(lost=0.05)
+    workers = [bench.worker(**settings) for _ in range(2)]
+    eventually(lambda: len(stripe.books("transfer")) == len(who), 60)
+    eventually(lambda: bench.one("SELECT count(*) FROM ledger.payout"
+                                 " WHERE state = 'paid'") == len(who), 60)
+    eventually(lambda: all(w.said("payouts made") or w.said("payouts begin")
+                           for w in workers)
+               or any(w.said("payouts made") for w in workers))
+    assert len(books(bench, stripe)) == len(who)
+    assert bench.one("SELECT count(*) FROM ledger.payout_run") == 1
+    assert sum(sum(line["made"] for line in w.said("payouts made"))
+               for w in workers) == len(who)
+    assert balances(bench, who) == [0] * len(who)
+    sound(bench)
+
+    late, = advisors(bench, [2000])
+    again = bench.worker(**settings)
+    eventually(lambda: [line for line in again.said("database connected")
+                        if line["connection"] == "outbox"])
+    time.sleep(1)
+    assert bench.wallet(late) == (2000, 0)
