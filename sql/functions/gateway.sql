@@ -157,7 +157,10 @@ $$;
 --                    are touched, so that a repeat does nothing
 --                    None closes earlier than the last renewal less the
 --                    gateway's silence: a tick may have billed so far, and a
---                    worker that was frozen meanwhile cannot take it back
+--                    worker that was frozen meanwhile cannot take it back.
+--                    But nothing beyond paid_until was billed: an unpaid one
+--                    ends there, so that money that comes later, and moves
+--                    paid_until on, does not buy the pause
 --   sessions, vers   watched sessions and the ver known of each
 --
 --   410  one row, alone: the lease is closed or gone; nothing was done.  Open
@@ -198,11 +201,28 @@ BEGIN
     END IF;
 
     IF cardinality(interval_ids) > 0 THEN
+        -- paid_until is read under the lock that it is moved under
+        PERFORM 1 FROM consult.session s
+          WHERE s.id = ANY(ARRAY(SELECT i.session_id FROM consult.interval i
+                                  WHERE i.id = ANY(interval_ids)
+                                    AND i.gateway_id = gateway_renew.gateway
+                                    AND i.close_life_ms IS NULL))
+          ORDER BY s.id FOR NO KEY UPDATE;
+
         v_touched := consult.close_intervals(gateway, v_life,
                          v_started + v_life, interval_ids,
-                         ARRAY(SELECT greatest(l.life, v_proven)
-                                 FROM unnest(close_lives)
-                                      WITH ORDINALITY AS l(life, nth)
+                         ARRAY(SELECT greatest(l.life, CASE WHEN l.why =
+                                      'unpaid' THEN least(v_proven,
+                                          (SELECT s.paid_until_ms - v_started
+                                             FROM consult.interval i
+                                             JOIN consult.session s
+                                               ON s.id = i.session_id
+                                            WHERE i.id = l.interval))
+                                      ELSE v_proven END)
+                                 FROM unnest(interval_ids, close_lives,
+                                             close_reasons)
+                                      WITH ORDINALITY
+                                      AS l(interval, life, why, nth)
                                 ORDER BY l.nth),
                          close_reasons);
     END IF;

@@ -76,6 +76,32 @@ def test_renew_unpaid_leaves_the_state(pair):
     assert rows[0]["state"] == "reconnecting"
 
 
+def test_renew_unpaid_ends_where_it_was_paid_to(pair):
+    """Who was told late, after the paid time was over, was served no longer;
+    and nothing beyond it was billed.  So the interval ends there, even behind
+    what the lease has proven: money that comes later must not buy the pause."""
+    session, mine, theirs = pair.joined()
+    pair.sql.admin("UPDATE consult.session SET state = 'active', active_ms ="
+                   " %s, paid_until_ms = %s WHERE id = %s",
+                   pair.started + 1000, pair.started + 1300, session)
+    pair.renew(19000)
+    pair.renew(20000, [(mine, 1300, "unpaid"), (theirs, 1200, "gone")])
+    assert pair.sql.admin("SELECT close_life_ms FROM consult.interval WHERE"
+                          " session_id = %s ORDER BY id", session) == [
+        (1300,), (11000,)]
+
+    # paid further meanwhile: that may have been billed
+    session, mine, _ = Pair(pair.sql, pair.web).joined()
+    pair.sql.admin("UPDATE consult.interval SET gateway_id = %s WHERE"
+                   " session_id = %s", pair.gateway, session)
+    pair.activate(session)
+    pair.sql.admin("UPDATE consult.session SET paid_until_ms = %s WHERE id ="
+                   " %s", pair.started + 10500, session)
+    pair.renew(21000, [(mine, 1300, "unpaid")])
+    assert pair.sql.one("SELECT close_life_ms FROM consult.interval WHERE"
+                        " id = %s", mine) == 10500
+
+
 def test_renew_watch(pair):
     session = pair.start()["session_id"]
     rows = pair.renew(10, watch=[(session, 1), (0, 5)])

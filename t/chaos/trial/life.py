@@ -24,9 +24,10 @@ class Life:
     in several at once: the engine must not depend on the unique index."""
 
     def __init__(self, bed, seed, sessions=30, wallets=None, gateways=2,
-                 pace=0.08):
+                 pace=0.08, seconds=(0.3, 2, 4, 6, 60, 600, 600)):
+        """seconds: what people have money for, one of these each."""
         self.bed, self.rng = bed, random.Random(seed)
-        self.pace = pace
+        self.pace, self.seconds = pace, seconds
         self.home = tempfile.mkdtemp(prefix="astro-life-", dir="/tmp")
         self.name = bed.database()
         self.prefix = f"t{uuid.uuid4().hex[:8]}:"
@@ -92,9 +93,8 @@ class Life:
 
         for client in clients:
             rate = sum(t.rate for t in self.talks if t.client == client)
-            seconds = rng.choice([0.3, 2, 4, 6, 60, 600, 600]
-                                 if wallets > 1 else [6, 9, 60, 600])
-            self.topup(client, int(rate * seconds / 60) + rng.randrange(9))
+            self.topup(client, int(rate * rng.choice(self.seconds) / 60)
+                       + rng.randrange(9))
 
     def talk(self, client, advisor):
         rng = self.rng

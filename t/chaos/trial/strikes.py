@@ -113,6 +113,24 @@ def worker_killed(life):
     life.ticking(1)
 
 
+@kind("worker comes late, for little money", 2, seconds=(0.3, 0.3, 1, 2, 60))
+def worker_late(life):
+    """What was paid for is over when the gateways hear of it."""
+    for talk in life.talks:
+        talk.come()
+
+    life.traffic(9)
+    pause(life, 2.5)
+    worker = life.worker()
+    life.ticking(5)
+
+    for _ in range(2):
+        worker.kill()
+        pause(life, 2)
+        worker = life.worker()
+        life.ticking(3)
+
+
 @kind("worker stopped past its lease", 2)
 def worker_stopped(life):
     worker = life.begin()
@@ -347,7 +365,8 @@ def gateway_stopped(life):
 
 # money -----------------------------------------------------------------------
 
-@kind("100 sessions on one wallet", 3, sessions=100, wallets=1, pace=0.02)
+@kind("100 sessions on one wallet", 3, sessions=100, wallets=1, pace=0.02,
+      seconds=(6, 9, 60, 600))
 def one_wallet(life):
     worker = life.begin()
     life.traffic(8)
