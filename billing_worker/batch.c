@@ -180,6 +180,8 @@ billing_batch_decide(billing_batch_t *b, const PGresult *res, int row)
         return;
     }
 
+    billing_purses_note(b->worker, place->session, d);
+
     place->turn = BILLING_TURN_WAIT;
     place->at = b->read_at + d->wait_ms;
 

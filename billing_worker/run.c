@@ -91,6 +91,8 @@ static const billing_part_t  billing_run_parts[] = {
 
     { "reap", billing_reap_start, billing_reap_stop, NULL, NULL },
 
+    { "purses", billing_purses_start, billing_purses_stop, NULL, NULL },
+
     { "exporter", billing_exporter_start, billing_exporter_stop, NULL, NULL },
 
     { "gauges", billing_gauges_start, billing_gauges_stop, NULL, NULL },

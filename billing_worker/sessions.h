@@ -34,6 +34,7 @@ struct billing_session_s {
     uint8_t                busy;            /* in a batch */
     uint8_t                again;           /* nudged while busy */
     uint8_t                alone;           /* goes in a batch of its own */
+    uint8_t                purse;           /* of purses.c */
     billing_session_t     *next_id;
     billing_session_t     *next_wallet;
 };

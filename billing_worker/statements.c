@@ -42,6 +42,9 @@ const billing_pg_statement_t  billing_lease_statements[] = {
       "SELECT id, ver, shard, client_wallet FROM billing.find($1::bigint[])",
       1 },
 
+    { "purses",
+      "SELECT id FROM billing.purses($1::bigint[])", 1 },
+
     { "gateways",
       "SELECT id, life_ms FROM billing.gateways()", 0 },
 

@@ -78,6 +78,16 @@ typedef struct {
     unsigned              polling:1;
 } billing_reap_t;
 
+/* sessions that hold the last of their client's money */
+typedef struct {
+    uv_timer_t            timer;
+    int64_t              *ids;
+    size_t                n;
+    size_t                size;
+    size_t                next;             /* to be asked about */
+    unsigned              asking:1;
+} billing_purses_t;
+
 struct billing_worker_s {
     uv_loop_t            *loop;
     billing_config_t     *config;           /* a reload changes it in place */
@@ -100,6 +110,7 @@ struct billing_worker_s {
     billing_shards_t      shards;
     billing_ticker_t      ticker;
     billing_reap_t        reap;
+    billing_purses_t      purses;
     billing_outbox_t      outbox;
     billing_payouts_t     payouts;
     billing_gauges_t     *gauges;           /* NULL: nobody may ask */
@@ -172,6 +183,16 @@ int billing_ticker_busy(const billing_worker_t *w);
 
 int billing_reap_start(billing_worker_t *w);
 void billing_reap_stop(billing_worker_t *w);
+
+
+/* purses.c */
+
+int billing_purses_start(billing_worker_t *w);
+void billing_purses_stop(billing_worker_t *w);
+
+/* To be called with each decision about a session, before it is applied. */
+void billing_purses_note(billing_worker_t *w, billing_session_t *one,
+    const billing_decision_t *d);
 
 
 /* events.c: to be called after the commit, never before */

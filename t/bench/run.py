@@ -17,13 +17,14 @@ import signal
 import sys
 import time
 
-from figures import chat, growth, idle, machine, relay, rest, table, ticks
+from figures import (chat, exhaustion, growth, idle, machine, relay, rest,
+                     table, ticks)
 from figures.common import BUILD, HERE, TROUBLE, reason, run, say
 from figures.ours import Ours
 from figures.stack import Stack
 
 PARTS = {'relay': relay, 'idle': idle, 'growth': growth, 'chat': chat,
-         'rest': rest,
+         'rest': rest, 'exhaustion': exhaustion,
          # last: it leaves many sessions behind
          'ticks': ticks}
 

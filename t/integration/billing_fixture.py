@@ -94,6 +94,7 @@ class Proxy(threading.Thread):
         self.clients = set()
         self.mute_after = None      # swallow answers once this was asked
         self.mute = self.cutting = False
+        self.dark = False           # swallow everything, both ways
         self.stopped = False
         self.start()
 
@@ -127,7 +128,7 @@ class Proxy(threading.Thread):
             data = sock.recv(65536)
 
             if data:
-                if sock in self.clients or not self.mute:
+                if not self.dark and (sock in self.clients or not self.mute):
                     other.sendall(data)
 
                 if self.mute_after and sock in self.clients:
