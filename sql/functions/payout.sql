@@ -3,13 +3,14 @@
 -- astro_engine.
 --
 -- A payout is one row for an advisor and a day.  In the transaction that makes
--- it the money leaves the advisor's wallet for 'clearing' (transfer of kind
--- payout, reference "payout:<id>") and the call to the vendor is written in the
--- outbox, with the key "payout-<id>": so whatever dies, and however often the
--- run is begun again, the vendor is told of one transfer.  When the vendor says
--- no, a transfer of kind payout_return brings the money back, once.
+-- it the money leaves the advisor's wallet (billing.payout_take, reference
+-- "payout:<id>") and the call to the vendor is written in the outbox, with the
+-- key "payout-<id>": so whatever dies, and however often the run is begun
+-- again, the vendor is told of one transfer.  When the vendor says no,
+-- billing.payout_return brings the money back, once.
 --
 -- Locks: sessions, then the outbox, then payouts, then wallets; each by id.
+-- (A payout that is just being made is nobody else's to lock.)
 
 SET ROLE astro_engine;
 
@@ -72,8 +73,7 @@ $$;
 -- billing.payout_page: the payouts of this day for the advisors of the next cap
 -- wallets after this one.  What live sessions have earned is credited first.
 -- Who has less than the minimum, has nowhere to be paid to, is blocked, or
--- has a payout of this day, gets none.  At most 999,999.99 go at once, the rest
--- the next day.
+-- has a payout of this day, gets none.
 --
 -- last is the wallet to go on after, NULL when there are no more.
 --
@@ -86,81 +86,96 @@ SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
+    r          record;
     v_minimum  bigint := billing.payout_minimum(minimums);
-    v_wallets  bigint[];
     v_currency text;
-    v_clearing bigint;
+    v_owners   bigint[];
+    v_payout   bigint;
 BEGIN
     IF day > (clock_timestamp() AT TIME ZONE 'UTC')::date THEN
         RAISE EXCEPTION '% has not begun', day USING ERRCODE = '22023';
     END IF;
 
+    made := 0;
+    amount := 0;
+    nowhere := 0;
+
     SELECT d.currency::text INTO v_currency FROM ledger.deployment d;
 
-    SELECT c.id INTO STRICT v_clearing FROM ledger.wallet c
-     WHERE c.kind = 'clearing' ORDER BY c.id LIMIT 1;
-
-    SELECT max(w.id), array_agg(w.id ORDER BY w.id) INTO last, v_wallets
-      FROM (SELECT x.id FROM ledger.wallet x
+    SELECT max(w.id), array_agg(w.owner_id) INTO last, v_owners
+      FROM (SELECT x.id, x.owner_id FROM ledger.wallet x
              WHERE x.id > payout_page.after AND x.kind = 'advisor'
              ORDER BY x.id LIMIT payout_page.cap) w;
 
-    IF v_wallets IS NULL OR v_minimum IS NULL THEN
+    IF last IS NULL OR v_minimum IS NULL THEN
         last := NULL;
-        made := 0;
-        amount := 0;
-        nowhere := 0;
         RETURN NEXT;
         RETURN;
     END IF;
 
-    PERFORM billing.payout_credit(v_wallets);
+    PERFORM billing.payout_credit(v_owners);
 
-    PERFORM 1 FROM ledger.wallet w WHERE w.id = ANY(v_wallets)
-      ORDER BY w.id FOR NO KEY UPDATE;
+    FOR r IN
+        SELECT d.*, p.vendor, p.destination
+          FROM billing.payout_dues(v_owners) d
+          LEFT JOIN ledger.payee p ON p.account_id = d.advisor
+         WHERE d.amount >= v_minimum
+         ORDER BY d.wallet
+    LOOP
+        IF r.destination IS NULL THEN
+            nowhere := nowhere + 1;
+            CONTINUE;
+        END IF;
 
-    WITH rich AS (
-        SELECT w.id, w.owner_id,
-               least(w.balance - w.held, 99999999) AS amount,
-               p.vendor, p.destination
-          FROM ledger.wallet w
-          JOIN identity.account a ON a.id = w.owner_id AND NOT a.blocked
-          LEFT JOIN ledger.payee p ON p.account_id = w.owner_id
-         WHERE w.id = ANY(v_wallets)
-           AND w.balance - w.held >= v_minimum
-           AND w.balance > w.held),
-    made AS (
         INSERT INTO ledger.payout AS x (advisor_id, wallet_id, day, amount,
                     currency, vendor, destination)
-        SELECT r.owner_id, r.id, payout_page.day, r.amount, v_currency,
-               r.vendor, r.destination
-          FROM rich r WHERE r.destination IS NOT NULL ORDER BY r.id
+        VALUES (r.advisor, r.wallet, payout_page.day, r.amount, v_currency,
+                r.vendor, r.destination)
         ON CONFLICT (advisor_id, day) DO NOTHING
-        RETURNING x.*),
-    taken AS (
-        UPDATE ledger.wallet w SET balance = w.balance - m.amount
-          FROM made m WHERE w.id = m.wallet_id),
-    journal AS (
-        INSERT INTO ledger.transfer (debit_account, credit_account, amount,
-                    kind, about, reference)
-        SELECT m.wallet_id, v_clearing, m.amount, 'payout', m.id,
-               'payout:' || m.id
-          FROM made m ORDER BY m.id),
-    called AS (
+        RETURNING x.id INTO v_payout;
+
+        CONTINUE WHEN NOT FOUND;
+
+        PERFORM billing.payout_take(r.advisor, r.amount,
+                                    'payout:' || v_payout);
+
         INSERT INTO billing.outbox (vendor, path, body, key, kind, about)
-        SELECT m.vendor, '/v1/transfers',
-               'amount=' || m.amount || '&currency=' || lower(m.currency)
-               || '&destination=' || m.destination
-               || '&transfer_group=payout_' || m.id
-               || '&metadata[payout]=' || m.id,
-               'payout-' || m.id, 'payout', m.id
-          FROM made m ORDER BY m.id)
-    SELECT count(m.id), coalesce(sum(m.amount), 0),
-           (SELECT count(*) FROM rich r WHERE r.destination IS NULL)
-      INTO made, amount, nowhere
-      FROM made m;
+        VALUES (r.vendor, '/v1/transfers',
+                'amount=' || r.amount || '&currency=' || lower(v_currency)
+                || '&destination=' || r.destination
+                || '&transfer_group=payout_' || v_payout
+                || '&metadata[payout]=' || v_payout,
+                'payout-' || v_payout, 'payout', v_payout);
+
+        made := made + 1;
+        amount := amount + r.amount;
+    END LOOP;
 
     RETURN NEXT;
+END
+$$;
+
+
+-- billing.payout_dues: what these advisors can be paid at most, now: what is
+-- available, less what they owe, 999,999.99 at once.  Who is blocked, or has
+-- nothing, gives no row.
+CREATE OR REPLACE FUNCTION billing.payout_dues(advisors bigint[])
+RETURNS TABLE (advisor bigint, wallet bigint, amount bigint)
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT x.owner_id, x.id, least(x.amount, 99999999)
+      FROM (SELECT w.owner_id, w.id, w.balance - w.held + coalesce(
+                       (SELECT d.balance FROM ledger.wallet d
+                         WHERE d.owner_id = w.owner_id
+                           AND d.kind = 'receivable'), 0) AS amount
+              FROM ledger.wallet w
+              JOIN identity.account a ON a.id = w.owner_id AND NOT a.blocked
+             WHERE w.owner_id = ANY(advisors) AND w.kind = 'advisor') x
+     WHERE x.amount > 0;
 END
 $$;
 
@@ -169,77 +184,43 @@ $$;
 CREATE OR REPLACE FUNCTION billing.payout_preview(day date, minimums text,
     after bigint, cap int)
 RETURNS TABLE (last bigint, made int, amount bigint, nowhere int)
-LANGUAGE plpgsql STABLE SECURITY DEFINER
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off AS $$
 #variable_conflict use_column
-DECLARE
-    v_minimum bigint := billing.payout_minimum(minimums);
 BEGIN
-    RETURN QUERY
-    WITH page AS (
-        SELECT x.id, x.owner_id, x.balance - x.held + coalesce(
-                   (SELECT sum(s.charged - s.fee - s.credited)
-                      FROM consult.session s
-                     WHERE s.advisor_id = x.owner_id AND NOT s.settled), 0)
-                   AS due
-          FROM ledger.wallet x
-         WHERE x.id > payout_preview.after AND x.kind = 'advisor'
-         ORDER BY x.id LIMIT payout_preview.cap),
-    rich AS (
-        SELECT p.due, y.destination
-          FROM page p
-          JOIN identity.account a ON a.id = p.owner_id AND NOT a.blocked
-          LEFT JOIN ledger.payee y ON y.account_id = p.owner_id
-         WHERE p.due >= v_minimum AND p.due > 0
-           AND (SELECT true FROM ledger.payout o
-                 WHERE o.advisor_id = p.owner_id
-                   AND o.day = payout_preview.day) IS NULL)
-    SELECT CASE WHEN v_minimum IS NOT NULL
-                THEN (SELECT max(p.id) FROM page p) END,
-           count(r.destination)::int,
-           coalesce(sum(least(r.due, 99999999))
-                    FILTER (WHERE r.destination IS NOT NULL), 0)::bigint,
-           count(*) FILTER (WHERE r.due IS NOT NULL
-                            AND r.destination IS NULL)::int
-      FROM rich r;
+    -- the page is made, what it would tell is kept, and all of it undone
+    BEGIN
+        SELECT p.* INTO last, made, amount, nowhere
+          FROM billing.payout_page(day, minimums, after, cap) p;
+        RAISE EXCEPTION USING ERRCODE = 'AS009';
+    EXCEPTION WHEN SQLSTATE 'AS009' THEN
+        NULL;
+    END;
+
+    RETURN NEXT;
 END
 $$;
 
 
--- billing.payout_credit: what these advisors' sessions have earned so far and
--- was not credited yet reaches their wallets.
-CREATE OR REPLACE FUNCTION billing.payout_credit(wallets bigint[])
+-- billing.payout_credit: what these advisors' live sessions have earned so far
+-- reaches their wallets.  Locks them all.
+CREATE OR REPLACE FUNCTION billing.payout_credit(advisors bigint[])
 RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off AS $$
 #variable_conflict use_column
+DECLARE
+    v_sessions bigint[];
 BEGIN
-    PERFORM 1 FROM consult.session s
-      WHERE s.advisor_id = ANY(ARRAY(SELECT w.owner_id FROM ledger.wallet w
-                                      WHERE w.id = ANY(wallets)))
-        AND NOT s.settled AND s.advisor_wallet = ANY(wallets)
-      ORDER BY s.id FOR NO KEY UPDATE;
+    v_sessions := ARRAY(SELECT s.id FROM consult.session s
+                         WHERE s.advisor_id = ANY(advisors)
+                           AND NOT s.settled
+                         ORDER BY s.id FOR NO KEY UPDATE);
 
-    PERFORM 1 FROM ledger.wallet w WHERE w.id = ANY(wallets)
-      ORDER BY w.id FOR NO KEY UPDATE;
-
-    WITH owed AS (
-        SELECT s.id, s.advisor_wallet, s.charged - s.fee - s.credited AS more
-          FROM consult.session s
-         WHERE s.advisor_id = ANY(ARRAY(SELECT w.owner_id
-                                          FROM ledger.wallet w
-                                         WHERE w.id = ANY(wallets)))
-           AND NOT s.settled AND s.advisor_wallet = ANY(wallets)
-           AND s.charged - s.fee > s.credited),
-    credited AS (
-        UPDATE consult.session s SET credited = s.credited + o.more
-          FROM owed o WHERE s.id = o.id)
-    UPDATE ledger.wallet w SET balance = w.balance + o.more
-      FROM (SELECT x.advisor_wallet, sum(x.more) AS more FROM owed x
-             GROUP BY x.advisor_wallet) o
-     WHERE w.id = o.advisor_wallet;
+    PERFORM billing.ledger_lock(VARIADIC advisors);
+    PERFORM billing.credit_session(x) FROM unnest(v_sessions) x;
 END
 $$;
 
@@ -266,12 +247,8 @@ SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
-    v_ids      bigint[];
-    v_clearing bigint;
+    v_ids bigint[];
 BEGIN
-    SELECT c.id INTO STRICT v_clearing FROM ledger.wallet c
-     WHERE c.kind = 'clearing' ORDER BY c.id LIMIT 1;
-
     v_ids := ARRAY(SELECT p.id FROM ledger.payout p
                     WHERE p.id = ANY(payouts) AND p.state = ANY(states)
                     ORDER BY p.id FOR NO KEY UPDATE);
@@ -281,22 +258,11 @@ BEGIN
       FROM unnest(payouts, reasons) AS f(id, reason)
      WHERE p.id = f.id AND p.id = ANY(v_ids);
 
-    PERFORM 1 FROM ledger.wallet w
-      WHERE w.id = ANY(ARRAY(SELECT p.wallet_id FROM ledger.payout p
-                              WHERE p.id = ANY(v_ids)))
-      ORDER BY w.id FOR NO KEY UPDATE;
-
-    UPDATE ledger.wallet w SET balance = w.balance + x.amount
-      FROM (SELECT p.wallet_id, sum(p.amount) AS amount
-              FROM ledger.payout p WHERE p.id = ANY(v_ids)
-             GROUP BY p.wallet_id) x
-     WHERE w.id = x.wallet_id;
-
-    INSERT INTO ledger.transfer (debit_account, credit_account, amount, kind,
-                about, reference)
-    SELECT v_clearing, p.wallet_id, p.amount, 'payout_return', p.id,
-           'payout:' || p.id
-      FROM ledger.payout p WHERE p.id = ANY(v_ids) ORDER BY p.id;
+    PERFORM billing.ledger_lock(VARIADIC
+                ARRAY(SELECT p.advisor_id FROM ledger.payout p
+                       WHERE p.id = ANY(v_ids)));
+    PERFORM billing.payout_return('payout:' || x, 'payout:' || x)
+       FROM unnest(v_ids) x;
 
     RETURN cardinality(v_ids);
 END
@@ -340,7 +306,7 @@ REVOKE ALL ON FUNCTION billing.payee_set(bigint, text),
     billing.payout_minimum(text), billing.payout_due(int),
     billing.payout_page(date, text, bigint, int),
     billing.payout_preview(date, text, bigint, int),
-    billing.payout_credit(bigint[]),
+    billing.payout_credit(bigint[]), billing.payout_dues(bigint[]),
     billing.payout_finish(date),
     billing.payouts_return(bigint[], text[], text[]),
     billing.payout_fail(bigint, text), billing.payout_status(date)
