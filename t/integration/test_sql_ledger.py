@@ -282,22 +282,25 @@ def test_many_at_once_on_one_wallet(money, sql):    # noqa: F811
 
         with psycopg.connect(sql.dsn("astro_worker"),
                              autocommit=True) as conn:
-            rows = sql_rows(conn, [talks[i] for i in some])
+            rows = decide(dice, [talks[i] for i in some])
             done = money.apply(rows, conn)
             ticks[0] += list(done.values()).count("done")
 
-    def sql_rows(conn, some):
+    def decide(dice, some):
         state = {r[0]: r[1:] for r in admin(
             "SELECT id, charge_no, billed_ms, charged, fee FROM"
-            " consult.session WHERE id = ANY(%s)", [t.id for t in some])}
+            " consult.session WHERE id = ANY(%s) AND NOT settled",
+            [t.id for t in some])}
         rows = []
 
-        for talk in some:
+        for talk in [t for t in some if t.id in state]:
+            settle = talk in talks[10:] and dice.random() < .1
             number, ms, charged, fee = state[talk.id]
             ms += 500
             amount = talk.rate * ms // 60000 - charged
             rows.append((talk.id, number, ms, amount, (charged + amount)
-                         * talk.bps // 10000 - fee, 50, False))
+                         * talk.bps // 10000 - fee, 0 if settle else 50,
+                         settle))
 
         return rows
 
