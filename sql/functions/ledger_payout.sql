@@ -74,31 +74,6 @@ END
 $$;
 
 
--- billing.payable: advisors who can be paid at least minimum, in order of
--- account, after an account: what is in the wallet less what they owe.  Call
--- billing.credit() before: what live sessions have earned is not in it.
-CREATE OR REPLACE FUNCTION billing.payable(minimum bigint, after bigint,
-    cap int)
-RETURNS TABLE (advisor bigint, amount bigint)
-LANGUAGE plpgsql STABLE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_column
-BEGIN
-    RETURN QUERY
-    SELECT x.owner_id, x.amount
-      FROM (SELECT w.owner_id, w.balance - w.held
-                   + coalesce((SELECT d.balance FROM ledger.wallet d
-                                WHERE d.owner_id = w.owner_id
-                                  AND d.kind = 'receivable'), 0) AS amount
-              FROM ledger.wallet w
-             WHERE w.kind = 'advisor' AND w.owner_id > payable.after
-               AND w.balance >= payable.minimum) x
-     WHERE x.amount >= greatest(payable.minimum, 1)
-     ORDER BY x.owner_id LIMIT payable.cap;
-END
-$$;
-
-
 -- billing.payout_take: amount leaves an advisor's wallet for the world.  What the
 -- advisor owes is paid first (kind 'recovery'), and is not available.
 CREATE OR REPLACE FUNCTION billing.payout_take(advisor bigint, amount bigint,
@@ -198,11 +173,10 @@ $$;
 
 
 REVOKE ALL ON FUNCTION billing.credit_session(bigint),
-    billing.credit(smallint[]), billing.payable(bigint, bigint, int),
+    billing.credit(smallint[]),
     billing.payout_take(bigint, bigint, text),
     billing.payout_return(text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION billing.credit(smallint[]),
-    billing.payable(bigint, bigint, int),
     billing.payout_take(bigint, bigint, text),
     billing.payout_return(text, text) TO astro_worker;
 

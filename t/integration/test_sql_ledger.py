@@ -132,7 +132,6 @@ def test_reversal_after_the_payout(money):          # noqa: F811
     assert money.wallet(advisor, "receivable")[1] == -700
     assert money.wallet(client)[1] == 10000
     money.call("gift", client.id, advisor.id, 2000, None, f"g{client.id}")
-    assert money.call("payable", 1, advisor.id - 1, 1) == (advisor.id, 700)
     money.refused("payout_take", advisor.id, 701, f"o{advisor.id}.2")
     money.call("payout_take", advisor.id, 700, f"o{advisor.id}.3")
     assert money.wallet(advisor)[1] == 0
