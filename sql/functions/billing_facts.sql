@@ -16,6 +16,7 @@ SET ROLE astro_engine;
 --                less the gateway's silence; under a closed lease, until that
 --                lease's last renewal
 --   segments     {from_ms,rate_minor} of each after the first, in order
+--   promo        part of balance; gateways: of the intervals, one by one
 --
 -- The order of the columns is the order in which C reads them.
 CREATE OR REPLACE FUNCTION billing.facts2(ids bigint[], shards smallint[])
@@ -27,7 +28,8 @@ RETURNS TABLE (id bigint, ver int, shard smallint, charge_no int, state text,
     held bigint, low_sent boolean, payer_ok boolean, balance bigint,
     wallet_held bigint, now_ms bigint, lease_ms bigint, est_ms bigint,
     silence_ms int, intervals bigint[], whole_minute boolean,
-    min_minor bigint, free_ms bigint, max_minor bigint, segments bigint[])
+    min_minor bigint, free_ms bigint, max_minor bigint, segments bigint[],
+    rev int, promo bigint, gateways bigint[])
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off AS $$
@@ -48,7 +50,8 @@ BEGIN
            s.whole_minute, s.min_minor, s.free_ms, s.max_minor,
            CASE WHEN s.segments > 0 THEN
                (SELECT array_agg(ARRAY[x.from_ms, x.rate_minor] ORDER BY x.no)
-                  FROM consult.segment x WHERE x.session_id = s.id) END
+                  FROM consult.segment x WHERE x.session_id = s.id) END,
+           s.rev, w.promo, p.gateways
       FROM consult.session s
       JOIN ledger.wallet w ON w.id = s.client_wallet
       JOIN identity.account a ON a.id = s.client_id
@@ -57,8 +60,10 @@ BEGIN
                   max(x.lease_ms + x.age_ms) AS est_ms,
                   max(x.silence_ms) AS silence_ms,
                   array_agg(ARRAY[x.party, x.from_ms, x.to_ms, x.open,
-                                  x.unpaid]) AS intervals
-             FROM (SELECT CASE i.account_id WHEN s.client_id THEN 0 ELSE 1 END
+                                  x.unpaid]) AS intervals,
+                  array_agg(x.gateway) AS gateways
+             FROM (SELECT g.id AS gateway,
+                          CASE i.account_id WHEN s.client_id THEN 0 ELSE 1 END
                               ::bigint AS party,
                           g.started_ms + i.open_life_ms AS from_ms,
                           g.started_ms + CASE
