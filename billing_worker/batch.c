@@ -14,6 +14,7 @@
 
 #include "batch.h"
 #include "clock.h"
+#include "lanes.h"
 #include "log.h"
 #include "metrics.h"
 #include "point.h"
@@ -42,6 +43,9 @@ enum {
 static void billing_batch_facts(void *data, const billing_pg_reply_t *reply);
 static void billing_batch_decide(billing_batch_t *b, const PGresult *res,
     int row);
+static void billing_batch_known(billing_batch_t *b, billing_place_t *place,
+    billing_known_t *known, const billing_facts_t *f,
+    const billing_decision_t *d);
 static void billing_batch_apply(billing_batch_t *b);
 static int billing_batch_fence(billing_batch_t *b, billing_text_t *shards,
     billing_text_t *epochs);
@@ -148,9 +152,13 @@ billing_batch_decide(billing_batch_t *b, const PGresult *res, int row)
     int64_t              id;
     billing_plan_t      *p;
     billing_facts_t      f;
+    billing_whose_t      whose;
+    billing_known_t     *known;
     billing_place_t     *place;
+    billing_worker_t    *w;
     billing_decision_t  *d;
 
+    w = b->worker;
     id = billing_facts_id(res, row);
     place = billing_batch_place(b, id);
 
@@ -162,7 +170,7 @@ billing_batch_decide(billing_batch_t *b, const PGresult *res, int row)
     p->session = place->session;
     d = &p->decision;
 
-    if (billing_facts_read(b->worker, res, row, &f, p) != BILLING_OK) {
+    if (billing_facts_read(w, res, row, &f, p) != BILLING_OK) {
         billing_log(BILLING_LOG_ERROR, "cannot read the facts of a session",
                     billing_log_int("session", id));
         place->turn = BILLING_TURN_FAILED;
@@ -171,8 +179,28 @@ billing_batch_decide(billing_batch_t *b, const PGresult *res, int row)
 
     f.tick_ms = place->session->tick_ms;
     place->session->ver = f.ver;
+    place->session->rev = p->rev;
 
-    if (billing_engine_decide(&f, &b->worker->settings, d) != BILLING_OK) {
+    billing_wallets_heard(&w->sessions.wallets, place->session->wallet,
+                          f.balance, f.wallet_held);
+
+    /* before the engine puts the intervals in another order */
+
+    known = NULL;
+
+    if (f.state == ASTRO_SESSION_ACTIVE && p->promo == 0) {
+        whose.client = p->client;
+        whose.advisor = p->advisor;
+        whose.conv = p->conv;
+        whose.wallet = place->session->wallet;
+        whose.rev = p->rev;
+
+        known = billing_known_new(&w->sessions.wallets, &f, &whose,
+                                  w->ticker.gateways);
+    }
+
+    if (billing_engine_decide(&f, &w->settings, d) != BILLING_OK) {
+        billing_known_free(&w->sessions.wallets, known);
         billing_log(BILLING_LOG_ERROR, "the books of a session contradict "
                     "each other, it is left alone: run the audit",
                     billing_log_int("session", id));
@@ -185,12 +213,48 @@ billing_batch_decide(billing_batch_t *b, const PGresult *res, int row)
     place->turn = BILLING_TURN_WAIT;
     place->at = b->read_at + d->wait_ms;
 
-    if (d->apply) {
+    if (known != NULL) {
+        billing_batch_known(b, place, known, &f, d);
+    }
+
+    if (d->apply && place->turn == BILLING_TURN_WAIT) {
         p->charged = f.charged + d->amount;
         p->fee = f.fee + d->fee;
         place->turn = BILLING_TURN_OPEN;
         place->plan = p;
         b->nplans++;
+    }
+}
+
+
+/*
+ * An active session that goes on as it is will be charged by heart; unless that
+ * has just been tried, and was refused.
+ */
+
+static void
+billing_batch_known(billing_batch_t *b, billing_place_t *place,
+    billing_known_t *known, const billing_facts_t *f,
+    const billing_decision_t *d)
+{
+    billing_heart_e     kind;
+    billing_session_t  *one;
+
+    one = place->session;
+    kind = billing_heart_kind(f, d);
+
+    if (kind == BILLING_HEART_ASK
+        || (kind == BILLING_HEART_TICK && one->asked))
+    {
+        billing_known_free(&b->worker->sessions.wallets, known);
+        return;
+    }
+
+    one->known = known;
+    place->turn = BILLING_TURN_KNOWN;
+
+    if (kind == BILLING_HEART_TICK) {
+        place->at = b->read_at;
     }
 }
 
@@ -409,6 +473,12 @@ billing_batch_outcome(billing_batch_t *b, const PGresult *res, int row)
     place->session->ver = (int32_t) billing_pg_int(res, row,
                                                    BILLING_APPLY_VER, 0);
     place->session->tick_ms = p->decision.tick_ms;
+
+    billing_wallets_heard(&b->worker->sessions.wallets,
+                          place->session->wallet,
+                          billing_pg_int(res, row, BILLING_APPLY_BALANCE, 0),
+                          billing_pg_int(res, row, BILLING_APPLY_HELD, 0));
+
     place->at = b->read_at + p->decision.wait_ms;
     place->turn = p->decision.settle ? BILLING_TURN_GONE : BILLING_TURN_WAIT;
 

@@ -18,6 +18,7 @@
 typedef enum {
     BILLING_TURN_OPEN = 0,      /* not known yet: read it again */
     BILLING_TURN_WAIT,          /* due again at .at */
+    BILLING_TURN_KNOWN,         /* the same, by heart */
     BILLING_TURN_GONE,          /* settled, or another worker's */
     BILLING_TURN_AGAIN,         /* the rows have moved: decide again */
     BILLING_TURN_FAILED         /* something is wrong with it */

@@ -48,6 +48,7 @@ typedef struct {
     int64_t      outbox_keep_days;
     char        *payout_time;               /* "HH:MM" in UTC, or "off" */
     char        *payout_minimum;            /* "INR:1500 *:1500" */
+    int64_t      backends;
     int64_t      log_level;                 /* billing_log_level_e */
 
     /* of config.c alone */

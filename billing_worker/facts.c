@@ -50,11 +50,16 @@ enum {
     BILLING_FACTS_FREE,
     BILLING_FACTS_MAX_MINOR,
     BILLING_FACTS_SEGMENTS,
+    BILLING_FACTS_REV,
+    BILLING_FACTS_PROMO,
+    BILLING_FACTS_GATEWAYS,
     BILLING_FACTS_COLUMNS
 };
 
 
 static int64_t billing_facts_int(const PGresult *res, int row, int column);
+static int billing_facts_gateways(billing_worker_t *w, const char *text,
+    size_t n);
 
 
 int64_t
@@ -119,7 +124,9 @@ billing_facts_read(billing_worker_t *w, const PGresult *res, int row,
     p->advisor = billing_facts_int(res, row, BILLING_FACTS_ADVISOR);
     p->conv = billing_facts_int(res, row, BILLING_FACTS_CONV);
     p->ver = f->ver;
+    p->rev = (int32_t) billing_facts_int(res, row, BILLING_FACTS_REV);
     p->charge_no = f->charge_no;
+    p->promo = billing_facts_int(res, row, BILLING_FACTS_PROMO);
 
     text = PQgetvalue(res, row, BILLING_FACTS_INTERVALS);
 
@@ -141,6 +148,37 @@ billing_facts_read(billing_worker_t *w, const PGresult *res, int row,
 
     f->intervals = w->ticker.intervals;
     f->segments = w->ticker.segments;
+
+    text = PQgetvalue(res, row, BILLING_FACTS_GATEWAYS);
+
+    return billing_facts_gateways(w, text, f->n);
+}
+
+
+/* One for each interval; room for as many as there is for those. */
+
+static int
+billing_facts_gateways(billing_worker_t *w, const char *text, size_t n)
+{
+    size_t    i;
+    int64_t  *gateways;
+
+    if (w->ticker.ngateways < n) {
+        gateways = realloc(w->ticker.gateways,
+                           w->ticker.nintervals * sizeof(int64_t));
+        if (gateways == NULL) {
+            return BILLING_ERROR;
+        }
+
+        w->ticker.gateways = gateways;
+        w->ticker.ngateways = w->ticker.nintervals;
+    }
+
+    for (i = 0; i < n; i++) {
+        if (billing_text_next(&text, &w->ticker.gateways[i]) != 1) {
+            return BILLING_ERROR;
+        }
+    }
 
     return BILLING_OK;
 }

@@ -39,6 +39,8 @@
     C(DUE, "due", "", "sessions that were looked at")                         \
     C(LATE, "late", "", "sessions given back more than 250 ms after they "    \
       "were due")                                                             \
+    C(ASKED, "asked", "", "sessions that were due and not to be charged out " \
+      "of memory")                                                            \
     C(CONFLICT_STALE, "conflicts", "status=\"stale\"",                        \
       "decisions that the database refused; they were made again")            \
     C(CONFLICT_FUNDS, "conflicts", "status=\"funds\"", "")                    \

@@ -48,6 +48,7 @@ static void billing_pg_unwatch(billing_pg_t *pg);
 static void billing_pg_unwatched(uv_handle_t *handle);
 static void billing_pg_event(uv_poll_t *poll, int status, int events);
 static void billing_pg_timer(uv_timer_t *timer);
+static void billing_pg_sync(billing_pg_t *pg);
 static void billing_pg_flush(billing_pg_t *pg);
 static void billing_pg_read(billing_pg_t *pg);
 static void billing_pg_result(billing_pg_t *pg, PGresult *res);
@@ -406,14 +407,59 @@ billing_pg_call(billing_pg_t *pg, const billing_pg_query_t *queries, size_t n,
         }
     }
 
+    billing_pg_sync(pg);
+
+    return BILLING_OK;
+}
+
+
+int
+billing_pg_call_binary(billing_pg_t *pg, const billing_pg_binary_t *queries,
+    size_t n, billing_pg_handler_pt handler, void *data)
+{
+    size_t              i;
+    billing_pg_call_t  *call;
+
+    static const int  binary[BILLING_PG_VALUES] = {
+        1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1
+    };
+
+    if (!billing_pg_ready(pg) || n > BILLING_PG_STATEMENTS) {
+        return BILLING_ERROR;
+    }
+
+    call = billing_pg_queue(pg, handler, data);
+
+    if (call == NULL) {
+        return BILLING_ERROR;
+    }
+
+    for (i = 0; i < n; i++) {
+        if (PQsendQueryPrepared(pg->conn, queries[i].statement,
+                                queries[i].nvalues, queries[i].values,
+                                queries[i].lengths, binary, 1)
+            != 1)
+        {
+            billing_pg_break(pg);
+            return BILLING_OK;
+        }
+    }
+
+    billing_pg_sync(pg);
+
+    return BILLING_OK;
+}
+
+
+static void
+billing_pg_sync(billing_pg_t *pg)
+{
     if (PQpipelineSync(pg->conn) != 1) {
         billing_pg_break(pg);
-        return BILLING_OK;
+        return;
     }
 
     billing_pg_flush(pg);
-
-    return BILLING_OK;
 }
 
 

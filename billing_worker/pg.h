@@ -6,7 +6,8 @@
  * back by itself, with backoff, and prepares its statements anew.
  *
  * A call is one or two prepared statements and a Sync, sent in one flush: one
- * implicit transaction.  Its handler is called exactly once, with
+ * implicit transaction.  Calls may be made before those before are answered:
+ * the server then has the next at hand.  Its handler is called exactly once, with
  *
  *   DONE    the Sync was answered: it is committed
  *   FAILED  a statement failed: nothing happened; sqlstate and message are set
@@ -58,6 +59,14 @@ typedef struct {
     const char                  *values[BILLING_PG_VALUES];
 } billing_pg_query_t;
 
+/* The same in binary, values and results. */
+typedef struct {
+    const char                  *statement;
+    int                          nvalues;
+    const char                  *values[BILLING_PG_VALUES];
+    int                          lengths[BILLING_PG_VALUES];
+} billing_pg_binary_t;
+
 typedef struct billing_pg_call_s  billing_pg_call_t;
 
 typedef enum {
@@ -106,6 +115,9 @@ int billing_pg_ready(const billing_pg_t *pg);
 /* BILLING_ERROR: not connected or no memory; the handler will not be called. */
 int billing_pg_call(billing_pg_t *pg, const billing_pg_query_t *queries,
     size_t n, billing_pg_handler_pt handler, void *data);
+int billing_pg_call_binary(billing_pg_t *pg,
+    const billing_pg_binary_t *queries, size_t n,
+    billing_pg_handler_pt handler, void *data);
 
 /*
  * Columns of a result.  billing_pg_int() gives none for NULL; what is no

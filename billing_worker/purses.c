@@ -209,7 +209,7 @@ billing_purses_told(void *data, const billing_pg_reply_t *reply)
              one != NULL;
              one = billing_sessions_of_wallet(&w->sessions, wallet, one))
         {
-            (void) billing_sessions_due(&w->sessions, one, now);
+            (void) billing_sessions_moved(&w->sessions, one, now);
         }
     }
 

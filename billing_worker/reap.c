@@ -255,7 +255,8 @@ billing_reap_done(void *data, const billing_pg_reply_t *reply)
         one = billing_sessions_find(&w->sessions, id);
 
         if (one != NULL) {
-            (void) billing_sessions_due(&w->sessions, one, billing_clock());
+            (void) billing_sessions_moved(&w->sessions, one,
+                                          billing_clock());
         }
     }
 

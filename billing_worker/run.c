@@ -102,6 +102,8 @@ static const billing_part_t  billing_run_parts[] = {
     { "outbox", billing_outbox_start, billing_outbox_stop,
       billing_outbox_reload, billing_outbox_busy },
 
+    { "lives", billing_lives_start, billing_lives_stop, NULL, NULL },
+
     { "redis", billing_run_redis_start, billing_run_redis_stop, NULL, NULL },
 
     { "chores", billing_run_chores_start, billing_run_chores_stop, NULL,
@@ -109,7 +111,10 @@ static const billing_part_t  billing_run_parts[] = {
 
     { "lease", billing_run_lease_start, billing_run_lease_stop, NULL, NULL },
 
-    { "bill", billing_run_bill_start, billing_run_bill_stop, NULL, NULL }
+    { "bill", billing_run_bill_start, billing_run_bill_stop, NULL, NULL },
+
+    { "lanes", billing_lanes_start, billing_lanes_stop, NULL,
+      billing_lanes_busy }
 };
 
 #define BILLING_RUN_PARTS                                                     \
@@ -147,6 +152,7 @@ billing_run_main(billing_config_t *config, int argc, char *const *argv)
     rc = uv_loop_close(&r->loop) ? EXIT_FAILURE : EXIT_SUCCESS;
 
     billing_sessions_free(&r->worker.sessions);
+    billing_lanes_free(&r->worker);
     billing_text_free(&r->worker.frame);
     billing_text_free(&r->worker.ticks);
 
@@ -361,6 +367,7 @@ billing_run_up(void *data)
 
     if (billing_pg_ready(&w->lease)) {
         billing_shards_renew(w);
+        billing_lives_poll(w);
     }
 
     billing_ticker_run(w);

@@ -135,7 +135,7 @@ billing_scan_nudge(billing_worker_t *w, const char *text)
              one != NULL;
              one = billing_sessions_of_wallet(&w->sessions, id, one))
         {
-            (void) billing_sessions_due(&w->sessions, one, now);
+            (void) billing_sessions_moved(&w->sessions, one, now);
         }
 
         billing_ticker_run(w);
@@ -145,7 +145,7 @@ billing_scan_nudge(billing_worker_t *w, const char *text)
     one = billing_sessions_find(&w->sessions, id);
 
     if (one != NULL) {
-        (void) billing_sessions_due(&w->sessions, one, now);
+        (void) billing_sessions_moved(&w->sessions, one, now);
         billing_ticker_run(w);
         return;
     }
@@ -240,7 +240,7 @@ billing_scan_learn(billing_worker_t *w, const billing_pg_reply_t *reply)
 
         if (one != NULL) {
             if (ver > one->ver) {
-                (void) billing_sessions_due(&w->sessions, one, now);
+                (void) billing_sessions_moved(&w->sessions, one, now);
             }
 
             continue;

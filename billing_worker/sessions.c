@@ -29,6 +29,10 @@ billing_sessions_init(billing_sessions_t *s)
 
     billing_heap_init(&s->heap);
 
+    if (billing_wallets_init(&s->wallets) != BILLING_OK) {
+        return BILLING_ERROR;
+    }
+
     return billing_sessions_grow(s);
 }
 
@@ -44,12 +48,14 @@ billing_sessions_free(billing_sessions_t *s)
     for (i = 0; i < s->buckets; i++) {
         for (one = s->by_id[i]; one != NULL; one = next) {
             next = one->next_id;
+            billing_known_free(&s->wallets, one->known);
             free(one);
         }
     }
 
     free(s->by_id);
     free(s->by_wallet);
+    billing_wallets_free(&s->wallets);
 
     memset(s, 0, sizeof(billing_sessions_t));
 }
@@ -91,6 +97,7 @@ billing_sessions_add(billing_sessions_t *s, int64_t id, int64_t wallet,
     one->wallet = wallet;
     one->shard = (int16_t) shard;
     one->tick_ms = BILLING_NONE;
+    one->heap = &s->heap;
 
     billing_sessions_link(s, one);
     s->n++;
@@ -104,7 +111,8 @@ billing_sessions_drop(billing_sessions_t *s, billing_session_t *one)
 {
     billing_session_t  **p;
 
-    billing_heap_remove(&s->heap, &one->due);
+    billing_heap_remove(one->heap, &one->due);
+    billing_known_free(&s->wallets, one->known);
 
     for (p = &s->by_id[billing_sessions_bucket(s, one->id)];
          *p != one;
@@ -134,7 +142,41 @@ billing_sessions_due(billing_sessions_t *s, billing_session_t *one,
         return BILLING_OK;
     }
 
-    return billing_heap_set(&s->heap, &one->due, at);
+    (void) s;
+
+    return billing_heap_set(one->heap, &one->due, at);
+}
+
+
+void
+billing_sessions_move(billing_session_t *one, billing_heap_t *heap)
+{
+    if (one->heap != heap) {
+        billing_heap_remove(one->heap, &one->due);
+        one->heap = heap;
+    }
+}
+
+
+int
+billing_sessions_moved(billing_sessions_t *s, billing_session_t *one,
+    int64_t at)
+{
+    if (!one->busy) {
+        billing_sessions_forget(s, one);
+    }
+
+    return billing_sessions_due(s, one, at);
+}
+
+
+void
+billing_sessions_forget(billing_sessions_t *s, billing_session_t *one)
+{
+    billing_known_free(&s->wallets, one->known);
+    one->known = NULL;
+
+    billing_sessions_move(one, &s->heap);
 }
 
 

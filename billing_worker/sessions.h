@@ -2,12 +2,13 @@
 /*
  * Copyright (C) The Astro authors
  *
- * The sessions this worker meters, in memory: who they are and when to look
- * at each again.  All else is read from the database when it is needed, so
- * that nothing here can be wrong, only late.
+ * The sessions this worker meters, in memory: who they are, when to look at
+ * each again, and of active ones what is known by heart (known.h).
  *
  * A session is found by its id, and by its wallet for top-ups.  It is due when
- * its timer says so; while it is part of a batch it is busy and in no heap.
+ * its timer says so, in one of the heaps: that of a lane (lanes.h) if it is
+ * known by heart, else the one here, of those that are read first.  While it is
+ * part of a batch it is busy and in no heap.
  */
 
 #ifndef _BILLING_SESSIONS_H_INCLUDED_
@@ -18,16 +19,20 @@
 #include <stdint.h>
 
 #include "heap.h"
+#include "known.h"
 
 
 typedef struct billing_session_s  billing_session_t;
 
 struct billing_session_s {
     billing_heap_node_t    due;             /* first: see the macro below */
+    billing_heap_t        *heap;            /* where it waits, when it does */
+    billing_known_t       *known;           /* by heart; NULL: read it */
     int64_t                id;
     int64_t                wallet;
     int64_t                tick_ms;         /* the grid point, or NONE */
     int32_t                ver;             /* as seen last */
+    int32_t                rev;
     int16_t                shard;
     uint16_t               failures;        /* in a row */
     uint16_t               slot;            /* in its batch */
@@ -35,6 +40,7 @@ struct billing_session_s {
     uint8_t                again;           /* nudged while busy */
     uint8_t                alone;           /* goes in a batch of its own */
     uint8_t                purse;           /* of purses.c */
+    uint8_t                asked;           /* this turn is not by heart */
     billing_session_t     *next_id;
     billing_session_t     *next_wallet;
 };
@@ -44,7 +50,8 @@ typedef struct {
     billing_session_t    **by_wallet;
     size_t                 buckets;         /* a power of two */
     size_t                 n;
-    billing_heap_t         heap;
+    billing_heap_t         heap;            /* of those not known by heart */
+    billing_wallets_t      wallets;         /* of the others */
 } billing_sessions_t;
 
 
@@ -63,9 +70,22 @@ billing_session_t *billing_sessions_add(billing_sessions_t *s, int64_t id,
 /* Not while it is busy. */
 void billing_sessions_drop(billing_sessions_t *s, billing_session_t *one);
 
-/* Looks at it at now + ms of billing_clock(); at once after, if it is busy. */
+/* Looks at it when billing_clock() is at; at once after, if it is busy. */
 int billing_sessions_due(billing_sessions_t *s, billing_session_t *one,
     int64_t at);
+
+/* From now on it waits in this heap; it has to be made due again. */
+void billing_sessions_move(billing_session_t *one, billing_heap_t *heap);
+
+/*
+ * It has moved, or may have: what is known of it is forgotten, and it is read
+ * at at; after its batch, if it is busy.
+ */
+int billing_sessions_moved(billing_sessions_t *s, billing_session_t *one,
+    int64_t at);
+
+/* Not while it is busy: a batch needs it. */
+void billing_sessions_forget(billing_sessions_t *s, billing_session_t *one);
 
 /*
  * The first of the sessions of a wallet, and the next after one; skips nobody,

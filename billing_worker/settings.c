@@ -94,6 +94,9 @@ const billing_setting_t  billing_settings[] = {
     billing_setting_text(payout_minimum, "*:1500", LIVE,
         "no payout below; CUR:MINOR ..., * is every other currency"),
 
+    billing_setting_number(backends, "connections", 1, 16, 2, START,
+        "that charge sessions side by side, each for its shards"),
+
     billing_setting(log_level, LEVEL, "error, warn, info, debug", 0, 0,
         BILLING_LOG_INFO, NULL, LIVE,
         "what is logged: this and what is worse"),

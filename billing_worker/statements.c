@@ -26,6 +26,20 @@ const billing_pg_statement_t  billing_bill_statements[] = {
 };
 
 
+const billing_pg_statement_t  billing_lane_statements[] = {
+
+    { "fence",
+      "SELECT billing.fence($1::text, $2::smallint[], $3::bigint[])", 3 },
+
+    { "tick",
+      "SELECT * FROM billing.tick($1::bigint[], $2::int[], $3::int[], "
+      "$4::int[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], "
+      "$9::bigint[], $10::bigint[])", 10 },
+
+    { NULL, NULL, 0 }
+};
+
+
 const billing_pg_statement_t  billing_lease_statements[] = {
 
     { "lease",
@@ -47,6 +61,10 @@ const billing_pg_statement_t  billing_lease_statements[] = {
 
     { "gateways",
       "SELECT id, life_ms FROM billing.gateways()", 0 },
+
+    { "lives",
+      "SELECT id, lease_ms, silence_ms, age_ms, now_ms FROM billing.lives()",
+      0 },
 
     { "reap",
       "SELECT * FROM billing.reap($1::bigint, $2::bigint)", 2 },

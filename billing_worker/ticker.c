@@ -69,12 +69,15 @@ billing_ticker_stop(billing_worker_t *w)
     free(w->ticker.batches);
     free(w->ticker.intervals);
     free(w->ticker.segments);
+    free(w->ticker.gateways);
 
     w->ticker.batches = NULL;
     w->ticker.intervals = NULL;
     w->ticker.nintervals = 0;
     w->ticker.segments = NULL;
     w->ticker.nsegments = 0;
+    w->ticker.gateways = NULL;
+    w->ticker.ngateways = 0;
 }
 
 
@@ -252,6 +255,7 @@ billing_batch_done(billing_batch_t *b)
     b->nplans = 0;
 
     billing_ticker_run(w);
+    billing_lanes_run(w);
 }
 
 
@@ -274,9 +278,21 @@ billing_ticker_back(billing_worker_t *w, billing_place_t *p, int64_t now)
         billing_sessions_drop(&w->sessions, one);
         return;
 
+    case BILLING_TURN_KNOWN:
+
+        if (one->again) {
+            billing_sessions_forget(&w->sessions, one);
+
+        } else {
+            billing_sessions_move(one, billing_lanes_heap(w, one));
+        }
+
+        /* fall through */
+
     case BILLING_TURN_WAIT:
         one->failures = 0;
         one->alone = 0;
+        one->asked = 0;
         at = one->again ? now : p->at;
         break;
 

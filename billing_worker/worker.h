@@ -33,6 +33,7 @@ typedef struct billing_batch_s    billing_batch_t;
 typedef struct billing_gateway_s  billing_gateway_t;
 typedef struct billing_gauges_s   billing_gauges_t;
 typedef struct billing_exporter_s billing_exporter_t;
+typedef struct billing_lane_s     billing_lane_t;
 
 /* One session of a batch: whose it is, and what was decided. */
 typedef struct {
@@ -41,7 +42,10 @@ typedef struct {
     int64_t               advisor;
     int64_t               conv;
     int32_t               ver;              /* it was decided for */
+    int32_t               rev;
     int32_t               charge_no;
+    int64_t               held;             /* before the decision */
+    int64_t               promo;            /* of the wallet */
     int64_t               charged;          /* after the decision */
     int64_t               fee;
     billing_decision_t    decision;
@@ -66,8 +70,35 @@ typedef struct {
     size_t                nintervals;
     billing_segment_t    *segments;         /* the same */
     size_t                nsegments;
+    int64_t              *gateways;         /* one for each interval */
+    size_t                ngateways;
     unsigned              running:1;
 } billing_ticker_t;
+
+typedef struct {
+    uv_timer_t            timer;
+    billing_lane_t       *lanes;            /* config.backends of them */
+    size_t                n;
+    unsigned              running:1;
+} billing_lanes_t;
+
+/* the lease of a gateway that is not closed */
+typedef struct {
+    int64_t               id;
+    int64_t               lease_ms;         /* the instant it renewed to */
+    int64_t               silence_ms;
+    int64_t               age_ms;           /* not renewed for, when polled */
+} billing_life_t;
+
+typedef struct {
+    uv_timer_t            timer;
+    billing_life_t       *lives;            /* in order of id */
+    size_t                n;
+    size_t                size;
+    int64_t               read_at;          /* by billing_clock() */
+    int64_t               now_ms;           /* the database's clock then */
+    unsigned              polling:1;
+} billing_lives_t;
 
 typedef struct {
     uv_timer_t            timer;
@@ -109,6 +140,8 @@ struct billing_worker_s {
 
     billing_shards_t      shards;
     billing_ticker_t      ticker;
+    billing_lanes_t       lanes;
+    billing_lives_t       lives;
     billing_reap_t        reap;
     billing_purses_t      purses;
     billing_outbox_t      outbox;
@@ -179,6 +212,44 @@ void billing_ticker_run(billing_worker_t *w);
 int billing_ticker_busy(const billing_worker_t *w);
 
 
+/* lanes.c: the sessions that are known by heart; see lanes.h */
+
+int billing_lanes_start(billing_worker_t *w);
+void billing_lanes_stop(billing_worker_t *w);
+
+/* When the loop has ended and the sessions are gone. */
+void billing_lanes_free(billing_worker_t *w);
+
+/* Sends what is due; call it whenever something may have become due. */
+void billing_lanes_run(billing_worker_t *w);
+
+/* Whether a batch is under way. */
+int billing_lanes_busy(const billing_worker_t *w);
+
+/* Where a session that is known by heart waits. */
+billing_heap_t *billing_lanes_heap(billing_worker_t *w,
+    const billing_session_t *one);
+
+
+/* lives.c */
+
+/* what was polled longer ago is no basis for anything */
+#define BILLING_LIVES_OLD_MS  3000
+
+/* no renewal is guessed to be older than that: as in billing.facts2() */
+#define BILLING_LIVES_AGE_MS  3000
+
+int billing_lives_start(billing_worker_t *w);
+void billing_lives_stop(billing_worker_t *w);
+
+/* Polls now, not when it is time. */
+void billing_lives_poll(billing_worker_t *w);
+
+/* NULL: it is closed, or was not there when they were polled. */
+const billing_life_t *billing_lives_find(const billing_worker_t *w,
+    int64_t gateway);
+
+
 /* reap.c */
 
 int billing_reap_start(billing_worker_t *w);
@@ -219,6 +290,7 @@ void billing_events_reaped(billing_worker_t *w, const PGresult *res, int row);
 extern const billing_pg_statement_t  billing_bill_statements[];
 extern const billing_pg_statement_t  billing_lease_statements[];
 extern const billing_pg_statement_t  billing_chores_statements[];
+extern const billing_pg_statement_t  billing_lane_statements[];
 
 /* the columns of billing.apply() */
 #define BILLING_APPLY_ID        0

@@ -475,7 +475,7 @@ def test_the_answer_is_lost(bench):
     talk = Talk(bench, rate=600000, topup=10**7).active().ticked()
 
     for _ in range(4):
-        proxy.mute_after = b"\0apply\0"
+        proxy.mute_after = b"\0tick\0"
         talk.ticked()
         assert proxy.mute
         proxy.cut()
