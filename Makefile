@@ -94,6 +94,7 @@ soak: build
 	@ASTRO_BUILD=$(BUILD) ASTRO_CHAOS_SECONDS=$(SOAK_SECONDS) \
 	    ASTRO_TRIALS=$(SOAK_TRIALS) $(PYTHON) -m pytest -s t/chaos $(ARGS)
 	@$(MAKE) compare-nchan ARGS=
+	@$(MAKE) oracle
 	@$(MAKE) fuzz FUZZ_SECONDS=$(SOAK_FUZZ_SECONDS)
 
 # who loses what when workers are killed
@@ -125,6 +126,7 @@ help:
 	@echo 'make trials       something dies, the books are right: 30 times'
 	@echo 'make soak         chaos for SOAK_SECONDS (300), SOAK_TRIALS (300)'
 	@echo '                  crash trials, then fuzz for hours'
+	@echo 'make oracle       a million random sessions against exact fractions'
 	@echo 'make fuzz         parsers under libFuzzer, FUZZ_SECONDS (25) each'
 	@echo 'make compare-nchan  workers killed under nchan and under ours'
 	@echo 'make lint         clang-tidy, cppcheck, and the house rules'

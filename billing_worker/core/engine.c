@@ -123,7 +123,7 @@ billing_engine_waiting(billing_engine_t *e)
                                   f->billed_ms);
     }
 
-    if (f->paid_until_ms != BILLING_NONE && e->reach <= e->spent) {
+    if (f->paid_until_ms != BILLING_NONE && billing_engine_exhausted(e)) {
         return billing_engine_exhaust(e);
     }
 
@@ -172,10 +172,15 @@ billing_engine_activate(billing_engine_t *e)
                                   f->billed_ms);
     }
 
-    if (e->reach <= e->spent
+    if (billing_engine_exhausted(e)
         || (e->funds == 0 && f->tariff.free_ms <= e->spent))
     {
         return billing_engine_exhaust(e);
+    }
+
+    if (e->reach <= e->spent) {
+        billing_engine_wait(e, BILLING_POLL_MS);
+        return BILLING_OK;
     }
 
     so_far = billing_proof_measure(f->intervals, f->n, f->est_ms,
@@ -224,7 +229,7 @@ billing_engine_active(billing_engine_t *e)
                                   f->billed_ms);
     }
 
-    if (e->reach <= e->spent) {
+    if (billing_engine_exhausted(e)) {
         return billing_engine_exhaust(e);
     }
 
@@ -346,7 +351,7 @@ billing_engine_settle(billing_engine_t *e)
                                   f->billed_ms);
     }
 
-    if (e->possible != e->proven && e->spent < e->capacity) {
+    if (e->possible != e->proven && !billing_engine_exhausted(e)) {
         billing_engine_wait(e, BILLING_POLL_MS);
         return BILLING_OK;
     }
@@ -393,7 +398,7 @@ billing_engine_end(billing_engine_t *e, const char *reason, int64_t end_ms,
 
     final = billing_engine_measure(e, end_ms, BILLING_PROJECT);
 
-    if (final <= ms || ms >= e->capacity || !f->payer) {
+    if (final <= ms || billing_engine_exhausted(e) || !f->payer) {
         d->settle = 1;
         return BILLING_OK;
     }

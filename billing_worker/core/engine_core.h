@@ -62,11 +62,12 @@ int billing_engine_cut_off(billing_engine_t *e);
 
 /* engine_purse.c: the client's money */
 
-/* Brings the charge to what ms cost; pays it out of what is held. */
+/* Brings the charge to what ms cost; pays it out of what is held first. */
 int billing_engine_charge(billing_engine_t *e, int64_t ms);
 
 /*
- * Holds enough for target ms in all, or what there is; never lets go.
+ * Holds enough for target ms in all, or what there is; never lets go.  After
+ * the charge of the same decision, if there is one.
  * capacity: what charged + held pay for then.
  */
 int billing_engine_hold(billing_engine_t *e, int64_t target,
@@ -77,6 +78,12 @@ int billing_engine_capacity(billing_engine_t *e, int64_t funds, int64_t *ms);
 
 /* The same without any maximum: how far the money goes. */
 int billing_engine_money(billing_engine_t *e, int64_t funds, int64_t *ms);
+
+/*
+ * Whether not one ms more can be had.  As long as it is not known whether the
+ * next one is before a switch of the mode or after it, it may be a cheaper one.
+ */
+int billing_engine_exhausted(billing_engine_t *e);
 
 /* Whether it is a maximum of the client's that ends the session here. */
 int billing_engine_maximum(billing_engine_t *e);

@@ -65,7 +65,12 @@ billing_engine_init(billing_engine_t *e)
                                        BILLING_PROVEN);
     e->possible = billing_engine_measure(e, cut, BILLING_PROJECT);
 
-    e->spent = (e->proven < e->capacity) ? e->proven : e->capacity;
+    /*
+     * A join that was on its way when paid_until was told may have used a
+     * little more than what is held for it: the wallet pays that, too
+     */
+
+    e->spent = (e->proven < e->reach) ? e->proven : e->reach;
 
     if (e->spent < f->billed_ms) {
         e->spent = f->billed_ms;

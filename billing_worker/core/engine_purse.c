@@ -36,14 +36,14 @@ billing_engine_charge(billing_engine_t *e, int64_t ms)
         return BILLING_ERROR;
     }
 
-    if (charged < f->charged || charged > e->committed) {
+    if (charged < f->charged || charged > e->funds) {
         return BILLING_ERROR;
     }
 
     d->billed_ms = ms;
     d->amount = charged - f->charged;
     d->fee = fee - f->fee;
-    d->held = d->settle ? 0 : e->committed - charged;
+    d->held = (charged < e->committed) ? e->committed - charged : 0;
     d->tick = (ms != f->billed_ms);
 
     return BILLING_OK;
@@ -104,6 +104,19 @@ billing_engine_money(billing_engine_t *e, int64_t funds, int64_t *ms)
     t.max_minor = 0;
 
     return billing_tariff_reach(&t, funds, ms);
+}
+
+
+int
+billing_engine_exhausted(billing_engine_t *e)
+{
+    if (e->reach > e->spent) {
+        return 0;
+    }
+
+    return e->limit_ms == BILLING_NEVER
+           || e->spent < billing_proof_measure(e->f->intervals, e->f->n,
+                                               e->limit_ms, BILLING_PROVEN);
 }
 
 

@@ -6,6 +6,7 @@
 #     make unit                              all of them
 #     make unit UNIT="check_ring check_json"     some
 #     make unit-measure                      what they cost
+#     make oracle                            a million sessions, recomputed
 #     make unit SAN=-fsanitize=thread BUILD=build/tsan CC=clang UNIT=check_ring
 #
 # Each t/unit/check_<name>.c is a program of its own with the units of core, and
@@ -31,7 +32,7 @@ unit_billing := $(patsubst %.c,$(unit_dir)/%.o, \
 UNIT ?= $(patsubst t/unit/%.c,%,$(sort $(wildcard t/unit/check_*.c)))
 
 
-.PHONY: unit unit-build unit-measure unit-flags
+.PHONY: unit unit-build unit-measure unit-flags oracle
 
 # every program says how it went, also after one that failed
 unit: unit-build
@@ -44,6 +45,11 @@ unit: unit-build
 # what the units cost: figures, no verdict
 unit-measure: $(unit_dir)/measure
 	@$<
+
+# a million random sessions against exact fractions; ORACLE_MILLIONS of them
+ORACLE_MILLIONS ?= 1
+oracle: $(unit_dir)/check_billing_oracle
+	ASTRO_EFFORT=$$((20 * $(ORACLE_MILLIONS))) CK_TIMEOUT_MULTIPLIER=100 $<
 
 unit-build: $(addprefix $(unit_dir)/,$(UNIT)) $(BUILD)/astro_password
 
