@@ -65,7 +65,7 @@ mainline:
 	    scripts/build_module.sh
 
 
-.PHONY: run test lint integration chaos trials soak compare-nchan bench
+.PHONY: run test lint integration chaos trials planted soak compare-nchan bench
 run:
 	@exec env ASTRO_BUILD=$(BUILD) scripts/run.sh $(ARGS)
 
@@ -84,6 +84,10 @@ chaos: build
 # some crash trials; ARGS="--count 10 --kind Redis"
 trials: build
 	@ASTRO_BUILD=$(BUILD) $(PYTHON) t/chaos/trials.py $(ARGS)
+
+# a test fails for each of these bugs; ARGS="fence"
+planted: build unit-build
+	@ASTRO_BUILD=$(BUILD) $(PYTHON) t/planted/planted.py $(ARGS)
 
 # chaos for SOAK_SECONDS, and so many crash trials
 SOAK_SECONDS ?= 300
@@ -124,6 +128,7 @@ help:
 	@echo 'make integration  pytest against a private stack; ARGS="-k name"'
 	@echo 'make chaos        kills processes in mid-session'
 	@echo 'make trials       something dies, the books are right: 30 times'
+	@echo 'make planted      bugs planted in copies, and which test sees each'
 	@echo 'make soak         chaos for SOAK_SECONDS (300), SOAK_TRIALS (300)'
 	@echo '                  crash trials, then fuzz for hours'
 	@echo 'make oracle       a million random sessions against exact fractions'

@@ -17,6 +17,7 @@
 #     chaos         kills in mid-session: 200 pairs for a minute, and sanitized
 #     trials        short lives in which something dies, and whose books must
 #                   be right: 30 (ASTRO_TRIALS)
+#     planted       bugs are planted in copies of the tree: a test fails each
 
 set -uo pipefail
 . "$(dirname "$0")/env.sh"
@@ -262,7 +263,7 @@ mkdir -p "$LOGS"
 rm -rf "$LOGS"/*
 
 [ $# -gt 0 ] || set -- build lint unit unit-asan unit-tsan fuzz \
-                       integration integration-asan chaos trials
+                       integration integration-asan chaos trials planted
 
 "$REPO/scripts/setup.sh" test || { printf '\n0 passed, 1 failed\n'; exit 1; }
 
@@ -300,6 +301,7 @@ for what in "$@"; do
         together chaos "$BUILD" t/chaos/test_crowd.py -- \
                  chaos-asan "$ASAN" t/chaos/test_chaos.py t/chaos/test_crowd.py ;;
 
+    planted)          together planted "$BUILD" t/planted ;;
     trials)           together trials "$BUILD" t/chaos/test_trials.py ;;
     *)                die "unknown stage \"$what\"" ;;
     esac

@@ -59,6 +59,17 @@ def test_refund_takes_the_exact_split(money):       # noqa: F811
     money.refused("refund", "nobody's", 1, "x", sqlstate="22023")
 
 
+def test_a_refund_happens_once(money):              # noqa: F811
+    """However often it is told, under one reference."""
+    client = money.client()
+    money.call("topup", client.id, 1000, f"p{client.id}")
+    done = [money.call("refund", f"p{client.id}", 400, f"r{client.id}")
+            for _ in range(3)]
+    assert [row[3] for row in done] == [False, True, True]
+    assert len({row[0] for row in done}) == 1
+    assert money.wallet(client)[1] == 600
+
+
 def test_spent_money_is_a_debt(money):              # noqa: F811
     """The client spent it, the payment is refunded: the wallet is empty, not
     negative, and the next top-up pays the debt."""

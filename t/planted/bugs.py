@@ -1,0 +1,170 @@
+"""The bugs: what to change in a copy of the tree, and which test must fail.
+
+A change is (file, text, other text); the text must be there exactly once, or
+the bug has rotted and the run says so.  luck: the test catches it because of
+what happens to happen; then it must do so three times of three.
+"""
+
+APPLY = "sql/functions/billing_apply.sql"
+BATCH = "billing_worker/batch.c"
+PYTEST = "t/integration/"
+
+# the database's last guard, which would turn an overdraft into an error
+NO_CHECK = ("sql/functions/billing_apply.sql", "SET ROLE astro_engine;\n",
+            "ALTER TABLE ledger.wallet DROP CONSTRAINT IF EXISTS"
+            " wallet_money;\nSET ROLE astro_engine;\n")
+
+
+class Bug:
+    def __init__(self, name, what, changes, test, makes="worker", luck=False):
+        """makes: what has to be built for the test: worker, unit, module, or
+        nothing."""
+        self.name, self.what, self.changes = name, what, changes
+        self.test, self.makes, self.luck = test, makes, luck
+
+
+BUGS = [
+    Bug("per-tick rounding",
+        "a tick is charged the tariff of its own ms, each rounded down",
+        [("billing_worker/core/engine_purse.c",
+          "    d->amount = charged - f->charged;\n",
+          "    if (billing_tariff_charged(&f->tariff, ms - f->billed_ms,\n"
+          "                               &d->amount)\n"
+          "        != BILLING_OK)\n"
+          "    {\n"
+          "        return BILLING_ERROR;\n"
+          "    }\n")],
+        "check_billing_sim", "unit"),
+
+    Bug("no charge number",
+        "a decision is carried out whatever was charged since it was made",
+        [(APPLY, "                         OR x.charge_no <> d.charge_no\n",
+          ""),
+         (APPLY, "SELECT d.*, x.client_wallet,",
+          "SELECT d.*, x.charge_no AS no_now, x.client_wallet,"),
+         (APPLY, "'session', d.id, d.charge_no + 1,",
+          "'session', d.id, d.no_now + 1,")],
+        PYTEST + "test_billing_worker.py::test_the_fence"),
+
+    Bug("no fence",
+        "who has lost its shards goes on to charge",
+        [("sql/functions/billing.sql",
+          "    IF v_held IS DISTINCT FROM cardinality(shards) THEN\n",
+          "    IF false THEN\n")],
+        PYTEST + "test_billing_worker.py::test_the_fence"),
+
+    Bug("time moved before the commit",
+        "billed_ms goes on in a transaction of its own, before the money",
+        [(APPLY, "SET ROLE astro_engine;\n",
+          "SET ROLE astro_engine;\n"
+          "CREATE OR REPLACE FUNCTION billing.moved(ids bigint[],"
+          " billed bigint[])\nRETURNS void LANGUAGE sql VOLATILE SECURITY"
+          " DEFINER SET search_path = pg_catalog, pg_temp AS $$\n"
+          "    UPDATE consult.session s SET billed_ms = m.ms\n"
+          "      FROM unnest(ids, billed) AS m(id, ms) WHERE s.id = m.id\n"
+          "$$;\n"
+          "GRANT EXECUTE ON FUNCTION billing.moved(bigint[], bigint[])"
+          " TO astro_worker;\n"),
+         ("billing_worker/statements.c",
+          "    { \"fence\",\n",
+          "    { \"moved\",\n"
+          "      \"SELECT billing.moved($1::bigint[], $2::bigint[])\", 2 },\n"
+          "\n    { \"fence\",\n"),
+         (BATCH,
+          "static void\nbilling_batch_apply(billing_batch_t *b)\n{\n",
+          "static void\nbilling_batch_moved(void *data,"
+          " const billing_pg_reply_t *reply)\n{\n"
+          "    (void) data;\n    (void) reply;\n}\n\n\n"
+          "static void\nbilling_batch_apply(billing_batch_t *b)\n{\n"),
+         (BATCH,
+          "        rc = billing_pg_call(&b->worker->bill, q, 2,"
+          " billing_batch_applied,\n",
+          "        billing_pg_query_t  moved;\n\n"
+          "        moved.statement = \"moved\";\n"
+          "        moved.nvalues = 2;\n"
+          "        moved.values[0] = q[1].values[BILLING_ARG_ID];\n"
+          "        moved.values[1] = q[1].values[BILLING_ARG_BILLED];\n"
+          "        (void) billing_pg_call(&b->worker->bill, &moved, 1,\n"
+          "                               billing_batch_moved, b);\n"
+          "        rc = billing_pg_call(&b->worker->bill, q, 2,"
+          " billing_batch_applied,\n")],
+        PYTEST + "test_billing_worker.py"
+        "::test_a_locked_wallet_stops_nobody_else"),
+
+    Bug("per-process balance",
+        "a worker remembers what a wallet had; SQL believes it",
+        [NO_CHECK,
+         (APPLY, "needed > available THEN 'funds'",
+          "needed < 0 THEN 'funds'"),
+         (BATCH,
+          "    f.tick_ms = place->session->tick_ms;\n",
+          "    {\n"
+          "        static int64_t  known[65536];\n\n"
+          "        if (known[place->session->wallet & 65535] == 0) {\n"
+          "            known[place->session->wallet & 65535] = f.balance + 1;\n"
+          "        }\n\n"
+          "        f.balance = known[place->session->wallet & 65535] - 1\n"
+          "                    - f.charged;\n"
+          "    }\n\n"
+          "    f.tick_ms = place->session->tick_ms;\n")],
+        PYTEST + "test_billing_worker.py::test_a_top_up_extends"),
+
+    Bug("hold not checked",
+        "a gift spends what a session holds",
+        [NO_CHECK,
+         ("sql/functions/ledger.sql",
+          "    ELSIF w.balance - w.held < amount THEN\n"
+          "        RAISE EXCEPTION 'only % is available', w.balance - w.held\n"
+          "              USING ERRCODE = 'AS002';\n\n"
+          "    ELSE\n"
+          "        transfer_id := billing.ledger_post('gift',",
+          "    ELSIF w.balance < amount THEN\n"
+          "        RAISE EXCEPTION 'only % is available', w.balance - w.held\n"
+          "              USING ERRCODE = 'AS002';\n\n"
+          "    ELSE\n"
+          "        transfer_id := billing.ledger_post('gift',")],
+        PYTEST + "test_sql_ledger.py::test_what_is_held_is_nobody_elses",
+        "nothing"),
+
+    Bug("hold not checked by the engine",
+        "a tick holds what other sessions of the wallet hold already",
+        [NO_CHECK,
+         (APPLY, "w.balance - w.held AS available",
+          "w.balance AS available"),
+         ("billing_worker/core/engine_facts.c",
+          "    e->funds = e->committed + f->balance - f->wallet_held;\n",
+          "    e->funds = e->committed + f->balance;\n")],
+        "check_billing_sim", "unit"),
+
+    Bug("refund twice",
+        "a refund is not looked for by its reference",
+        [("sql/functions/ledger_back.sql",
+          "    t := billing.ledger_done('refund', reference);\n",
+          "    t := NULL;\n"),
+         ("sql/functions/ledger_back.sql", "SET ROLE astro_engine;\n",
+          "DROP INDEX IF EXISTS ledger.transfer_reference;\n"
+          "SET ROLE astro_engine;\n")],
+        PYTEST + "test_sql_ledger.py::test_a_refund_happens_once",
+        "nothing"),
+
+    Bug("paid_until ignored by the gateway",
+        "nginx relays on when it is not paid any more",
+        [("ngx_astro_module/ngx_astro_sessions.c",
+          "    s->unpaid = 1;\n"
+          "    life = ngx_max(",
+          "    if (s->paid_until_ms) {\n"
+          "        return;\n"
+          "    }\n\n"
+          "    s->unpaid = 1;\n"
+          "    life = ngx_max("),
+         ("ngx_astro_module/ngx_astro_sessions.c",
+          "        && ngx_astro_timeline_of(ngx_astro_life_ms())"
+          " >= s->paid_until_ms)\n"
+          "    {\n"
+          "        return NGX_ASTRO_E_UNPAID;\n",
+          "        && s->paid_until_ms < 0)\n"
+          "    {\n"
+          "        return NGX_ASTRO_E_UNPAID;\n")],
+        PYTEST + "test_session_money.py"
+        "::test_the_gateway_stops_at_paid_until", "module"),
+]
