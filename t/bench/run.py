@@ -17,16 +17,16 @@ import signal
 import sys
 import time
 
-from figures import (chat, exhaustion, growth, idle, machine, relay, rest,
-                     table, ticks)
+from figures import (billing, chat, exhaustion, growth, idle, machine, relay,
+                     rest, table, ticks)
 from figures.common import BUILD, HERE, TROUBLE, reason, run, say
 from figures.ours import Ours
 from figures.stack import Stack
 
 PARTS = {'relay': relay, 'idle': idle, 'growth': growth, 'chat': chat,
          'rest': rest, 'exhaustion': exhaustion,
-         # last: it leaves many sessions behind
-         'ticks': ticks}
+         # last: they leave many sessions behind
+         'ticks': ticks, 'billing': billing}
 
 
 class Bench:
@@ -38,6 +38,8 @@ class Bench:
         self.rounds = options.rounds or (1 if options.quick else 3)
         self.seconds = options.seconds or (2 if options.quick else 5)
         self.sessions = options.sessions
+        self.quick = options.quick
+        self.sizes = [int(n) for n in options.sizes.split(',') if n]
         self.left_out = options.without
         self.goals = table.Goals()
 
@@ -119,6 +121,8 @@ def arguments():
                         help='that each figure takes (5)')
     parser.add_argument('--sessions', type=int, default=50000, metavar='N',
                         help='running at a time for the ticks (50000)')
+    parser.add_argument('--sizes', default='', metavar='N,N',
+                        help='sessions, for each row of billing, rising')
     parser.add_argument('--without', default='', metavar='NAMES',
                         help='leave out: ours, nchan, socket.io, ceiling, '
                         'express, node; with commas')

@@ -102,10 +102,19 @@ def live(db, gateway, n, spread_ms, rate=RATE):
 
 
 def over(db):
-    """Nobody is there any more: what was left alive would tick for ever."""
-    db.execute("UPDATE consult.session SET state = 'ended', ver = ver + 1,"
-               " end_ms = paid_until_ms, reason = 'client_ended'"
-               " WHERE state <> 'ended' AND state = 'active'")
+    """They are taken out of the books by hand: what was left alive would
+    tick for ever, and settling so many would be in the next figure's way."""
+    db.execute("""
+        WITH s AS (
+            UPDATE consult.session
+               SET state = 'ended', ver = ver + 1, held = 0, settled = true,
+                   credited = charged - fee,
+                   end_ms = paid_until_ms, reason = 'client_ended'
+             WHERE NOT settled AND state <> 'ended'
+            RETURNING client_wallet)
+        UPDATE ledger.wallet w SET held = 0 FROM s WHERE w.id = client_wallet
+        """)
+    db.execute('VACUUM (ANALYZE) consult.session, ledger.wallet')
 
 
 def percentile(values, of):
