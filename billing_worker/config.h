@@ -49,6 +49,7 @@ typedef struct {
     char        *payout_time;               /* "HH:MM" in UTC, or "off" */
     char        *payout_minimum;            /* "INR:1500 *:1500" */
     int64_t      backends;
+    int64_t      rollup_after_days;         /* 0: never */
     int64_t      log_level;                 /* billing_log_level_e */
 
     /* of config.c alone */

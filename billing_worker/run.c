@@ -20,6 +20,7 @@
 #include "exporter.h"
 #include "gauges.h"
 #include "log.h"
+#include "maintenance.h"
 #include "metrics.h"
 #include "point.h"
 #include "run.h"
@@ -103,6 +104,9 @@ static const billing_part_t  billing_run_parts[] = {
       billing_outbox_reload, billing_outbox_busy },
 
     { "lives", billing_lives_start, billing_lives_stop, NULL, NULL },
+
+    { "maintenance", billing_maintenance_start, billing_maintenance_stop, NULL,
+      NULL },
 
     { "redis", billing_run_redis_start, billing_run_redis_stop, NULL, NULL },
 

@@ -97,6 +97,9 @@ const billing_setting_t  billing_settings[] = {
     billing_setting_number(backends, "connections", 1, 16, 2, START,
         "that charge sessions side by side, each for its shards"),
 
+    billing_setting_number(rollup_after_days, "days", 0, 36500, 90, LIVE,
+        "charges of sessions that ended earlier are rolled up; 0: never"),
+
     billing_setting(log_level, LEVEL, "error, warn, info, debug", 0, 0,
         BILLING_LOG_INFO, NULL, LIVE,
         "what is logged: this and what is worse"),

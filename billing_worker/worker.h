@@ -34,6 +34,7 @@ typedef struct billing_gateway_s  billing_gateway_t;
 typedef struct billing_gauges_s   billing_gauges_t;
 typedef struct billing_exporter_s billing_exporter_t;
 typedef struct billing_lane_s     billing_lane_t;
+typedef struct billing_maintenance_s billing_maintenance_t;
 
 /* One session of a batch: whose it is, and what was decided. */
 typedef struct {
@@ -148,6 +149,7 @@ struct billing_worker_s {
     billing_payouts_t     payouts;
     billing_gauges_t     *gauges;           /* NULL: nobody may ask */
     billing_exporter_t   *exporter;         /* NULL: likewise */
+    billing_maintenance_t  *maintenance;
 
     int64_t               started;          /* by billing_clock() */
     billing_text_t        frame;            /* scratch of events.c */

@@ -21,6 +21,7 @@ typedef struct {
     billing_audit_session_t  *s;
     billing_audit_say_pt      say;
     void                     *data;
+    int64_t                   sure_ms;      /* nothing is billed after it */
     int                       n;
 } billing_auditor_t;
 
@@ -33,9 +34,12 @@ static int64_t billing_audit_transfer(billing_auditor_t *a,
 static void billing_audit_sums(billing_auditor_t *a);
 static void billing_audit_time(billing_auditor_t *a);
 static void billing_audit_end(billing_auditor_t *a);
+static void billing_audit_rolled(billing_auditor_t *a);
+static void billing_audit_add(int64_t *sum, int64_t n);
 static void billing_audit_wrong(billing_auditor_t *a,
-    const billing_audit_transfer_t *t, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+    billing_audit_code_e code, const billing_audit_transfer_t *t,
+    const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 
 
 int
@@ -51,7 +55,25 @@ billing_audit_session(billing_audit_session_t *s, billing_audit_say_pt say,
 
     billing_proof_sort(s->intervals, s->nintervals);
 
-    billing_audit_transfers(&a);
+    a.sure_ms = billing_segments_place(s->segments, s->nsegments,
+                                       s->intervals, s->nintervals);
+
+    s->tariff.segments = s->segments;
+    s->tariff.nsegments = s->nsegments;
+
+    if ((int64_t) s->nsegments != s->told_segments) {
+        billing_audit_wrong(&a, BILLING_AUDIT_SUM, NULL,
+                            "has %" PRId64 " changes of its rate, there are "
+                            "%zu", s->told_segments, s->nsegments);
+    }
+
+    if (s->rollup != NULL) {
+        billing_audit_rolled(&a);
+
+    } else {
+        billing_audit_transfers(&a);
+    }
+
     billing_audit_sums(&a);
     billing_audit_time(&a);
     billing_audit_end(&a);
@@ -74,7 +96,8 @@ billing_audit_transfers(billing_auditor_t *a)
         t = &a->s->transfers[i];
 
         if (t->charge_no < next) {
-            billing_audit_wrong(a, t, "there is no such charge");
+            billing_audit_wrong(a, BILLING_AUDIT_ROW, t,
+                                "there is no such charge");
             continue;
         }
 
@@ -87,7 +110,8 @@ billing_audit_transfers(billing_auditor_t *a)
     billing_audit_gap(a, next, a->s->charge_no);
 
     if (next > a->s->charge_no + 1) {
-        billing_audit_wrong(a, &a->s->transfers[a->s->ntransfers - 1],
+        billing_audit_wrong(a, BILLING_AUDIT_ROW,
+                            &a->s->transfers[a->s->ntransfers - 1],
                             "the session knows of %" PRId64 " charges only",
                             a->s->charge_no);
     }
@@ -98,13 +122,50 @@ static void
 billing_audit_gap(billing_auditor_t *a, int64_t first, int64_t last)
 {
     if (first == last) {
-        billing_audit_wrong(a, NULL, "charge %" PRId64 ": its transfer is "
-                            "missing", first);
+        billing_audit_wrong(a, BILLING_AUDIT_MISSING, NULL,
+                            "charge %" PRId64 ": its transfer is missing",
+                            first);
     }
 
     if (first < last) {
-        billing_audit_wrong(a, NULL, "charges %" PRId64 " to %" PRId64 ": "
-                            "their transfers are missing", first, last);
+        billing_audit_wrong(a, BILLING_AUDIT_MISSING, NULL,
+                            "charges %" PRId64 " to %" PRId64 ": their "
+                            "transfers are missing", first, last);
+    }
+}
+
+
+/*
+ * Each of them was proven when the session was rolled up: what is left is that
+ * none was forgotten, and what they came to.
+ */
+
+static void
+billing_audit_rolled(billing_auditor_t *a)
+{
+    billing_audit_rollup_t   *r;
+    billing_audit_session_t  *s;
+
+    s = a->s;
+    r = s->rollup;
+
+    if (s->ntransfers != 0) {
+        billing_audit_wrong(a, BILLING_AUDIT_ROLLUP, &s->transfers[0],
+                            "its session was rolled up, it counts twice");
+    }
+
+    if (r->charges != s->charge_no) {
+        billing_audit_wrong(a, BILLING_AUDIT_ROLLUP, NULL,
+                            "%" PRId64 " charges were rolled up, the session "
+                            "knows of %" PRId64, r->charges, s->charge_no);
+    }
+
+    if (r->debit != s->client_wallet || r->credit != s->advisor_wallet) {
+        billing_audit_wrong(a, BILLING_AUDIT_ROLLUP, NULL,
+                            "was rolled up as from wallet %" PRId64 " to %"
+                            PRId64 ", is from %" PRId64 " to %" PRId64,
+                            r->debit, r->credit, s->client_wallet,
+                            s->advisor_wallet);
     }
 }
 
@@ -121,19 +182,21 @@ billing_audit_transfer(billing_auditor_t *a,
     s = a->s;
 
     if (t->debit != s->client_wallet) {
-        billing_audit_wrong(a, t, "debits wallet %" PRId64 ", not the "
-                            "client's %" PRId64, t->debit, s->client_wallet);
+        billing_audit_wrong(a, BILLING_AUDIT_ROW, t,
+                            "debits wallet %" PRId64 ", not the client's %"
+                            PRId64, t->debit, s->client_wallet);
     }
 
     if (t->credit != s->advisor_wallet) {
-        billing_audit_wrong(a, t, "credits wallet %" PRId64 ", not the "
-                            "advisor's %" PRId64, t->credit,
-                            s->advisor_wallet);
+        billing_audit_wrong(a, BILLING_AUDIT_ROW, t,
+                            "credits wallet %" PRId64 ", not the advisor's %"
+                            PRId64, t->credit, s->advisor_wallet);
     }
 
     if (t->billed_ms <= before_ms) {
-        billing_audit_wrong(a, t, "tells of %" PRId64 " ms billed after "
-                            "%" PRId64 " ms", t->billed_ms, before_ms);
+        billing_audit_wrong(a, BILLING_AUDIT_ROW, t,
+                            "tells of %" PRId64 " ms billed after %" PRId64
+                            " ms", t->billed_ms, before_ms);
         return before_ms;
     }
 
@@ -145,22 +208,23 @@ billing_audit_transfer(billing_auditor_t *a,
         || billing_tariff_fee(&s->tariff, charged_before, &fee_before)
            != BILLING_OK)
     {
-        billing_audit_wrong(a, t, "%" PRId64 " ms cannot be priced",
-                            t->billed_ms);
+        billing_audit_wrong(a, BILLING_AUDIT_ROW, t,
+                            "%" PRId64 " ms cannot be priced", t->billed_ms);
         return t->billed_ms;
     }
 
     if (t->amount != charged - charged_before) {
-        billing_audit_wrong(a, t, "amount is %" PRId64 ", the tariff says "
-                            "%" PRId64 " for the time from %" PRId64 " to "
-                            "%" PRId64 " ms", t->amount,
-                            charged - charged_before, before_ms,
+        billing_audit_wrong(a, BILLING_AUDIT_ROW, t,
+                            "amount is %" PRId64 ", the tariff says %" PRId64
+                            " for the time from %" PRId64 " to %" PRId64 " ms",
+                            t->amount, charged - charged_before, before_ms,
                             t->billed_ms);
     }
 
     if (t->fee != fee - fee_before) {
-        billing_audit_wrong(a, t, "fee is %" PRId64 ", the tariff says "
-                            "%" PRId64, t->fee, fee - fee_before);
+        billing_audit_wrong(a, BILLING_AUDIT_ROW, t,
+                            "fee is %" PRId64 ", the tariff says %" PRId64,
+                            t->fee, fee - fee_before);
     }
 
     return t->billed_ms;
@@ -171,43 +235,67 @@ static void
 billing_audit_sums(billing_auditor_t *a)
 {
     size_t                    i;
-    int64_t                   charged, fee, n;
+    int64_t                   charged, fee, promo, n;
     billing_audit_session_t  *s;
 
     s = a->s;
-    charged = 0;
-    fee = 0;
+    charged = s->rollup ? s->rollup->amount : 0;
+    fee = s->rollup ? s->rollup->fee : 0;
+    promo = s->rollup ? s->rollup->promo : 0;
 
     for (i = 0; i < s->ntransfers; i++) {
-        charged += s->transfers[i].amount;
-        fee += s->transfers[i].fee;
+        billing_audit_add(&charged, s->transfers[i].amount);
+        billing_audit_add(&fee, s->transfers[i].fee);
+        billing_audit_add(&promo, s->transfers[i].promo);
     }
 
     if (charged != s->charged) {
-        billing_audit_wrong(a, NULL, "charged is %" PRId64 ", its transfers "
-                            "sum to %" PRId64, s->charged, charged);
+        billing_audit_wrong(a, BILLING_AUDIT_SUM, NULL,
+                            "charged is %" PRId64 ", its transfers sum to %"
+                            PRId64, s->charged, charged);
     }
 
     if (fee != s->fee) {
-        billing_audit_wrong(a, NULL, "fee is %" PRId64 ", its transfers sum "
-                            "to %" PRId64, s->fee, fee);
+        billing_audit_wrong(a, BILLING_AUDIT_SUM, NULL,
+                            "fee is %" PRId64 ", its transfers sum to %"
+                            PRId64, s->fee, fee);
+    }
+
+    if (promo != s->promo) {
+        billing_audit_wrong(a, BILLING_AUDIT_SUM, NULL,
+                            "promo is %" PRId64 ", its transfers sum to %"
+                            PRId64, s->promo, promo);
     }
 
     if (billing_tariff_charged(&s->tariff, s->billed_ms, &n) != BILLING_OK) {
-        billing_audit_wrong(a, NULL, "%" PRId64 " ms at %" PRId64 " a minute "
-                            "cannot be priced", s->billed_ms, s->tariff.rate);
+        billing_audit_wrong(a, BILLING_AUDIT_SUM, NULL,
+                            "%" PRId64 " ms at %" PRId64 " a minute cannot "
+                            "be priced", s->billed_ms, s->tariff.rate);
 
     } else if (n != s->charged) {
-        billing_audit_wrong(a, NULL, "charged is %" PRId64 ", the tariff says "
-                            "%" PRId64 " for %" PRId64 " ms", s->charged, n,
+        billing_audit_wrong(a, BILLING_AUDIT_SUM, NULL,
+                            "charged is %" PRId64 ", the tariff says %" PRId64
+                            " for %" PRId64 " ms", s->charged, n,
                             s->billed_ms);
     }
 
     if (billing_tariff_fee(&s->tariff, s->charged, &n) != BILLING_OK
         || n != s->fee)
     {
-        billing_audit_wrong(a, NULL, "fee is %" PRId64 ", the tariff says "
-                            "%" PRId64 " of %" PRId64, s->fee, n, s->charged);
+        billing_audit_wrong(a, BILLING_AUDIT_SUM, NULL,
+                            "fee is %" PRId64 ", the tariff says %" PRId64 " "
+                            "of %" PRId64, s->fee, n, s->charged);
+    }
+}
+
+
+/* What was tampered with may be anything. */
+
+static void
+billing_audit_add(int64_t *sum, int64_t n)
+{
+    if (__builtin_add_overflow(*sum, n, sum)) {
+        *sum = (n > 0) ? INT64_MAX : INT64_MIN;
     }
 }
 
@@ -221,15 +309,17 @@ billing_audit_time(billing_auditor_t *a)
     s = a->s;
 
     if (s->max_ms != BILLING_NONE && s->billed_ms > s->max_ms) {
-        billing_audit_wrong(a, NULL, "billed %" PRId64 " ms, the client's "
-                            "maximum is %" PRId64, s->billed_ms, s->max_ms);
+        billing_audit_wrong(a, BILLING_AUDIT_TIME, NULL,
+                            "billed %" PRId64 " ms, the client's maximum is %"
+                            PRId64, s->billed_ms, s->max_ms);
     }
 
     if (s->paid_until_ms == BILLING_NONE) {
 
         if (s->billed_ms != 0) {
-            billing_audit_wrong(a, NULL, "billed %" PRId64 " ms, but was "
-                                "never paid for", s->billed_ms);
+            billing_audit_wrong(a, BILLING_AUDIT_TIME, NULL,
+                                "billed %" PRId64 " ms, but was never paid "
+                                "for", s->billed_ms);
         }
 
         return;
@@ -241,13 +331,18 @@ billing_audit_time(billing_auditor_t *a)
         cut = s->end_ms;
     }
 
+    if (a->sure_ms < cut) {
+        cut = a->sure_ms;
+    }
+
     proven = billing_proof_measure(s->intervals, s->nintervals, cut,
                                    BILLING_PROVEN);
 
     if (s->billed_ms > proven) {
-        billing_audit_wrong(a, NULL, "billed %" PRId64 " ms, both were proven "
-                            "there for %" PRId64 " ms before its end and "
-                            "within what was paid", s->billed_ms, proven);
+        billing_audit_wrong(a, BILLING_AUDIT_TIME, NULL,
+                            "billed %" PRId64 " ms, both were proven there "
+                            "for %" PRId64 " ms before its end and within "
+                            "what was paid", s->billed_ms, proven);
     }
 
     if (!s->settled || s->billed_ms >= proven) {
@@ -260,8 +355,9 @@ billing_audit_time(billing_auditor_t *a)
         || billing_tariff_reach(&s->tariff, s->charged, &reach) != BILLING_OK
         || reach != s->billed_ms)
     {
-        billing_audit_wrong(a, NULL, "settled at %" PRId64 " ms, both were "
-                            "there for %" PRId64 " ms", s->billed_ms, proven);
+        billing_audit_wrong(a, BILLING_AUDIT_TIME, NULL,
+                            "settled at %" PRId64 " ms, both were there for %"
+                            PRId64 " ms", s->billed_ms, proven);
     }
 }
 
@@ -278,25 +374,27 @@ billing_audit_end(billing_auditor_t *a)
     }
 
     if (!s->ended) {
-        billing_audit_wrong(a, NULL, "is settled and has not ended");
+        billing_audit_wrong(a, BILLING_AUDIT_SETTLED, NULL,
+                            "is settled and has not ended");
     }
 
     if (s->held != 0) {
-        billing_audit_wrong(a, NULL, "is settled and still holds %" PRId64,
-                            s->held);
+        billing_audit_wrong(a, BILLING_AUDIT_SETTLED, NULL,
+                            "is settled and still holds %" PRId64, s->held);
     }
 
     if (s->credited != s->charged - s->fee) {
-        billing_audit_wrong(a, NULL, "is settled with %" PRId64 " credited "
-                            "to the advisor, %" PRId64 " were earned",
-                            s->credited, s->charged - s->fee);
+        billing_audit_wrong(a, BILLING_AUDIT_SETTLED, NULL,
+                            "is settled with %" PRId64 " credited to the "
+                            "advisor, %" PRId64 " were earned", s->credited,
+                            s->charged - s->fee);
     }
 }
 
 
 static void
-billing_audit_wrong(billing_auditor_t *a, const billing_audit_transfer_t *t,
-    const char *format, ...)
+billing_audit_wrong(billing_auditor_t *a, billing_audit_code_e code,
+    const billing_audit_transfer_t *t, const char *format, ...)
 {
     char     what[512];
     va_list  args;
@@ -308,5 +406,5 @@ billing_audit_wrong(billing_auditor_t *a, const billing_audit_transfer_t *t,
     va_end(args);
 
     a->n++;
-    a->say(a->data, a->s, t, what);
+    a->say(a->data, a->s, t, code, what);
 }

@@ -13,7 +13,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "audit_codes.h"
 #include "proof.h"
+#include "segments.h"
 #include "tariff.h"
 
 
@@ -22,10 +24,21 @@ typedef struct {
     int64_t                charge_no;
     int64_t                amount;
     int64_t                fee;
+    int64_t                promo;
     int64_t                debit;
     int64_t                credit;
     int64_t                billed_ms;       /* after it; -1: not told */
 } billing_audit_transfer_t;
+
+/* What the transfers of an old session came to, when they were rolled up. */
+typedef struct {
+    int64_t                charges;
+    int64_t                amount;
+    int64_t                fee;
+    int64_t                promo;
+    int64_t                debit;
+    int64_t                credit;
+} billing_audit_rollup_t;
 
 typedef struct {
     int64_t                    id;
@@ -42,22 +55,30 @@ typedef struct {
     int64_t                    billed_ms;
     int64_t                    charged;
     int64_t                    fee;
+    int64_t                    promo;
     int64_t                    held;
     int64_t                    credited;
 
     billing_audit_transfer_t  *transfers;   /* in order of charge_no */
     size_t                     ntransfers;
+    billing_audit_rollup_t    *rollup;      /* or NULL */
     billing_interval_t        *intervals;
     size_t                     nintervals;
+    billing_segment_t         *segments;    /* in order */
+    size_t                     nsegments;
+    int64_t                    told_segments;   /* by the session's row */
 } billing_audit_session_t;
 
 /* transfer: the one that is wrong, or NULL */
 typedef void (*billing_audit_say_pt)(void *data,
     const billing_audit_session_t *s, const billing_audit_transfer_t *transfer,
-    const char *what);
+    billing_audit_code_e code, const char *what);
 
 
-/* Sorts the intervals.  Returns how many violations were said. */
+/*
+ * Sorts the intervals, places the segments and gives them to the tariff.
+ * Returns how many violations were said.
+ */
 int billing_audit_session(billing_audit_session_t *s,
     billing_audit_say_pt say, void *data);
 

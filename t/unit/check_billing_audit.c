@@ -33,11 +33,13 @@ typedef struct {
 
 static void
 found(void *data, const billing_audit_session_t *s,
-    const billing_audit_transfer_t *t, const char *what)
+    const billing_audit_transfer_t *t, billing_audit_code_e code,
+    const char *what)
 {
     found_t *f = data;
 
     (void) s;
+    (void) code;
     (void) what;
 
     f->n++;
