@@ -12,6 +12,7 @@
 #include "outbox.h"
 #include "payouts.h"
 #include "run.h"
+#include "statement.h"
 #include "tariff.h"
 
 
@@ -20,6 +21,7 @@ static const billing_command_t *const  billing_main_commands[] = {
     &billing_audit_command,
     &billing_payouts_command,
     &billing_outbox_command,
+    &billing_statement_command,
     NULL
 };
 

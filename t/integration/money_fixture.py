@@ -403,19 +403,19 @@ class Money:
         have += sum(t.charged - t.fee - t.credited for t in self.talks)
         assert outside == have
 
-    def step(self, dice):
-        """One random movement, right or wrong, in both; True if it was
-        done."""
+    def step(self, dice, what=None):
+        """One random movement (or this one), right or wrong, in both; True if
+        it was done."""
         client, advisor = dice.choice(self.clients), dice.choice(self.advisors)
         talk = dice.choice(self.talks) if self.talks else None
         reference = uuid.uuid4().hex
         amount = dice.choice([1, dice.randint(1, 99), dice.randint(1, 9999)])
         payment = dice.choice(list(client.payments) or [None])
         books = self.books
-        what = dice.choice(["topup", "topup", "promo", "gift", "refund",
-                            "freeze", "release", "reverse", "reverse",
-                            "adjust", "payout", "payout_return", "tick",
-                            "tick", "tick", "settle", "talk", "credit"])
+        what = what or dice.choice([
+            "topup", "topup", "promo", "gift", "refund", "freeze", "release",
+            "reverse", "reverse", "adjust", "payout", "payout_return",
+            "tick", "tick", "tick", "settle", "talk", "credit"])
 
         if what == "talk" or (what in ("tick", "settle", "reverse", "credit")
                               and talk is None):
