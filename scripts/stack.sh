@@ -297,6 +297,7 @@ start_pg() {
         "log_min_messages = warning" \
         "log_line_prefix = '%m [%p] %u '" \
         "fsync = ${ASTRO_PG_FSYNC:-on}" \
+        "${ASTRO_PG_SETTINGS:-}" \
         | "${AS_PG[@]}" tee "$data/postgresql.auto.conf" > /dev/null
 
     touch "$VAR/log/postgresql.log"

@@ -45,6 +45,14 @@ class Stack:
             'ASTRO_PLAIN_PORT': str(self.plain_port),
             'ASTRO_WORKERS': str(machine.cores()),
             'ASTRO_PG_CONNECTIONS': '120',
+            # for ours and for the peers: what anybody sets who writes much.
+            # fsync and synchronous_commit are on, as shipped
+            'ASTRO_PG_SETTINGS': '\n'.join((
+                'shared_buffers = 1GB',
+                'max_wal_size = 16GB',
+                'checkpoint_timeout = 30min',
+                'wal_buffers = 64MB',
+            )),
             # the peers write no access log either
             'ASTRO_SETTINGS': '\n'.join((
                 f'worker_connections {connections}',

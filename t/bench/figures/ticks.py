@@ -133,20 +133,50 @@ def wait_all(db, first, last, timeout=120):
 
 def window(bench, db, pid, first, last):
     """Ticks of one stretch of time: the charge numbers that were used up."""
-    ticks, start = charges(db, first, last), time.monotonic()
-    cpu = machine.cpu_seconds([pid])
+    stack = bench.stack
+    before, start = used(stack, db, pid), time.monotonic()
+    ticks = charges(db, first, last)
 
     # the grid's points come once in a tick: several of them
     time.sleep(max(bench.seconds, 5 * TICK_SECONDS))
 
-    cpu = machine.cpu_seconds([pid]) - cpu
     ticks = charges(db, first, last) - ticks
+    seconds = time.monotonic() - start
     if ticks == 0:
         raise Skip('no tick in a whole window')
 
-    return {'rate': ticks / (time.monotonic() - start),
+    spent = [b - a for a, b in zip(before, used(stack, db, pid))]
+
+    return {'rate': ticks / seconds,
             'asked': (last - first + 1) / TICK_SECONDS,
-            'cpu_us': cpu * 1e6 / ticks}
+            'cpu_us': spent[0] * 1e6 / ticks,
+            'pg_us': spent[1] * 1e6 / ticks,
+            'redis_us': spent[2] * 1e6 / ticks,
+            'wal': spent[3] / ticks,
+            'disk': spent[4] / ticks,
+            'hot': 100 * spent[5] / spent[6] if spent[6] else None}
+
+
+# statistics come late from backends that are busy: summed over whole windows
+USED = '''
+    SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0'),
+           (SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits
+             WHERE inhparent = 'ledger.transfer'::regclass),
+           sum(n_tup_hot_upd), sum(n_tup_upd)
+      FROM pg_stat_user_tables
+     WHERE relid IN ('consult.session'::regclass, 'ledger.wallet'::regclass)
+'''
+
+
+def used(stack, db, pid):
+    """CPU seconds of worker, database, Redis; bytes of WAL, bytes of the
+    journal with its indexes; rows updated in place, rows updated."""
+    row = db.execute(USED).fetchone()
+    with open(f'{stack.var}/pg/postmaster.pid', encoding='ascii') as f:
+        postmaster = int(f.readline())
+    return [machine.cpu_seconds([pid]), machine.cpu_seconds([postmaster]),
+            machine.cpu_seconds([stack.pid('redis')]),
+            *(float(n) for n in row)]
 
 
 def charges(db, first, last):
@@ -206,6 +236,11 @@ def show(series, bench, audit):
         rows.append(f'ours: {table.short(asked)} were due each second'
                     + ('; it kept up: more sessions would show its limit'
                        if our.middle('rate') > 0.97 * asked else ''))
+        rows.append('ours, a tick: ' + ', '.join(
+            f'{table.short(our.middle(key))} {unit}' for key, unit in (
+                ('pg_us', 'us of CPU in PostgreSQL'),
+                ('redis_us', 'in Redis'), ('wal', 'bytes of WAL'),
+                ('disk', 'bytes of journal'), ('hot', '% in place'))))
     if audit is not None:
         rows.append(f'audit afterwards: exit {audit[0]}: '
                     + audit[1].split('\n')[0])
@@ -225,3 +260,5 @@ def goals(goals, series):
     goals.at_least('ticks: ours / a transaction each, 32 connections',
                    table.ratio(our, each, 'rate'), 10)
     goals.at_most('worker CPU us a tick', our.middle('cpu_us'), 10)
+    goals.at_most('bytes of journal a tick', our.middle('disk'), 250)
+    goals.at_least('% of rows updated in place', our.middle('hot'), 98)
