@@ -12,7 +12,7 @@
  * charged for what is proven, and holds as much ahead as it should, for which
  * the wallet has more than enough.  All else (a state that changes, money that
  * runs short, a warning, a contradiction) is read again before it is decided,
- * and so is every tick that the database refuses.  billing.tick() refuses unless
+ * and so is every tick that the database refuses.  billing.tick() does unless
  *
  *   - ver, rev and charge_no are what is remembered.  Everything that moves a
  *     session bumps ver; a trigger on consult.interval bumps rev, under the

@@ -6,8 +6,8 @@
  * back by itself, with backoff, and prepares its statements anew.
  *
  * A call is one or two prepared statements and a Sync, sent in one flush: one
- * implicit transaction.  Calls may be made before those before are answered:
- * the server then has the next at hand.  Its handler is called exactly once, with
+ * implicit transaction.  One may be made while others are not answered yet: so
+ * the server has the next at hand.  Its handler is called exactly once, with
  *
  *   DONE    the Sync was answered: it is committed
  *   FAILED  a statement failed: nothing happened; sqlstate and message are set

@@ -3,8 +3,13 @@
  * Copyright (C) The Astro authors
  *
  * How the worker hears of sessions: by a nudge at once, and by looking for
- * what it does not know, or knows at another version, once a second.  So a
- * nudge that is lost costs a second.
+ * what it does not know, or knows at another ver or rev, once a second.  So a
+ * nudge that is lost costs a second, and with more than 50,000 sessions one for
+ * each 50,000.
+ *
+ * What is known of a shard's sessions is summed up here and in the database,
+ * and only shards whose sums differ are listed: 50,000 sessions take some 30 ms
+ * of the database's time and no row.
  */
 
 #include <stdlib.h>
@@ -17,7 +22,17 @@
 
 
 /* about so many sessions are compared in one scan; more take turns */
-#define BILLING_SCAN_SESSIONS  5000
+#define BILLING_SCAN_SESSIONS  50000
+
+
+/* the columns of billing.scan2() and billing.find2() */
+enum {
+    BILLING_SCAN_ID = 0,
+    BILLING_SCAN_VER,
+    BILLING_SCAN_REV,
+    BILLING_SCAN_SHARD,
+    BILLING_SCAN_WALLET
+};
 
 
 static void billing_scan_send(billing_worker_t *w, const uint8_t *shards,
@@ -41,7 +56,7 @@ billing_scan(billing_worker_t *w)
         return;
     }
 
-    slices = 1 + w->sessions.n / BILLING_SCAN_SESSIONS;
+    slices = 1 + w->sessions.n / (BILLING_SCAN_SESSIONS + 1);
     w->shards.slice++;
 
     for (shard = 0; shard < BILLING_SHARDS; shard++) {
@@ -63,35 +78,51 @@ static void
 billing_scan_send(billing_worker_t *w, const uint8_t *shards,
     billing_pg_handler_pt handler)
 {
-    int                 shard, n;
-    int64_t             now;
-    billing_text_t      t;
-    billing_pg_query_t  q;
+    int                     i, shard, n;
+    int64_t                 now;
+    billing_text_t          t[3];
+    billing_pg_query_t      q;
+    billing_sessions_sum_t  sums[BILLING_SHARDS];
 
     n = 0;
     now = billing_clock();
 
-    billing_text_init(&t);
+    for (i = 0; i < 3; i++) {
+        billing_text_init(&t[i]);
+    }
+
+    billing_sessions_sums(&w->sessions, sums, BILLING_SHARDS);
 
     for (shard = 0; shard < BILLING_SHARDS; shard++) {
-        if (shards[shard] && billing_leases_epoch(&w->leases, shard, now)) {
-            billing_text_item(&t, shard);
-            n++;
+
+        if (!shards[shard] || !billing_leases_epoch(&w->leases, shard, now)) {
+            continue;
         }
+
+        billing_text_item(&t[0], shard);
+        billing_text_item(&t[1], (int64_t) sums[shard].n);
+        billing_text_item(&t[2], sums[shard].sum);
+        n++;
     }
 
     q.statement = "scan";
-    q.nvalues = 1;
-    q.values[0] = billing_text_close(&t);
+    q.nvalues = 3;
 
-    if (n > 0 && q.values[0] != NULL
+    for (i = 0; i < 3; i++) {
+        q.values[i] = billing_text_close(&t[i]);
+    }
+
+    if (n > 0 && q.values[0] != NULL && q.values[1] != NULL
+        && q.values[2] != NULL
         && billing_pg_call(&w->lease, &q, 1, handler, w) == BILLING_OK
         && handler == billing_scan_sliced)
     {
         w->shards.scanning = 1;
     }
 
-    billing_text_free(&t);
+    for (i = 0; i < 3; i++) {
+        billing_text_free(&t[i]);
+    }
 }
 
 
@@ -209,7 +240,7 @@ static void
 billing_scan_learn(billing_worker_t *w, const billing_pg_reply_t *reply)
 {
     int                 i, n, shard;
-    int32_t             ver;
+    int32_t             ver, rev;
     int64_t             id, now, wallet;
     PGresult           *res;
     billing_session_t  *one;
@@ -231,15 +262,16 @@ billing_scan_learn(billing_worker_t *w, const billing_pg_reply_t *reply)
     now = billing_clock();
 
     for (i = 0; i < n; i++) {
-        id = billing_pg_int(res, i, 0, 0);
-        ver = (int32_t) billing_pg_int(res, i, 1, 0);
-        shard = (int) billing_pg_int(res, i, 2, -1);
-        wallet = billing_pg_int(res, i, 3, 0);
+        id = billing_pg_int(res, i, BILLING_SCAN_ID, 0);
+        ver = (int32_t) billing_pg_int(res, i, BILLING_SCAN_VER, 0);
+        rev = (int32_t) billing_pg_int(res, i, BILLING_SCAN_REV, 0);
+        shard = (int) billing_pg_int(res, i, BILLING_SCAN_SHARD, -1);
+        wallet = billing_pg_int(res, i, BILLING_SCAN_WALLET, 0);
 
         one = billing_sessions_find(&w->sessions, id);
 
         if (one != NULL) {
-            if (ver > one->ver) {
+            if (ver > one->ver || rev > one->rev) {
                 (void) billing_sessions_moved(&w->sessions, one, now);
             }
 

@@ -216,6 +216,27 @@ billing_sessions_sweep(billing_sessions_t *s,
 }
 
 
+void
+billing_sessions_sums(const billing_sessions_t *s,
+    billing_sessions_sum_t *sums, size_t n)
+{
+    size_t                    i;
+    const billing_session_t  *one;
+
+    memset(sums, 0, n * sizeof(billing_sessions_sum_t));
+
+    for (i = 0; i < s->buckets; i++) {
+        for (one = s->by_id[i]; one != NULL; one = one->next_id) {
+            sums[one->shard].n++;
+            sums[one->shard].sum += (one->id * 7919
+                                     + ((int64_t) one->ver + one->rev)
+                                       * 104729)
+                                    % INT32_MAX;
+        }
+    }
+}
+
+
 static size_t
 billing_sessions_bucket(const billing_sessions_t *s, int64_t key)
 {

@@ -55,6 +55,12 @@ typedef struct {
 } billing_sessions_t;
 
 
+typedef struct {
+    size_t                 n;
+    int64_t                sum;
+} billing_sessions_sum_t;
+
+
 #define billing_session_of(node)  ((billing_session_t *) (node))
 
 
@@ -93,6 +99,13 @@ void billing_sessions_forget(billing_sessions_t *s, billing_session_t *one);
  */
 billing_session_t *billing_sessions_of_wallet(billing_sessions_t *s,
     int64_t wallet, billing_session_t *after);
+
+/*
+ * What is known of the sessions of each shard, in two numbers: sums[0] to
+ * sums[n - 1].  billing.scan2() has the same formula.
+ */
+void billing_sessions_sums(const billing_sessions_t *s,
+    billing_sessions_sum_t *sums, size_t n);
 
 /* Drops those for which gone() is true, but for busy ones. */
 void billing_sessions_sweep(billing_sessions_t *s,

@@ -49,12 +49,12 @@ const billing_pg_statement_t  billing_lease_statements[] = {
       "SELECT billing.release($1::text)", 1 },
 
     { "scan",
-      "SELECT id, ver, shard, client_wallet FROM billing.scan($1::smallint[])",
-      1 },
+      "SELECT id, ver, rev, shard, client_wallet "
+      "FROM billing.scan2($1::smallint[], $2::int[], $3::bigint[])", 3 },
 
     { "find",
-      "SELECT id, ver, shard, client_wallet FROM billing.find($1::bigint[])",
-      1 },
+      "SELECT id, ver, rev, shard, client_wallet "
+      "FROM billing.find2($1::bigint[])", 1 },
 
     { "purses",
       "SELECT id FROM billing.purses($1::bigint[])", 1 },

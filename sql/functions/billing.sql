@@ -89,7 +89,7 @@ $$;
 
 
 -- billing.scan: the sessions of these shards that are not settled, with the
--- version of each.
+-- version of each.  For workers of the version before; others: scan2.
 CREATE OR REPLACE FUNCTION billing.scan(shards smallint[])
 RETURNS TABLE (id bigint, ver int, shard smallint, client_wallet bigint)
 LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -105,7 +105,7 @@ END
 $$;
 
 
--- billing.find: the same of these sessions, whatever their shards.
+-- billing.find: the same of these sessions, whatever their shards; likewise.
 CREATE OR REPLACE FUNCTION billing.find(ids bigint[])
 RETURNS TABLE (id bigint, ver int, shard smallint, client_wallet bigint)
 LANGUAGE plpgsql STABLE SECURITY DEFINER
