@@ -2,9 +2,10 @@
 -- billing worker, owned by astro_engine.
 --
 -- A row is inserted in the transaction that is the reason for the call.  A
--- worker claims it for a while, calls, and records what came of it.  Killed in
--- between, its claim ends by itself and the call is made again with the same
--- key, by which the vendor knows it.  All times are the database's.
+-- worker claims it for a while, as its owner, calls, and records what came of
+-- it.  Killed in between, its claim ends by itself and the call is made again
+-- with the same key, by which the vendor knows it.  All times are the
+-- database's.
 --
 -- Only a clear yes is a yes (2xx, JSON with an id), and only a clear no is a no
 -- (see outbox_verdict).  Everything else is tried again, until there were too
@@ -218,7 +219,7 @@ BEGIN
         o.due_at := v_now + make_interval(secs => v_wait / 1000.0);
 
         UPDATE billing.outbox x
-           SET state = o.state, attempts = o.attempts,
+           SET state = o.state, attempts = o.attempts, owner = NULL,
                doubts = CASE o.state WHEN 'delivered' THEN 0
                              ELSE o.doubts END,
                due_at = o.due_at, ended_at = o.ended_at, code = o.code,

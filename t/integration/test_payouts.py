@@ -1,8 +1,5 @@
 """Payouts: what the vendor really did is what our books say, whatever fails."""
 
-import json
-import os
-import pathlib
 import random
 import re
 import signal
@@ -11,9 +8,9 @@ import time
 
 import pytest
 
-from billing_fixture import BINARY, ROOT, SLOW, Bench, Redis, Talk, eventually
+from billing_fixture import BINARY, SLOW, Bench, Redis, Talk, eventually
 from sql_fixture import sql     # noqa: F401
-from vendor_fixture import Vendor
+from vendor_fixture import Vendor, hurry
 
 pytestmark = pytest.mark.skipif(not BINARY.exists(),
                                 reason=f"{BINARY} is not built")
@@ -269,3 +266,49 @@ def test_the_daily_run(bench, stripe):
                         if line["connection"] == "outbox"])
     time.sleep(1)
     assert bench.wallet(late) == (2000, 0)
+
+
+# kills ------------------------------------------------------------------------
+
+def test_killed_at_any_instant_and_begun_again(bench, stripe):
+    """The command and a worker beside it, each killed again and again, a
+    vendor that loses answers: one transfer for each, to the paisa."""
+    rng = random.Random(seed := random.getrandbits(32))
+    amounts = [rng.randrange(1500, 90000) for _ in range(500)]
+    who = advisors(bench, amounts[:400]) \
+        + advisors(bench, amounts[400:], "acct_gone{}")
+    stripe.faults(lost=0.05, hangup=0.05, error=0.05, late=0.2, delay_ms=50)
+    settings = {"stripe_url": stripe.url, "stripe_key_file": stripe.key_file,
+                "calls_at_once": 8, "call_timeout_seconds": 5}
+    killed, dead = 0, []
+
+    def command():
+        return subprocess.Popen(
+            [BINARY, "payouts", *options(bench, stripe, calls_at_once=8,
+                                          call_timeout_seconds=5)],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    for _ in range(6):
+        beside = bench.worker(**settings, payout_time="00:00")
+        process = command()
+        time.sleep(rng.uniform(0.05, 0.8))
+        beside.kill()
+        process.kill()
+        killed += process.wait() == -signal.SIGKILL
+        # their claims would end in half a minute
+        dead += [beside.process.pid, process.pid]
+        hurry(bench, dead)
+
+    stripe.faults(lost=0.02)
+    process = command()
+    eventually(lambda: (hurry(bench, dead), process.poll() is not None)[1], 100)
+    assert process.returncode == 1          # those to nobody have failed
+    print("seed", seed, "killed", killed)
+
+    assert len(books(bench, stripe)) == 400
+    assert sum(t["amount"] for t in stripe.books("transfer")) \
+        == sum(amounts[:400])
+    assert balances(bench, who) == [0] * 400 + amounts[400:]
+    assert bench.rows("SELECT state, count(*) FROM ledger.payout GROUP BY 1"
+                      " ORDER BY 1") == [("failed", 100), ("paid", 400)]
+    sound(bench)
