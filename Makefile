@@ -92,11 +92,14 @@ planted: build unit-build
 # chaos for SOAK_SECONDS, and so many crash trials
 SOAK_SECONDS ?= 300
 SOAK_TRIALS ?= 300
+# and after it sessions that tick for so long, and what grows meanwhile
+SOAK_MINUTES ?= 30
 # and after it each fuzz target: two hours in all
 SOAK_FUZZ_SECONDS ?= 1440
 soak: build
-	@ASTRO_BUILD=$(BUILD) ASTRO_CHAOS_SECONDS=$(SOAK_SECONDS) \
+	@ASTRO_BUILD=$(BUILD) ASTRO_CHAOS_SECONDS=$(SOAK_SECONDS) ASTRO_SOAK=1 \
 	    ASTRO_TRIALS=$(SOAK_TRIALS) $(PYTHON) -m pytest -s t/chaos $(ARGS)
+	@ASTRO_BUILD=$(BUILD) $(PYTHON) t/bench/soak.py $(SOAK_MINUTES)
 	@$(MAKE) compare-nchan ARGS=
 	@$(MAKE) oracle
 	@$(MAKE) fuzz FUZZ_SECONDS=$(SOAK_FUZZ_SECONDS)

@@ -39,6 +39,8 @@
 
 static int billing_redis_link(billing_redis_t *r, billing_redis_link_t *l,
     int sub);
+static void billing_redis_say(billing_redis_t *r, const char *to,
+    billing_redis_what_e what, const char *text, size_t len);
 static int billing_redis_room(billing_redis_t *r, billing_redis_what_e what,
     size_t len);
 static void billing_redis_dropped(billing_redis_t *r);
@@ -120,6 +122,21 @@ void
 billing_redis_publish(billing_redis_t *r, billing_redis_what_e what,
     const char *text, size_t len)
 {
+    billing_redis_say(r, "events", what, text, len);
+}
+
+
+void
+billing_redis_nudge(billing_redis_t *r, const char *text)
+{
+    billing_redis_say(r, "nudge", BILLING_REDIS_NEWS, text, strlen(text));
+}
+
+
+static void
+billing_redis_say(billing_redis_t *r, const char *to,
+    billing_redis_what_e what, const char *text, size_t len)
+{
     int          n;
     char         channel[256];
     size_t       lens[3];
@@ -132,7 +149,7 @@ billing_redis_publish(billing_redis_t *r, billing_redis_what_e what,
 
     r->dropping = 0;
 
-    n = snprintf(channel, sizeof(channel), "%sevents", r->prefix);
+    n = snprintf(channel, sizeof(channel), "%s%s", r->prefix, to);
 
     argv[0] = "PUBLISH";
     lens[0] = sizeof("PUBLISH") - 1;

@@ -71,5 +71,8 @@ typedef enum {
 void billing_redis_publish(billing_redis_t *r, billing_redis_what_e what,
     const char *text, size_t len);
 
+/* To <prefix>nudge: the other workers, and this one. */
+void billing_redis_nudge(billing_redis_t *r, const char *text);
+
 
 #endif /* _BILLING_REDIS_H_INCLUDED_ */

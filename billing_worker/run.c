@@ -512,6 +512,8 @@ billing_run_released(void *data, const billing_pg_reply_t *reply)
 
     BILLING_POINT("handed-over");
 
+    billing_redis_nudge(&r->worker.redis, BILLING_NUDGE_HANDED);
+
     /* the timer ends it: here the connection is being read */
 
     r->handed = 1;

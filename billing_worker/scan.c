@@ -152,6 +152,11 @@ billing_scan_nudge(billing_worker_t *w, const char *text)
 
     BILLING_POINT("nudged");
 
+    if (strcmp(text, BILLING_NUDGE_HANDED) == 0) {
+        billing_shards_renew(w);
+        return;
+    }
+
     now = billing_clock();
 
     if (billing_text_number((*text == 'w') ? text + 1 : text, &id)

@@ -198,7 +198,12 @@ void billing_scan(billing_worker_t *w);
 /* Looks for them in these shards, all at once; an array of BILLING_SHARDS. */
 void billing_scan_shards(billing_worker_t *w, const uint8_t *shards);
 
-/* "<session>" or "w<wallet>": somebody says that it has moved. */
+/*
+ * "<session>" or "w<wallet>": somebody says that it has moved; or that a worker
+ * has just handed its shards over.
+ */
+#define BILLING_NUDGE_HANDED  "handed"
+
 void billing_scan_nudge(billing_worker_t *w, const char *text);
 
 

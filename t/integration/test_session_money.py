@@ -1,14 +1,44 @@
 """What the people of a consultation see of its money, and how soon: nginx, the
 billing worker, PostgreSQL and Redis, all real."""
 
+import email.utils
+import glob
 import time
 import uuid
 
 import pytest
 
 from astro.consult import Consultation
-from astro.stack import eventually
+from astro.stack import Host, eventually, sanitized
 from astro.ws import SLOW
+
+
+def test_many_run_dry(stack):
+    """Each party of each hears of the end when the money is spent, not when
+    somebody happens to look: half of them within 250 ms, all within 1 s, on
+    a machine that has nothing else to do."""
+    late, talks = [], []
+    for i in range(8):
+        talk = Consultation(stack, balance=300 + 37 * i,
+                            rates=(6000, None, None)).connect()
+        talk.ring()
+        talk.accept()
+        talks.append(talk)
+    for talk in talks:
+        talk.join()
+    apart = time.time() - time.monotonic()
+    for talk in talks:
+        ends = [party.expect('session_end', timeout=20)
+                for party in (talk.c, talk.a)]
+        row = talk.assert_settled()
+        assert row['reason'] == 'low_balance'
+        assert row['charged'] == 300 + 37 * talks.index(talk)
+        late += [(end['_t'] + apart) * 1000 - row['paid_until_ms']
+                 for end in ends]
+    late.sort()
+    assert late[len(late) // 2] < 250 * SLOW, late
+    assert late[-1] < 1000 * SLOW + 500, late
+    assert stack.audit()[0] == 0
 
 
 @pytest.mark.parametrize('rate, balance', [
@@ -235,6 +265,62 @@ def test_a_tick_moves_paid_until(stack):
     talk.state('active', timeout=15)
     talk.end()
     talk.assert_settled()
+    code, said = stack.audit()
+    assert code == 0, said
+
+
+# -- clocks --------------------------------------------------------------------
+
+@pytest.fixture
+def ahead(stack):
+    """A second host, whose time of day is an hour ahead of everybody's."""
+    found = glob.glob('/usr/lib/*/faketime/libfaketime.so.1')
+    if not found or sanitized():
+        pytest.skip('libfaketime is not there, or in the sanitizers\' way')
+    host = Host(stack, workers=1)
+    host.script('conf')             # its certificate is of our time
+    host.env.update(LD_PRELOAD=found[0], FAKETIME='+1h',
+                    FAKETIME_DONT_FAKE_MONOTONIC='1')
+    try:
+        yield host.up()
+    finally:
+        del host.env['LD_PRELOAD']
+        host.down()
+
+
+def test_hosts_an_hour_apart(stack, ahead):
+    """Each party at another one: charged to the millisecond, and both hosts
+    stop at the same one. Only the database's clock and the time that passes
+    count."""
+    date = email.utils.parsedate_to_datetime(
+        ahead.rest.get('/api/health').headers['Date'])
+    assert abs(date.timestamp() - time.time() - 3600) < 60
+
+    talk = Consultation(stack, balance=350, rates=(6000, None, None))
+    talk.client.stack = ahead
+    talk.client.token = stack.jwt(talk.client.number, 'client', ttl=3 * 3600)
+    talk.client.connect()
+    talk.advisor.connect()
+    talk.ring()
+    talk.accept()
+    talk.join()
+    talk.state('active')
+    talk.c.say(talk.conv, 'what time is it?')
+    talk.a.expect('chat_message')
+    assert talk.ended(timeout=20)['reason'] == 'low_balance'
+
+    row = talk.assert_settled()
+    assert row['charged'] == 350
+    assert 6000 * (row['billed_ms'] + 1) // 60000 > 350
+    with stack.db() as db:
+        closed = db.execute(
+            'SELECT g.node, g.started_ms + i.close_life_ms, i.close_reason'
+            '  FROM consult.interval i JOIN consult.gateway g'
+            '    ON g.id = i.gateway_id WHERE session_id = %s',
+            (talk.number,)).fetchall()
+    assert len(closed) == 2
+    assert {(at, why) for _, at, why in closed} \
+        == {(row['paid_until_ms'], 'unpaid')}
     code, said = stack.audit()
     assert code == 0, said
 
