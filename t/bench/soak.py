@@ -19,7 +19,7 @@ import time
 from figures import crowd, machine, table
 from figures.common import TROUBLE, reason, say
 from figures.stack import Stack
-from figures.workers import Worker
+from figures.workers import Worker, audit
 
 SESSIONS = 2000
 WARM = 0.2                      # of the time: what is reached by then, stays
@@ -68,7 +68,7 @@ def run(stack, minutes):
             worker.stop()
 
     grew = verdict(samples)
-    code, words = stack.audit()
+    code, words = audit(stack)
     say(f'audit: exit {code}: ' + words.split('\n', maxsplit=1)[0])
     return not grew and code == 0
 

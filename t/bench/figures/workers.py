@@ -16,6 +16,15 @@ from .stack import WORKER
 SAMPLE = 7                      # one line of so many is looked at
 
 
+def audit(stack):
+    """Exit status and words of the auditor."""
+    done = subprocess.run(
+        [WORKER, 'audit', '-o', f'pg=host={stack.var}/run dbname=astro'
+         ' user=astro_worker'], text=True, check=False, timeout=600,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return done.returncode, done.stdout.strip()
+
+
 class Worker:
     COUNT = 0
 
