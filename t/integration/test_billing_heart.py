@@ -1,0 +1,271 @@
+"""Ticks that are decided from memory: each way in which memory may be wrong is
+refused by the database, by a guard without which it would not be."""
+
+import pytest
+
+from billing_fixture import BINARY, Bench, Redis, Talk, eventually
+from sql_fixture import LIVE, call1, sql    # noqa: F401
+
+pytestmark = pytest.mark.skipif(not BINARY.exists(),
+                                reason=f"{BINARY} is not built")
+
+
+@pytest.fixture(scope="module")
+def redis():
+    server = Redis()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def empty(sql, redis):          # noqa: F811
+    made = Bench(sql, redis)
+    made.close()
+    return made
+
+
+@pytest.fixture
+def bench(sql, redis, empty):   # noqa: F811
+    made = Bench(sql, redis, empty)
+    yield made
+    made.close()
+
+
+def by_heart(worker, what="sessions"):
+    """How many ticks were charged so, or refused."""
+    return sum(line[what] for line in worker.said("ticked"))
+
+
+# the guards of billing.tick() ------------------------------------------------
+
+class Tick:
+    """A call of billing.tick() for a session that nobody else meters."""
+
+    def __init__(self, bench):
+        worker = bench.worker().ready()
+        self.bench = bench
+        self.talk = Talk(bench, rate=60000).active().ticked(2)
+        worker.kill()
+        self.source = bench.one(
+            "SELECT pg_get_functiondef(oid) FROM pg_proc"
+            " WHERE proname = 'tick' AND pronamespace = 'billing'::regnamespace")
+        bench.rows("UPDATE billing.shard_lease SET owner = 'me',"
+                   " expires_at = 'infinity'")
+
+    def without(self, *guards):
+        source = self.source
+        for guard in guards:
+            assert guard in source, guard
+            source = source.replace(guard, "")
+        self.bench.db.execute(source)
+
+    def call(self, before=None, shard=0, fence=True, **other):
+        """Leaves no trace.  other: added to what is right."""
+        bench = self.bench
+        row = bench.session(self.talk.id, "ver, rev, charge_no, held,"
+                            " billed_ms, paid_until_ms, shard")
+        ver, rev, no, held, billed, paid, mine = row
+        right = {"vers": ver, "revs": rev, "nos": no, "was": held,
+                 "amounts": 10, "fees": 3, "held": held, "billed": billed,
+                 "paid": paid}
+        args = [[right[k] + other.get(k, 0)] for k in right]
+
+        with bench.db.transaction(force_rollback=True):
+            if before:
+                bench.rows(before, self.talk.id)
+
+            if fence:
+                epoch = bench.one("SELECT epoch FROM billing.shard_lease"
+                                  " WHERE shard = %s", (mine + shard) % 256)
+                bench.rows("SELECT billing.fence('me', %s::smallint[], %s)",
+                           [(mine + shard) % 256], [epoch])
+
+            done, *_ = bench.one(
+                "SELECT * FROM billing.tick(%s::bigint[], %s::int[],"
+                " %s::int[], %s::int[], %s::bigint[], %s::bigint[],"
+                " %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])",
+                [self.talk.id], *args)
+            return done == [self.talk.id]
+
+
+WALLET = ("UPDATE ledger.wallet SET {} WHERE id ="
+          " (SELECT client_wallet FROM consult.session WHERE id = %s)")
+
+GUARDS = [
+    ("AND x.ver = d.ver", {"vers": -1}),
+    ("AND x.rev = d.rev", {"revs": -1}),
+    ("AND x.charge_no = d.no", {"nos": -1}),
+    ("AND x.held = d.was", {"was": -1}),
+    ("AND x.state = 'active'", {
+        "before": "UPDATE consult.session SET state = 'reconnecting'"
+                  " WHERE id = %s"}),
+    ("AND x.billed_ms <= d.billed_ms", {"billed": -1}),
+    ("AND x.paid_until_ms <= d.paid_until_ms", {"paid": -1}),
+    ("AND get_byte(v_fence, x.shard) = 1", {"shard": 1}),
+    ("AND w.promo = 0", {"before": WALLET.format("promo = 1")}),
+]
+
+
+def test_every_guard_is_needed(bench):
+    tick = Tick(bench)
+    assert tick.call()
+
+    for guard, wrong in GUARDS:
+        tick.without()
+        assert not tick.call(**wrong), guard
+        tick.without(guard)
+        assert tick.call(**wrong), f"refused without {guard}, too"
+
+    tick.without()
+    with pytest.raises(Exception, match="before billing.fence"):
+        tick.call(fence=False)
+
+    # a wallet that was spent: seen before its lock, behind it, by the CHECK
+    look = "AND w.balance - w.held >= d.amount + d.held - d.was"
+    lock = "AND w.balance - w.held >= p.amount + p.held"
+    spent = {"before": WALLET.format("balance = held + 9")}
+    assert not tick.call(**spent)
+    tick.without(look)
+    with pytest.raises(Exception, match="spent elsewhere"):
+        tick.call(**spent)
+    tick.without(look, lock)
+    with pytest.raises(Exception, match="wallet_money"):
+        tick.call(**spent)
+
+    # nothing of all that is in the books
+    tick.without()
+    bench.rows("UPDATE billing.shard_lease SET expires_at = '-infinity'")
+    bench.worker().ready()
+    tick.talk.end()
+    bench.settled(tick.talk.id)
+    bench.clean()
+
+
+def test_whatever_moves_an_interval_is_counted(bench):
+    """By anybody, in any way: functions, and a hand in psql."""
+    gateways = [bench.gateway(), bench.gateway()]
+    talk = Talk(bench, gateways=gateways)
+
+    def rev():
+        return bench.session(talk.id, "rev")
+
+    def moves(what):
+        before = rev()
+        what()
+        assert rev() > before
+
+    def second():
+        with gateways[1].lock:
+            row = call1(gateways[1].conn, "session_join", talk.client,
+                        talk.id, gateways[1].id, gateways[1].life(), LIVE)
+            assert row["status"] == 200
+            return row["interval_id"]
+
+    moves(talk.join)
+    moves(second)
+    ver = bench.session(talk.id, "ver")
+    moves(lambda: bench.rows(
+        "SELECT * FROM api.gateway_renew(%s, %s, %s, %s, '{last}', '{}', '{}')",
+        gateways[1].id, gateways[1].life(),
+        [bench.one("SELECT max(id) FROM consult.interval"
+                   " WHERE session_id = %s", talk.id)],
+        [gateways[1].life()]))
+
+    # the party is still there, so nobody is told; the engine must know
+    assert bench.session(talk.id, "ver") == ver
+
+    moves(second)
+    moves(lambda: bench.rows(
+        "UPDATE consult.interval SET close_life_ms = %s"
+        " WHERE session_id = %s AND close_life_ms IS NULL"
+        "   AND id = (SELECT max(id) FROM consult.interval)",
+        gateways[1].life() + 1000, talk.id))
+    moves(lambda: bench.rows(
+        "DELETE FROM consult.interval WHERE session_id = %s", talk.id))
+    moves(lambda: bench.rows("UPDATE identity.account SET role = 'admin'"
+                             " WHERE id = %s", talk.client))
+
+
+# what a worker does with it --------------------------------------------------
+
+def test_charged_by_heart(bench):
+    """And not once another way, when nothing happens."""
+    worker = bench.worker().ready()
+    talk = Talk(bench, rate=60000, topup=10**7).active().ticked(5)
+    assert by_heart(worker) >= 4
+    assert by_heart(worker, "refused") == 0
+    talk.end()
+    bench.settled(talk.id)
+    bench.clean()
+
+
+def refused(bench, worker, talk, what):
+    """What nobody told the worker of is refused once, and then known."""
+    talk.ticked(2)
+    before = by_heart(worker, "refused")
+    what()
+    eventually(lambda: by_heart(worker, "refused") > before
+               or len(worker.said("ticks failed")) > 0, what="a refusal")
+    return before
+
+
+def test_an_interval_closes_between(bench):
+    """A party is there twice, and no longer: to nobody's notice but rev's.
+    The scan, which would find it first, has nothing to look for: its sums are
+    made to agree."""
+    gateways = [bench.gateway(), bench.gateway()]
+    bench.rows("CREATE OR REPLACE FUNCTION billing.scan2(shards smallint[],"
+               " counts int[], sums bigint[]) RETURNS TABLE (id bigint,"
+               " ver int, rev int, shard smallint, client_wallet bigint)"
+               " LANGUAGE sql SECURITY DEFINER AS 'SELECT id, ver, 0, shard,"
+               " client_wallet FROM consult.session WHERE NOT settled'")
+    worker = bench.worker().ready()
+    talk = Talk(bench, rate=60000, topup=10**7, gateways=gateways).active()
+
+    with gateways[1].lock:
+        row = call1(gateways[1].conn, "session_join", talk.client, talk.id,
+                    gateways[1].id, gateways[1].life(), LIVE)
+
+    refused(bench, worker, talk, lambda: bench.rows(
+        "SELECT * FROM api.gateway_renew(%s, %s, %s, %s, '{last}', '{}', '{}')",
+        gateways[1].id, gateways[1].life(), [row["interval_id"]],
+        [gateways[1].life()]))
+
+    # and goes on by heart
+    before = by_heart(worker)
+    talk.ticked(3)
+    assert by_heart(worker) > before
+    talk.end()
+    bench.settled(talk.id)
+    bench.clean()
+
+
+def test_promo_appears_between(bench):
+    worker = bench.worker().ready()
+    talk = Talk(bench, rate=60000, topup=10**7).active()
+    refused(bench, worker, talk, lambda: bench.rows(
+        "SELECT * FROM billing.promo(%s, 2500, 'between')", talk.client))
+    talk.ticked(4)
+    assert bench.session(talk.id, "promo") == 2500
+    talk.end()
+    bench.settled(talk.id)
+    bench.clean()
+
+
+def test_the_wallet_is_spent_between(bench):
+    """All that is available goes elsewhere; what is held does not."""
+    worker = bench.worker(paid_ahead_seconds=5).ready()
+    talk = Talk(bench, rate=60000, topup=30000).active()
+
+    def spend():
+        with bench.db.transaction():
+            balance, held = bench.one(
+                "SELECT balance, held FROM ledger.wallet WHERE owner_id = %s"
+                "   FOR UPDATE", talk.client)
+            bench.rows("SELECT * FROM billing.gift(%s, %s, %s, %s, 'g')",
+                       talk.client, talk.advisor, balance - held, talk.id)
+
+    refused(bench, worker, talk, spend)
+    bench.settled(talk.id, "low_balance", timeout=20)
+    assert bench.wallet(talk.client) == (0, 0)
+    bench.clean()
