@@ -57,15 +57,15 @@ play_parties(world_t *w, session_t *s)
         return;
     }
 
-    if (sim_once_in(w, (w->t - T0 > ENDING) ? 5 : 200)) {
+    if (sim_once_in(w, (w->t - T0 > ENDING) ? 5 : 300)) {
         db_end(w, s, g);
     }
 
-    if (sim_once_in(w, 60)) {
+    if (sim_once_in(w, 15)) {
         db_switch(w, s, g);
     }
 
-    if (sim_once_in(w, 20000)) {
+    if (sim_once_in(w, 4000)) {
         s->row.payer = 0;
         s->row.rev++;
     }
@@ -94,7 +94,8 @@ play_money(world_t *w)
     }
 
     if (sim_once_in(w, 40)) {
-        n = sim_up_to(w, w->balance - w->held);
+        n = w->balance - w->held;
+        n = sim_one_in(w, 6) ? n : sim_up_to(w, n / 2);
         w->balance -= n;
         w->went += n;
     }
@@ -140,7 +141,7 @@ play_mishaps(world_t *w, worker_t *k)
             /* stopped: it goes on where it was */
 
             k[i].back_at = w->t + sim_up_to(w, 8000);
-            k[i].apply_at += k[i].sent ? 0 : sim_up_to(w, 8000);
+            k[i].b.apply_at += k[i].b.arrived ? 0 : sim_up_to(w, 8000);
         }
     }
 
@@ -220,7 +221,8 @@ play_init(world_t *w, worker_t *k)
             s->party[p].back_at = w->t + sim_up_to(w, 3000 + 20000 * i);
         }
 
-        w->balance += sim_up_to(w, s->row.tariff.rate * 3);
+        w->balance += sim_up_to(w, s->row.tariff.rate
+                                   * ((w->n > 1) ? 1 : 5));
     }
 
     w->first = w->balance;
@@ -370,7 +372,7 @@ START_TEST(sessions)
 
     /* a world in which nothing happens proves nothing */
 
-    if (rounds >= 500) {
+    if (rounds >= 1000) {
         ck_assert_int_gt(totals.by_heart, totals.charges / 10);
         ck_assert_int_gt(totals.stale, 0);
         ck_assert_int_gt(totals.fenced, 0);

@@ -29,7 +29,7 @@
 #define GATEWAYS     24
 #define SESSIONS     4
 #define INTERVALS    192
-#define SEGMENTS     5
+#define SEGMENTS     12
 #define CHARGES      1024
 #define WORKERS      2
 #define SILENCE      8000

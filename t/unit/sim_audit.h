@@ -14,7 +14,7 @@
 
 
 #define SPAN    460000          /* ms: the longest a world is played */
-#define MARGIN  500
+#define MARGIN  2500
 
 
 static uint8_t  mark[2][SPAN + 2 * MARGIN];

@@ -229,7 +229,8 @@ gateway_new(world_t *w)
     memset(gw, 0, sizeof(gateway_t));
 
     gw->born = w->t;
-    gw->skew = sim_up_to(w, 40) - 20;
+    gw->skew = sim_one_in(w, 4) ? sim_up_to(w, 4000) - 2000
+                                : sim_up_to(w, 40) - 20;
     gw->alive = 1;
     gw->renewed = w->t;
 

@@ -27,6 +27,18 @@ typedef struct {
     int64_t             held;
 } memory_t;
 
+/* what is on its way to the database */
+typedef struct {
+    int                 arrived;        /* or got lost before */
+    int                 lost;
+    int                 heart;          /* it is a tick */
+    int64_t             epoch;
+    int64_t             apply_at;
+    int64_t             answer_at;
+    wish_t              wishes[SESSIONS];
+    int                 n;
+} batch_t;
+
 typedef struct {
     int                 id;
     int64_t             back_at;        /* it is dead, or stopped, until */
@@ -39,16 +51,9 @@ typedef struct {
     memory_t            m[SESSIONS];
     gateway_t           lives[GATEWAYS];
 
-    /* what is on its way to the database, or its answer is */
     int                 busy;
-    int                 sent;           /* the database has it, or lost it */
-    int                 lost;
-    int                 heart;          /* it is a tick */
-    int64_t             sent_epoch;
-    int64_t             apply_at;
-    int64_t             answer_at;
-    wish_t              wishes[SESSIONS];
-    int                 n;
+    batch_t             b;              /* or its answer is on its way */
+    batch_t             late;           /* of a connection that was given up */
 } worker_t;
 
 typedef struct {
@@ -108,46 +113,57 @@ worker_forget(worker_t *k)
 }
 
 
+/* The fence and the batch, in one transaction. */
+
+static void
+worker_commit(world_t *w, worker_t *k, batch_t *b)
+{
+    int  i;
+
+    b->arrived = 1;
+
+    if (w->t < w->away_until || sim_one_in(w, 40)) {
+        b->lost = 1;
+        return;
+    }
+
+    if (!db_fence(w, k->id, b->epoch)) {
+        totals.fenced++;
+        b->lost = 1;
+        return;
+    }
+
+    totals.stale += b->heart ? db_tick(w, b->wishes, b->n)
+                             : db_apply(w, b->wishes, b->n);
+
+    for (i = 0; i < b->n; i++) {
+
+        if (!b->wishes[i].done) {
+            continue;
+        }
+
+        totals.charges += (b->wishes[i].d.amount > 0);
+        totals.by_heart += (b->heart && b->wishes[i].d.amount > 0);
+
+        w->s[b->wishes[i].session].ended += b->wishes[i].d.settle;
+    }
+
+    holds(w, &w->s[0], w->held >= 0 && w->balance >= w->held);
+}
+
+
 /* What the database does with what was sent, whatever became of the sender. */
 
 static void
 worker_arrives(world_t *w, worker_t *k)
 {
-    int  i;
-
-    if (!k->busy || k->sent || w->t < k->apply_at) {
-        return;
+    if (k->late.n > 0 && !k->late.arrived && w->t >= k->late.apply_at) {
+        worker_commit(w, k, &k->late);
     }
 
-    k->sent = 1;
-
-    if (w->t < w->away_until || sim_one_in(w, 40)) {
-        k->lost = 1;
-        return;
+    if (k->busy && !k->b.arrived && w->t >= k->b.apply_at) {
+        worker_commit(w, k, &k->b);
     }
-
-    if (!db_fence(w, k->id, k->sent_epoch)) {
-        totals.fenced++;
-        k->lost = 1;
-        return;
-    }
-
-    totals.stale += k->heart ? db_tick(w, k->wishes, k->n)
-                             : db_apply(w, k->wishes, k->n);
-
-    for (i = 0; i < k->n; i++) {
-
-        if (!k->wishes[i].done) {
-            continue;
-        }
-
-        totals.charges += (k->wishes[i].d.amount > 0);
-        totals.by_heart += (k->heart && k->wishes[i].d.amount > 0);
-
-        w->s[k->wishes[i].session].ended += k->wishes[i].d.settle;
-    }
-
-    holds(w, &w->s[0], w->held >= 0 && w->balance >= w->held);
 }
 
 
@@ -174,10 +190,10 @@ worker_answer(world_t *w, worker_t *k)
 
     /* the answer is lost: what happened is in the rows */
 
-    if (k->lost || sim_one_in(w, 40)) {
+    if (k->b.lost || sim_one_in(w, 40)) {
 
-        for (i = 0; i < k->n; i++) {
-            m = &k->m[k->wishes[i].session];
+        for (i = 0; i < k->b.n; i++) {
+            m = &k->m[k->b.wishes[i].session];
             m->due = w->t;
             m->by_heart = 0;
         }
@@ -185,8 +201,8 @@ worker_answer(world_t *w, worker_t *k)
         return;
     }
 
-    for (i = 0; i < k->n; i++) {
-        x = &k->wishes[i];
+    for (i = 0; i < k->b.n; i++) {
+        x = &k->b.wishes[i];
         m = &k->m[x->session];
 
         if (!x->done) {
@@ -202,7 +218,7 @@ worker_answer(world_t *w, worker_t *k)
         m->tick_ms = x->d.tick_ms;
         m->due = w->t + x->d.wait_ms;
 
-        if (k->heart) {
+        if (k->b.heart) {
             m->row.charge_no += (x->d.amount > 0);
             m->row.charged += x->d.amount;
             m->row.fee += x->d.fee;
@@ -242,7 +258,7 @@ worker_wish(world_t *w, worker_t *k, int i, const billing_facts_t *f,
 {
     wish_t  *x;
 
-    x = &k->wishes[k->n++];
+    x = &k->b.wishes[k->b.n++];
 
     x->session = i;
     x->ver = f->ver;
@@ -259,17 +275,40 @@ worker_wish(world_t *w, worker_t *k, int i, const billing_facts_t *f,
 static void
 worker_send(world_t *w, worker_t *k, int heart)
 {
-    if (k->n == 0) {
+    int       i;
+    batch_t  *b;
+
+    b = &k->b;
+
+    if (b->n == 0) {
         return;
     }
 
+    b->arrived = 0;
+    b->lost = 0;
+    b->heart = heart;
+    b->epoch = k->epoch;
+    b->apply_at = w->t + sim_up_to(w, 3) * STEP;
+    b->answer_at = b->apply_at + sim_up_to(w, 2) * STEP;
     k->busy = 1;
-    k->sent = 0;
-    k->lost = 0;
-    k->heart = heart;
-    k->sent_epoch = k->epoch;
-    k->apply_at = w->t + sim_up_to(w, 3) * STEP;
-    k->answer_at = k->apply_at + sim_up_to(w, 2) * STEP;
+
+    if (!sim_one_in(w, 40) || (k->late.n > 0 && !k->late.arrived)) {
+        return;
+    }
+
+    /*
+     * The connection is given up, and all is read anew over another one; but
+     * the database has not seen the last of it
+     */
+
+    k->late = *b;
+    k->late.apply_at = w->t + sim_up_to(w, 2500);
+    k->busy = 0;
+
+    for (i = 0; i < b->n; i++) {
+        k->m[b->wishes[i].session].due = w->t;
+        k->m[b->wishes[i].session].by_heart = 0;
+    }
 }
 
 
@@ -286,7 +325,7 @@ worker_by_heart(world_t *w, worker_t *k)
     billing_segment_t    segments[SEGMENTS];
     billing_interval_t   iv[INTERVALS];
 
-    k->n = 0;
+    k->b.n = 0;
 
     for (i = 0; i < w->n; i++) {
         s = &w->s[i];
@@ -333,7 +372,7 @@ worker_by_facts(world_t *w, worker_t *k)
     billing_segment_t    segments[SESSIONS][SEGMENTS];
     billing_interval_t   iv[SESSIONS][INTERVALS];
 
-    k->n = 0;
+    k->b.n = 0;
     n = 0;
 
     for (i = 0; i < w->n; i++) {
@@ -401,7 +440,7 @@ worker_run(world_t *w, worker_t *k)
 
     if (k->busy) {
 
-        if (w->t >= k->answer_at && k->sent) {
+        if (w->t >= k->b.answer_at && k->b.arrived) {
             worker_answer(w, k);
         }
 
