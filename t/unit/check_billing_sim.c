@@ -198,6 +198,7 @@ play_init(world_t *w, worker_t *k)
     w->t = T0;
     w->owner = NOBODY;
     w->unfenced = sim_one_in(w, 6);
+    w->gives_up = sim_one_in(w, 3);
     w->n = sim_one_in(w, 2) ? 1 : 1 + (int) sim_up_to(w, SESSIONS - 1);
 
     for (i = 0; i < w->n; i++) {

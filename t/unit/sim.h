@@ -148,6 +148,7 @@ typedef struct {
     int64_t                epoch;
     int64_t                expires;         /* by the database's clock */
     int                    unfenced;        /* the fence does nothing */
+    int                    gives_up;        /* connections with late batches */
 } world_t;
 
 

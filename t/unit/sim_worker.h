@@ -167,12 +167,17 @@ worker_arrives(world_t *w, worker_t *k)
 }
 
 
-/* Its client is warned once, and again only if there was new money or time. */
+/*
+ * Its client is warned once, and again only if there was new money or time.
+ * (A batch that charges nothing is as good twice as once, so without the fence,
+ * and after a late one, it may be warned twice.)
+ */
 
 static void
 worker_low(world_t *w, session_t *s, const wish_t *x)
 {
-    holds(w, s, s->lows == 0 || w->reliefs > s->low_reliefs);
+    holds(w, s, s->lows == 0 || w->gives_up || w->unfenced
+                || w->reliefs > s->low_reliefs);
 
     s->lows++;
     s->low_reliefs = x->reliefs;
@@ -292,7 +297,9 @@ worker_send(world_t *w, worker_t *k, int heart)
     b->answer_at = b->apply_at + sim_up_to(w, 2) * STEP;
     k->busy = 1;
 
-    if (!sim_one_in(w, 40) || (k->late.n > 0 && !k->late.arrived)) {
+    if (!w->gives_up || !sim_one_in(w, 15)
+        || (k->late.n > 0 && !k->late.arrived))
+    {
         return;
     }
 
