@@ -53,11 +53,7 @@ static const billing_audit_advice_t  billing_audit_advices[] = {
 
     [BILLING_AUDIT_TIME] = { "time",
         "compare its intervals with a backup; if time was billed that was "
-        "not served, give it back with a transfer of kind 'reversal'" },
-
-    [BILLING_AUDIT_AHEAD] = { "ahead",
-        "end the session now; its hold was changed by hand, or this is a "
-        "bug worth a report" },
+        "not served, give it back with billing.reverse()" },
 
     [BILLING_AUDIT_SETTLED] = { "settled",
         "the session's row was changed after it was settled: compare with "
@@ -71,15 +67,16 @@ static const billing_audit_advice_t  billing_audit_advices[] = {
         "what its transfers come to, and find out who changed it" },
 
     [BILLING_AUDIT_PAYER] = { "payer",
-        "give it back with a transfer of kind 'reversal'" },
+        "give it back with billing.reverse()" },
 
     [BILLING_AUDIT_PROMO] = { "promo",
-        "owe its client the difference as a top-up's worth of cash: grant it "
-        "and report a bug" },
+        "if a transfer of this wallet is named for something else, mend that "
+        "one first; else it is a bug: give its client the cash back with "
+        "billing.adjust()" },
 
     [BILLING_AUDIT_RETURN] = { "return",
-        "claim back what is too much with an adjustment, and look for a "
-        "webhook that was applied twice" },
+        "compare with the payment provider's record; take back what was too "
+        "much with billing.adjust()" },
 
     [BILLING_AUDIT_PAYOUT] = { "payout",
         "stop payouts, compare with the vendor's own record, then restore the "

@@ -32,7 +32,8 @@ enum {
 
 typedef struct {
     int64_t      id;
-    int64_t      wrong;         /* the balance is too high by this */
+    int64_t      wrong;         /* the balance is too high by this; 0: it
+                                   is the promo that is wrong */
 } billing_audit_off_t;
 
 typedef struct {
@@ -106,7 +107,8 @@ static int
 billing_audit_wallet(billing_audit_t *a, const billing_stream_t *row,
     billing_audit_offs_t *offs)
 {
-    int64_t                 id, balance, held, promo, moved, hold, owe, wrong;
+    int64_t                 id, balance, held, promo, given;
+    int64_t                 moved, hold, owe, wrong;
     const char             *kind;
     billing_audit_about_t   about;
 
@@ -117,6 +119,7 @@ billing_audit_wallet(billing_audit_t *a, const billing_stream_t *row,
     promo = billing_stream_int(row, WALLET_PROMO, 0);
     moved = billing_stream_int(row, WALLET_MOVED, 0);
     hold = billing_stream_int(row, WALLET_HOLD, 0);
+    given = billing_stream_int(row, WALLET_PROMO_MOVED, 0);
     owe = billing_stream_int(row, WALLET_OWE, 0);
 
     memset(&about, 0, sizeof(billing_audit_about_t));
@@ -141,12 +144,10 @@ billing_audit_wallet(billing_audit_t *a, const billing_stream_t *row,
                                  PRId64, held, hold);
     }
 
-    if (promo != billing_stream_int(row, WALLET_PROMO_MOVED, 0)) {
+    if (promo != given) {
         billing_report_violation(&a->report, BILLING_AUDIT_BALANCE, &about,
                                  "promo is %" PRId64 ", its transfers come "
-                                 "to %" PRId64, promo,
-                                 billing_stream_int(row, WALLET_PROMO_MOVED,
-                                                    0));
+                                 "to %" PRId64, promo, given);
     }
 
     if (strcmp(kind, "clearing") == 0 || strcmp(kind, "platform") == 0) {
@@ -165,7 +166,7 @@ billing_audit_wallet(billing_audit_t *a, const billing_stream_t *row,
     billing_sum(&a->totals.owned, owe);
 
     if (balance == moved) {
-        return BILLING_OK;
+        return (promo != given) ? billing_audit_off(offs, id, 0) : BILLING_OK;
     }
 
     billing_report_violation(&a->report, BILLING_AUDIT_BALANCE, &about,
@@ -173,7 +174,7 @@ billing_audit_wallet(billing_audit_t *a, const billing_stream_t *row,
                              PRId64, balance, moved);
 
     if (__builtin_sub_overflow(balance, moved, &wrong)) {
-        wrong = 0;
+        wrong = INT64_MAX;
     }
 
     return billing_audit_off(offs, id, wrong);

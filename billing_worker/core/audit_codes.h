@@ -16,7 +16,6 @@ typedef enum {
     BILLING_AUDIT_ORPHAN,       /* a transfer is of nothing that there is */
     BILLING_AUDIT_SUM,          /* a session's sums */
     BILLING_AUDIT_TIME,         /* what was billed was not proven */
-    BILLING_AUDIT_AHEAD,        /* time was promised that is not held for */
     BILLING_AUDIT_SETTLED,      /* a settlement that is none */
     BILLING_AUDIT_ROLLUP,       /* what was rolled up */
     BILLING_AUDIT_BALANCE,      /* a wallet's balance, held, promo */

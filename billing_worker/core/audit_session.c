@@ -109,6 +109,13 @@ billing_audit_transfers(billing_auditor_t *a)
 
     billing_audit_gap(a, next, a->s->charge_no);
 
+    if (billed_ms > a->s->billed_ms) {
+        billing_audit_wrong(a, BILLING_AUDIT_ROW,
+                            &a->s->transfers[a->s->ntransfers - 1],
+                            "tells of %" PRId64 " ms billed, the session of %"
+                            PRId64, billed_ms, a->s->billed_ms);
+    }
+
     if (next > a->s->charge_no + 1) {
         billing_audit_wrong(a, BILLING_AUDIT_ROW,
                             &a->s->transfers[a->s->ntransfers - 1],

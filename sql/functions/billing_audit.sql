@@ -255,9 +255,10 @@ END
 $$;
 
 
--- billing.audit_suspects: a wallet's balance is "wrong" too high, and nothing
--- says why: its transfers of no session of which one could be the cause, with
--- the wallet on the other side if that one's balance is kept, else 0.
+-- billing.audit_suspects: a wallet's balance is "wrong" too high (0: it is its
+-- promo that is wrong), and nothing says why: its transfers of no session of
+-- which one could be the cause, with the wallet on the other side if that one
+-- must be wrong, too: its balance is kept, and it cannot be the fee; else 0.
 CREATE OR REPLACE FUNCTION billing.audit_suspects(cursor refcursor,
     wallet bigint, wrong bigint) RETURNS refcursor
 LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -267,20 +268,23 @@ SET enable_seqscan = off AS $$
 BEGIN
     OPEN cursor NO SCROLL FOR
     SELECT x.id, x.kind, x.amount,
-           CASE WHEN o.kind IN ('clearing', 'platform') THEN 0::bigint
-                ELSE x.other END
-      FROM (SELECT t.id, t.kind, t.amount, t.debit_account AS other
+           CASE WHEN o.kind IN ('clearing', 'platform') OR x.kind = 'gift'
+                     OR audit_suspects.wrong = 0
+                THEN 0::bigint ELSE x.other END
+      FROM (SELECT t.id, t.kind, t.amount, t.promo, t.debit_account AS other
               FROM ledger.transfer t
              WHERE t.credit_account = audit_suspects.wallet
                AND t.session_id IS NULL
-               AND t.amount > -audit_suspects.wrong
+               AND t.amount >= -audit_suspects.wrong
             UNION ALL
-            SELECT t.id, t.kind, t.amount, t.credit_account
+            SELECT t.id, t.kind, t.amount, t.promo, t.credit_account
               FROM ledger.transfer t
              WHERE t.debit_account = audit_suspects.wallet
                AND t.session_id IS NULL
-               AND t.amount > audit_suspects.wrong) x
+               AND t.amount >= audit_suspects.wrong) x
       LEFT JOIN ledger.wallet o ON o.id = x.other
+     WHERE audit_suspects.wrong <> 0 OR x.promo > 0
+        OR x.kind IN ('promo_back', 'gift', 'reversal', 'reversal_fee')
      ORDER BY x.id;
     RETURN cursor;
 END
@@ -313,7 +317,7 @@ BEGIN
                ('client', s.client_id, 'advisor', s.advisor_id)
         UNION ALL
         -- of what a payment brought, no more went back or is frozen
-        SELECT 'return', NULL, p.id, p.credit_account,
+        SELECT 'return', NULL, p.id, NULL,
                format('of this payment of %s, %s is refunded and %s frozen; '
                       'of %s promo given with it, %s was taken back', p.amount,
                       r.refunded, r.frozen, r.promo, r.promo_back)
@@ -350,7 +354,7 @@ BEGIN
                     ELSE t.debit_account END
         UNION ALL
         -- of what a session charged, no more was given back
-        SELECT 'return', s.id, NULL, s.client_wallet,
+        SELECT 'return', s.id, NULL, NULL,
                format('%s was charged, of it fee %s and promo %s; %s was given '
                       'back, of it fee %s and promo %s', s.charged, s.fee,
                       s.promo, r.amount, r.fee, r.promo)
@@ -520,7 +524,7 @@ BEGIN
                sum(m.most) OVER w AS most_after
           FROM move m WINDOW w AS (PARTITION BY m.wallet ORDER BY m.id
                                    ROWS UNBOUNDED PRECEDING))
-    SELECT 'promo', NULL::bigint, s.id, s.wallet,
+    SELECT 'promo', NULL::bigint, s.id, NULL::bigint,
            format('%s of it was promo, of %s; there was %s', s.promo, s.amount,
                   CASE WHEN s.least_after = s.most_after
                        THEN (s.most_after + s.promo)::text

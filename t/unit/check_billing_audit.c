@@ -22,6 +22,8 @@ typedef struct {
     billing_audit_session_t   s;
     billing_audit_transfer_t  transfers[CHARGES];
     billing_interval_t        intervals[4];
+    billing_segment_t         segments[2];
+    billing_audit_rollup_t    rollup;
 } books_t;
 
 typedef struct {
@@ -64,6 +66,33 @@ audit(books_t *b, int64_t want)
 }
 
 
+/* Options of the tariff, one half of the time each. */
+
+static void
+options(books_t *b)
+{
+    size_t  i;
+
+    b->s.tariff.whole_minute = (uint8_t) unit_below(2);
+    b->s.tariff.min_minor = unit_below(2) ? (int64_t) unit_below(500) : 0;
+    b->s.tariff.free_ms = unit_below(2) ? (int64_t) unit_below(50000) : 0;
+
+    b->s.segments = b->segments;
+    b->s.nsegments = unit_below(3);
+    b->s.told_segments = (int64_t) b->s.nsegments;
+
+    for (i = 0; i < b->s.nsegments; i++) {
+        b->segments[i].from_ms = (int64_t) unit_below(100000)
+                                 + (i ? b->segments[i - 1].from_ms : 0);
+        b->segments[i].at_ms = T + b->segments[i].from_ms;
+        b->segments[i].rate = 1 + (int64_t) unit_below(100000);
+    }
+
+    b->s.tariff.segments = b->segments;
+    b->s.tariff.nsegments = b->s.nsegments;
+}
+
+
 /* A session of some charges that is over; ticks of any length. */
 
 static void
@@ -82,6 +111,7 @@ books(books_t *b)
     b->s.client_wallet = 5;
     b->s.advisor_wallet = 6;
     b->s.max_ms = BILLING_NONE;
+    options(b);
     b->s.transfers = b->transfers;
     b->s.intervals = b->intervals;
 
@@ -109,7 +139,9 @@ books(books_t *b)
         t->debit = 5;
         t->credit = 6;
         t->billed_ms = ms;
+        t->promo = (b->s.ntransfers < 5) ? t->amount / 2 : 0;
 
+        b->s.promo += t->promo;
         b->s.charged = charged;
         b->s.fee = fee;
     }
@@ -243,7 +275,7 @@ START_TEST(any_number)
     int      i;
     books_t  b;
 
-    for (i = 0; i < 16; i++) {
+    for (i = 0; i < 20; i++) {
         books(&b);
 
         switch (i) {
@@ -263,6 +295,10 @@ START_TEST(any_number)
         case 13: b.intervals[2].party = BILLING_CLIENT; break;
         case 14: b.s.tariff.rate = 0; break;
         case 15: b.s.nintervals = 0; break;
+        case 16: b.s.promo++; break;
+        case 17: b.s.told_segments++; break;
+        case 18: b.s.tariff.min_minor = b.s.charged + 1; break;
+        case 19: b.s.tariff.max_minor = 1; break;
         }
 
         if (audit(&b, 0).n == 0) {
@@ -295,6 +331,43 @@ START_TEST(spent)
 
     b.s.billed_ms--;
     ck_assert_int_ge(audit(&b, 0).n, 1);
+}
+END_TEST
+
+
+/* A session's charges may have been rolled up: the sums are still proven. */
+
+START_TEST(rolled_up)
+{
+    int      i;
+    books_t  b;
+
+    for (i = 0; i < 9; i++) {
+        books(&b);
+
+        b.rollup.charges = b.s.charge_no;
+        b.rollup.amount = b.s.charged;
+        b.rollup.fee = b.s.fee;
+        b.rollup.promo = b.s.promo;
+        b.rollup.debit = b.s.client_wallet;
+        b.rollup.credit = b.s.advisor_wallet;
+        b.s.rollup = &b.rollup;
+        b.s.ntransfers = (i == 8);
+
+        switch (i) {
+        case 1: b.rollup.charges--; break;
+        case 2: b.rollup.amount++; break;
+        case 3: b.rollup.fee--; break;
+        case 4: b.rollup.promo++; break;
+        case 5: b.rollup.debit = 6; break;
+        case 6: b.rollup.credit = 5; break;
+        case 7: b.rollup.amount = INT64_MAX; break;
+        }
+
+        if ((audit(&b, 0).n == 0) != (i == 0)) {
+            ck_abort_msg("alteration %d", i);
+        }
+    }
 }
 END_TEST
 
@@ -412,6 +485,7 @@ main(void)
     unit_add(s, "misses_one", misses_one);
     unit_add(s, "any_number", any_number);
     unit_add(s, "spent", spent);
+    unit_add(s, "rolled_up", rolled_up);
     unit_add(s, "texts", texts);
     unit_add(s, "intervals", intervals);
 
