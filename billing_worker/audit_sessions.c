@@ -133,7 +133,6 @@ billing_audit_sessions(billing_audit_t *a)
         return BILLING_ERROR;
     }
 
-    rc = BILLING_OK;
     from = INT64_MIN;
     till = BILLING_AUDIT_RANGE;
 

@@ -316,6 +316,19 @@ BEGIN
            AND (c.kind, c.owner_id, a.kind, a.owner_id) IS DISTINCT FROM
                ('client', s.client_id, 'advisor', s.advisor_id)
         UNION ALL
+        SELECT 'rollup', coalesce(d.session, r.session_id), NULL, NULL,
+               format('on its days %s was charged, in all %s (amount,fee,'
+                      'promo)', d.sums, (r.amount, r.fee, r.promo))
+          FROM (SELECT x.session_id AS session,
+                       (sum(x.amount), sum(x.fee), sum(x.promo)) AS sums
+                  FROM ledger.session_day_rollup x GROUP BY 1) d
+          FULL JOIN ledger.session_rollup r ON r.session_id = d.session
+         WHERE d.session IS NULL
+               AND (r.first_at AT TIME ZONE 'UTC')::date
+                   <> (r.last_at AT TIME ZONE 'UTC')::date
+            OR d.session IS NOT NULL AND d.sums IS DISTINCT FROM
+               (r.amount::numeric, r.fee::numeric, r.promo::numeric)
+        UNION ALL
         -- of what a payment brought, no more went back or is frozen
         SELECT 'return', NULL, p.id, NULL,
                format('of this payment of %s, %s is refunded and %s frozen; '

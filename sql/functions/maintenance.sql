@@ -173,6 +173,19 @@ BEGIN
      WHERE t.session_id >= v_from AND t.session_id < v_till
      GROUP BY 2;
 
+    -- of the few that went on over midnight, for statements
+    INSERT INTO ledger.session_day_rollup (session_id, day, at, amount, fee,
+                promo)
+    SELECT t.session_id, (t.at AT TIME ZONE 'UTC')::date, min(t.at),
+           sum(t.amount), sum(t.fee), sum(t.promo)
+      FROM ledger.session_rollup r
+      JOIN ledger.transfer t ON t.session_id = r.session_id
+     WHERE r.session_id >= v_from AND r.session_id < v_till
+       AND t.session_id >= v_from AND t.session_id < v_till
+       AND (r.first_at AT TIME ZONE 'UTC')::date
+           <> (r.last_at AT TIME ZONE 'UTC')::date
+     GROUP BY 1, 2;
+
     INSERT INTO ledger.part_rollup (part, sessions, transfers, amount, fee,
                 promo)
     SELECT roll_up.part, count(*), coalesce(sum(r.charges), 0),

@@ -49,8 +49,9 @@ $$;
 -- + movements = closing is no tautology: who prints it checks it.
 --
 -- A session's charges are looked at one by one only if it was charged on both
--- sides of an instant: its first and last charge tell.  One that has lost its
--- charges (their partition is kept elsewhere) counts as a whole at its end.
+-- sides of an instant: its first and last charge tell.  One that was rolled up
+-- has these, and what was charged on each day (UTC): that is the same for
+-- instants that are midnights.
 CREATE OR REPLACE FUNCTION billing.statement(account bigint,
     since timestamptz, until timestamptz)
 RETURNS TABLE (part text, at timestamptz, id text, kind text, session text,
@@ -77,12 +78,13 @@ BEGIN
                s.charged - s.fee - s.credited AS uncredited,
                coalesce((SELECT t.at FROM ledger.transfer t
                           WHERE t.session_id = s.id AND t.charge_no = 1),
-                        s.ended_at, s.created_at) AS first_at,
+                        r.first_at, s.ended_at, s.created_at) AS first_at,
                coalesce((SELECT t.at FROM ledger.transfer t
                           WHERE t.session_id = s.id
                             AND t.charge_no = s.charge_no),
-                        s.ended_at, s.created_at) AS last_at
+                        r.last_at, s.ended_at, s.created_at) AS last_at
           FROM consult.session s
+          LEFT JOIN ledger.session_rollup r ON r.session_id = s.id
          WHERE (s.client_wallet = w.id OR s.advisor_wallet = w.id)
            AND s.charged > 0),
     cut AS (
@@ -122,9 +124,13 @@ BEGIN
                           FILTER (WHERE t.at < statement.until), 0) AS fee1,
                       coalesce(sum(t.promo)
                           FILTER (WHERE t.at < statement.until), 0) AS promo1
-                 FROM ledger.transfer t
-                WHERE t.session_id = k.id
-                  AND (k.first_at < statement.since
+                 FROM (SELECT x.at, x.amount, x.fee, x.promo
+                         FROM ledger.transfer x WHERE x.session_id = k.id
+                        UNION ALL
+                       SELECT x.at, x.amount, x.fee, x.promo
+                         FROM ledger.session_day_rollup x
+                        WHERE x.session_id = k.id) t
+                WHERE (k.first_at < statement.since
                        AND k.last_at >= statement.since
                        OR k.first_at < statement.until
                        AND k.last_at >= statement.until)) c),

@@ -4,6 +4,7 @@ The books are two real sessions of partition 0; the numbers of sessions then
 jump to the next partition, where one goes on.
 """
 
+import datetime
 import signal
 
 import psycopg
@@ -39,6 +40,9 @@ def old(sql, redis):    # noqa: F811
     bench.one("SELECT setval('consult.session_id_seq', %s)", PART)
     bench.rows("UPDATE consult.session SET ended_at = ended_at"
                " - interval '100 days'")
+    # one of them went on over midnight
+    bench.rows("UPDATE ledger.transfer SET at = at - interval '1 day'"
+               " WHERE session_id = %s AND charge_no < 3", talks[0].id)
     bench.clean()
     bench.close()
     return bench, talks
@@ -59,6 +63,17 @@ def books(bench, talks):
     with psycopg.connect(bench.dsn("astro_web"), autocommit=True) as web:
         lists = [call(web, "wallet_transactions", who, 50, None)
                  for talk in talks for who in (talk.client, talk.advisor)]
+
+    midnight = datetime.datetime.now(datetime.timezone.utc).replace(
+        hour=0, minute=0, second=0, microsecond=0)
+    days = [midnight + datetime.timedelta(n) for n in range(-2, 3)]
+
+    with psycopg.connect(bench.dsn("astro_worker"), autocommit=True) as conn:
+        lists += [conn.execute("SELECT * FROM billing.statement(%s, %s, %s)",
+                               (who, since, until)).fetchall()
+                  for talk in talks for who in (talk.client, talk.advisor)
+                  for since in days for until in days if since < until]
+
     return said, lists
 
 
@@ -188,6 +203,13 @@ def test_rolled_up_and_the_same_as_before(bench, old):
     ("UPDATE ledger.day_rollup SET promo = promo + 1", "partition 0: "),
     ("UPDATE ledger.day_rollup SET transfers = transfers + 1",
      "partition 0: "),
+    ("UPDATE ledger.session_day_rollup SET amount = amount + 1",
+     "session {id}: on its days"),
+    ("UPDATE ledger.session_day_rollup SET fee = fee + 1",
+     "session {id}: on its days"),
+    ("UPDATE ledger.session_day_rollup SET promo = promo + 1",
+     "session {id}: on its days"),
+    ("DELETE FROM ledger.session_day_rollup", "session {id}: on its days"),
     ("UPDATE ledger.part_rollup SET amount = amount + 1", "partition 0: "),
     ("DELETE FROM ledger.part_rollup", "partition 0: "),
 ])
@@ -198,7 +220,7 @@ def test_audit_names_what_was_altered(rolled, change, names):
     bench.rows("BEGIN")
     undo = [(table, bench.rows(f"SELECT to_jsonb(t)::text FROM {table} t"))
             for table in ("ledger.session_rollup", "ledger.day_rollup",
-                          "ledger.part_rollup")]
+                          "ledger.session_day_rollup", "ledger.part_rollup")]
     bench.rows("COMMIT")
 
     try:
