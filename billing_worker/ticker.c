@@ -272,6 +272,12 @@ billing_ticker_back(billing_worker_t *w, billing_place_t *p, int64_t now)
         billing_count(LATE, 1);
     }
 
+    /* what was just learned may have been lost with the batch */
+
+    if (p->turn != BILLING_TURN_KNOWN) {
+        billing_sessions_forget(&w->sessions, one);
+    }
+
     switch (p->turn) {
 
     case BILLING_TURN_GONE:
