@@ -43,7 +43,28 @@ static const billing_gauges_row_t  billing_gauges_rows[] = {
     { "outbox", "state=\"waiting\"", "gauge", "calls to vendors that have not "
       "ended" },
     { "outbox", "state=\"parked\"", "gauge", "" },
-    { "outbox_age_seconds", "", "gauge", "age of the oldest call that waits" }
+    { "outbox_age_seconds", "", "gauge", "age of the oldest call that waits" },
+
+    { "ledger_amount", "kind=\"session\"", "gauge",
+      "amount of all transfers, minor units" },
+    { "ledger_amount", "kind=\"topup\"", "gauge", "" },
+    { "ledger_amount", "kind=\"adjustment\"", "gauge", "" },
+    { "ledger_amount", "kind=\"promo\"", "gauge", "" },
+    { "ledger_amount", "kind=\"promo_back\"", "gauge", "" },
+    { "ledger_amount", "kind=\"gift\"", "gauge", "" },
+    { "ledger_amount", "kind=\"refund\"", "gauge", "" },
+    { "ledger_amount", "kind=\"freeze\"", "gauge", "" },
+    { "ledger_amount", "kind=\"release\"", "gauge", "" },
+    { "ledger_amount", "kind=\"reversal\"", "gauge", "" },
+    { "ledger_amount", "kind=\"reversal_fee\"", "gauge", "" },
+    { "ledger_amount", "kind=\"payout\"", "gauge", "" },
+    { "ledger_amount", "kind=\"payout_return\"", "gauge", "" },
+    { "ledger_amount", "kind=\"debt\"", "gauge", "" },
+    { "ledger_amount", "kind=\"recovery\"", "gauge", "" },
+
+    { "ledger_fee", "kind=\"session\"", "gauge",
+      "what the platform kept, minor units" },
+    { "ledger_fee", "kind=\"gift\"", "gauge", "" }
 };
 
 #define BILLING_GAUGES                                                        \

@@ -25,6 +25,9 @@
 #define BILLING_MAINTENANCE_FIRST_MS  200
 #define BILLING_MAINTENANCE_MS        60000
 
+/* a live session's earnings reach the advisor's wallet this often, in s */
+#define BILLING_MAINTENANCE_CREDIT    "600"
+
 
 struct billing_maintenance_s {
     billing_worker_t   *worker;
@@ -49,6 +52,8 @@ struct billing_maintenance_s {
 
 static void billing_maintenance_timer(uv_timer_t *timer);
 static void billing_maintenance_work(uv_work_t *work);
+static int billing_maintenance_more(billing_maintenance_t *m, PGconn *conn,
+    const char *sql);
 static PGconn *billing_maintenance_connect(billing_maintenance_t *m);
 static void billing_maintenance_done(uv_work_t *work, int status);
 static int billing_maintenance_result(const billing_maintenance_t *m);
@@ -172,11 +177,55 @@ billing_maintenance_work(uv_work_t *work)
 
     snprintf(m->error, sizeof(m->error), "%s", PQerrorMessage(conn));
 
+    /* each a transaction of its own, short, until there is nothing due */
+
+    while (billing_maintenance_more(m, conn, "SELECT billing.credit_next("
+                                    BILLING_MAINTENANCE_CREDIT ")"))
+    {
+        /* void */
+    }
+
+    (void) billing_maintenance_more(m, conn, "SELECT billing.totals_roll()");
+
     uv_mutex_lock(&m->lock);
     m->conn = NULL;
     uv_mutex_unlock(&m->lock);
 
     PQfinish(conn);
+}
+
+
+/*
+ * Whether it did something.  A failure takes the place of the first result: it
+ * is said, and all of it is tried again in a minute.
+ */
+
+static int
+billing_maintenance_more(billing_maintenance_t *m, PGconn *conn,
+    const char *sql)
+{
+    int        more;
+    PGresult  *res;
+
+    if (PQresultStatus(m->res) != PGRES_TUPLES_OK) {
+        return 0;
+    }
+
+    res = PQexec(conn, sql);
+
+    if (PQresultStatus(res) == PGRES_TUPLES_OK) {
+        more = !PQgetisnull(res, 0, 0);
+
+        PQclear(res);
+        return more;
+    }
+
+    snprintf(m->error, sizeof(m->error), "%s", PQerrorMessage(conn));
+
+    PQclear(m->res);
+    m->res = res;
+
+    return 0;
 }
 
 

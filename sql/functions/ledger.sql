@@ -361,9 +361,9 @@ END
 $$;
 
 
--- billing.adjust: what nothing else is for, from the platform (amount > 0) or to
--- it (amount < 0: of the cash that is available).  Of a client's or an advisor's
--- wallet.  moved is signed.
+-- billing.adjust: what nothing else is for, from the platform (amount > 0) or
+-- to it (amount < 0: of the cash that is available).  Of a client's or an
+-- advisor's wallet.  moved is signed.
 CREATE OR REPLACE FUNCTION billing.adjust(owner bigint, amount bigint,
     reference text)
 RETURNS TABLE (transfer_id bigint, wallet_id bigint, balance bigint,

@@ -1,9 +1,9 @@
--- ledger_back: payments and charges taken back, and disputes.  See ledger.sql for
--- what all movements have in common.
+-- ledger_back: payments and charges taken back, and disputes.  See ledger.sql
+-- for what all movements have in common.
 --
--- Money that its owner has spent meanwhile becomes a debt (kind 'debt', from the
--- owner's wallet 'receivable'), never a balance below what is held: a client
--- pays it with the next top-up, an advisor with the next payout.
+-- Money that its owner has spent meanwhile becomes a debt (kind 'debt', from
+-- the owner's wallet 'receivable'), never a balance below what is held: a
+-- client pays it with the next top-up, an advisor with the next payout.
 
 SET ROLE astro_engine;
 
@@ -78,8 +78,8 @@ END
 $$;
 
 
--- billing.dispute_freeze: a payment is disputed: sets as much of amount aside as is
--- available in cash.  It cannot be spent until it is released or refunded.
+-- billing.dispute_freeze: a payment is disputed: sets as much of amount aside as
+-- is available in cash.  It cannot be spent until it is released or refunded.
 -- moved is what was frozen; 0, and no transfer_id, if there was nothing (then
 -- the reference is not used up).
 CREATE OR REPLACE FUNCTION billing.dispute_freeze(payment text, amount bigint,
@@ -106,7 +106,8 @@ BEGIN
 
     IF dup THEN
         PERFORM billing.ledger_same(t.about = p.id
-                                    AND t.amount <= dispute_freeze.amount, reference);
+                                    AND t.amount <= dispute_freeze.amount,
+                                    reference);
 
     ELSE
         s := billing.ledger_payment_sums(p.id);
@@ -128,8 +129,8 @@ END
 $$;
 
 
--- billing.dispute_release: the dispute of a payment is won: gives all back that is
--- frozen of it.  moved is how much that was; 0, and no transfer_id, if nothing.
+-- billing.dispute_release: the dispute of a payment is won: gives all back that
+-- is frozen of it.  moved is how much that was; 0, and no transfer_id, if nothing.
 CREATE OR REPLACE FUNCTION billing.dispute_release(payment text, reference text)
 RETURNS TABLE (transfer_id bigint, wallet_id bigint, balance bigint,
     dup boolean, moved bigint)
@@ -258,8 +259,8 @@ $$;
 
 
 -- billing.ledger_part: of a whole of which part is of one kind, done is
--- reversed, done_part of it of that kind: how much of the next amount is.  Never
--- leaves more of that kind, or less, than there is.
+-- reversed, done_part of it of that kind: how much of the next amount is.
+-- Never leaves more of that kind, or less, than there is.
 CREATE OR REPLACE FUNCTION billing.ledger_part(whole bigint, part bigint,
     done bigint, done_part bigint, amount bigint) RETURNS bigint
 LANGUAGE sql IMMUTABLE AS $$
@@ -327,14 +328,16 @@ $$;
 
 
 REVOKE ALL ON FUNCTION billing.refund(text, bigint, text),
-    billing.dispute_freeze(text, bigint, text), billing.dispute_release(text, text),
+    billing.dispute_freeze(text, bigint, text),
+    billing.dispute_release(text, text),
     billing.reverse(bigint, bigint, text),
     billing.ledger_part(bigint, bigint, bigint, bigint, bigint),
     billing.ledger_payment(text),
     billing.ledger_of_payment(ledger.transfer),
     billing.ledger_payment_sums(bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION billing.refund(text, bigint, text),
-    billing.dispute_freeze(text, bigint, text), billing.dispute_release(text, text),
+    billing.dispute_freeze(text, bigint, text),
+    billing.dispute_release(text, text),
     billing.reverse(bigint, bigint, text) TO astro_worker;
 
 RESET ROLE;

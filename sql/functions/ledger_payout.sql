@@ -74,8 +74,8 @@ END
 $$;
 
 
--- billing.payout_take: amount leaves an advisor's wallet for the world.  What the
--- advisor owes is paid first (kind 'recovery'), and is not available.
+-- billing.payout_take: amount leaves an advisor's wallet for the world.  What
+-- the advisor owes is paid first (kind 'recovery'), and is not available.
 CREATE OR REPLACE FUNCTION billing.payout_take(advisor bigint, amount bigint,
     reference text)
 RETURNS TABLE (transfer_id bigint, wallet_id bigint, balance bigint,

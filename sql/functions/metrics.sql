@@ -26,6 +26,12 @@ BEGIN
            ('outbox', 'state="parked"', s.parked),
            ('outbox_age_seconds', '', s.age_ms / 1000))
            AS g(name, labels, value);
+
+    RETURN QUERY
+    SELECT g.name, format('kind="%s"', t.kind), g.value
+      FROM billing.totals() t
+     CROSS JOIN LATERAL (VALUES ('ledger_amount', t.amount),
+                                ('ledger_fee', t.fee)) AS g(name, value);
 END
 $$;
 

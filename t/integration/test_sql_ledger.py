@@ -345,7 +345,12 @@ def test_many_at_once_on_one_wallet(money, sql):    # noqa: F811
         with psycopg.connect(sql.dsn("astro_worker"),
                              autocommit=True) as conn:
             while time.monotonic() < until:
-                tick(dice) if i < 2 else move(dice, conn)
+                if i == 7:
+                    money.replay()      # at any instant, not just at the end
+                elif i < 2:
+                    tick(dice)
+                else:
+                    move(dice, conn)
 
     at_once(work, 8)
     assert ticks[0] > 20
@@ -360,3 +365,76 @@ def test_many_at_once_on_one_wallet(money, sql):    # noqa: F811
 
     assert money.wallet(client)[2] == sum(t.held for t in talks)
     money.replay()
+
+
+# by day and kind -------------------------------------------------------------
+
+def totals(sql):                                    # noqa: F811
+    return sorted(sql.admin(
+        "SELECT kind, sum(transfers)::int, sum(amount), sum(fee), sum(promo)"
+        " FROM ledger.daily GROUP BY kind"))
+
+
+def journal(sql):                                   # noqa: F811
+    return sorted(sql.admin(
+        "SELECT kind, count(*), sum(amount), sum(fee), sum(promo) FROM"
+        " ledger.transfer GROUP BY kind"))
+
+
+def test_totals_count_each_once(money, sql):        # noqa: F811
+    """While others write, in transactions that end in another order than they
+    began, and while two roll up at once."""
+    clients = [money.client() for _ in range(4)]
+    until = time.monotonic() + 2
+
+    def work(i, barrier):
+        dice = random.Random(i)
+        barrier.wait()
+
+        with psycopg.connect(sql.dsn("astro_worker"),
+                             autocommit=True) as conn:
+            while time.monotonic() < until:
+                if i < 2:
+                    conn.execute("SELECT billing.totals_roll()")
+                    time.sleep(.01)
+                    continue
+
+                with conn.transaction():
+                    conn.execute(
+                        "SELECT billing.topup(%s, %s, %s)",
+                        (clients[i - 2].id, dice.randint(1, 99),
+                         uuid.uuid4().hex))
+                    time.sleep(dice.random() * .03)
+
+    at_once(work, 6)
+    rolled = sql.one("SELECT sum(transfers) FROM ledger.daily")
+    assert rolled > 20
+
+    # the first goes up to what was safe before, the second to the end
+    for _ in range(2):
+        money.call("totals_roll")
+
+    assert totals(sql) == journal(sql)
+    assert money.call("totals_roll") == (0,)
+    told = money.conn.execute("SELECT * FROM billing.totals()").fetchall()
+    assert sorted(told) == totals(sql)
+
+
+def test_live_sessions_are_credited_in_turn(money, sql):    # noqa: F811
+    """Each shard once in a while, whoever asks."""
+    client, advisor = money.client(), money.advisor()
+    money.books.topup(client, 9000, f"p{client.id}")
+    money.call("topup", client.id, 9000, f"p{client.id}")
+    money.tick(money.talk(client, advisor, 60000), 1000, 0)
+    assert money.wallet(advisor)[1] == 0
+    sql.admin("UPDATE billing.credit_turn SET at = '-infinity'")
+    done = []
+
+    while money.call("credit_next", 600) != (None,):
+        done.append(1)
+
+    assert len(done) == 256
+    assert money.wallet(advisor)[1] == 700
+    money.tick(money.talks[0], 1000, 0)
+    assert money.call("credit_next", 600) == (None,)
+    assert money.wallet(advisor)[1] == 700
