@@ -140,6 +140,8 @@ billing_batch_facts(void *data, const billing_pg_reply_t *reply)
         return;
     }
 
+    billing_batch_share(b, reply->results[0]);
+
     BILLING_POINT("decided");
 
     billing_batch_apply(b);
@@ -222,6 +224,9 @@ billing_batch_decide(billing_batch_t *b, const PGresult *res, int row)
         p->fee = f.fee + d->fee;
         place->turn = BILLING_TURN_OPEN;
         place->plan = p;
+        place->row = row;
+        place->available = f.balance - f.wallet_held;
+        billing_engine_claim(&f, d, &place->claim);
         b->nplans++;
     }
 }

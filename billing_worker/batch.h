@@ -11,6 +11,7 @@
 #define _BILLING_BATCH_H_INCLUDED_
 
 
+#include "purse.h"
 #include "worker.h"
 
 
@@ -27,6 +28,9 @@ typedef enum {
 typedef struct {
     billing_session_t  *session;
     billing_plan_t     *plan;           /* NULL: nothing to write */
+    billing_claim_t     claim;          /* of a plan: on the wallet, of which */
+    int64_t             available;      /* so much is available */
+    int                 row;            /* of the facts */
     billing_turn_e      turn;
     int64_t             at;
     int64_t             due;            /* since */
@@ -50,6 +54,10 @@ void billing_batch_run(billing_batch_t *b);
 
 /* ticker.c: takes the sessions back and frees the batch. */
 void billing_batch_done(billing_batch_t *b);
+
+
+/* share.c: between the decisions and their writing; res: the facts */
+void billing_batch_share(billing_batch_t *b, const PGresult *res);
 
 
 /* facts.c */

@@ -233,7 +233,7 @@ billing_ticks_answer(void *data, const billing_pg_reply_t *reply)
         billing_wallets_heard(&w->sessions.wallets, id, balance, held);
     }
 
-    BILLING_POINT("before-events");
+    BILLING_POINT("before-tick-events");
 
     done = columns[BILLING_TICK_DONE].n;
     now = billing_clock();
@@ -257,7 +257,7 @@ billing_ticks_answer(void *data, const billing_pg_reply_t *reply)
 
     billing_events_flush(w);
 
-    BILLING_POINT("after-events");
+    BILLING_POINT("after-tick-events");
 
     billing_count(DUE, b->n);
     billing_count(TICKS_FAST, done);

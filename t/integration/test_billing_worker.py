@@ -421,6 +421,42 @@ def test_the_fence(bench):
     bench.clean()
 
 
+# several sessions on one wallet ----------------------------------------------
+
+def test_the_last_slice_is_split_by_rate(bench):
+    """900 for two who would hold 6000 and 12000: 300 and 600, which last as
+    long."""
+    bench.rows("DROP INDEX consult.session_live_client")
+    gateway = bench.gateway()
+    talks = [Talk(bench, topup=900, rate=6000, gateways=[gateway]),
+             Talk(bench, topup=0, rate=12000, gateways=[gateway])]
+    first = talks[0]
+    conv = bench.one("INSERT INTO consult.conversation (client_id, advisor_id)"
+                     " VALUES (%s, %s) RETURNING id", first.client,
+                     talks[1].advisor)
+    bench.rows("UPDATE consult.session SET client_id = %s,"
+               " conversation_id = %s, client_wallet = (SELECT id FROM"
+               " ledger.wallet WHERE owner_id = %s) WHERE id = %s",
+               first.client, conv, first.client, talks[1].id)
+    talks[1].client = first.client
+
+    for talk in talks:
+        talk.join()
+
+    bench.worker(paid_ahead_seconds=60).ready()
+
+    for talk in talks:
+        bench.until(talk.id, "state <> 'connecting'")
+
+    assert [bench.session(t.id, "charged + held") for t in talks] == [300, 600]
+
+    for talk in talks:
+        bench.settled(talk.id, "low_balance")
+
+    assert bench.wallet(first.client) == (0, 0)
+    bench.clean()
+
+
 # the servers around it -------------------------------------------------------
 
 def test_without_redis(bench):
