@@ -7,7 +7,7 @@
 #     make fuzz FUZZ="frame inflate"         some
 #     make fuzz-corpus                       keeps what runs have found since
 #
-# A target is t/fuzz/fuzz_<name>.c with all units of core.
+# A target is t/fuzz/fuzz_<name>.c with all units of both cores.
 
 BUILD        ?= build
 FUZZ_SECONDS ?= 25
@@ -16,11 +16,13 @@ FUZZ_CC      ?= clang
 fuzz_dir   := $(BUILD)/fuzz
 fuzz_san   := -fsanitize=address,undefined -fno-sanitize-recover=all
 fuzz_flags := -std=gnu11 -O1 -g -Wall -Wextra -Werror -fno-omit-frame-pointer \
-              -Ingx_astro_module/core -It/fuzz
+              -Ingx_astro_module/core -Ibilling_worker/core -It/fuzz
 fuzz_libs  := -lyajl -lcrypto -lz -lpthread
 
 fuzz_core := $(patsubst ngx_astro_module/core/%.c,$(fuzz_dir)/core/%.o, \
-               $(wildcard ngx_astro_module/core/*.c))
+               $(wildcard ngx_astro_module/core/*.c)) \
+             $(patsubst billing_worker/core/%.c,$(fuzz_dir)/billing/%.o, \
+               $(wildcard billing_worker/core/*.c))
 
 FUZZ ?= $(patsubst t/fuzz/fuzz_%.c,%,$(sort $(wildcard t/fuzz/fuzz_*.c)))
 
@@ -37,6 +39,11 @@ fuzz-corpus: fuzz-build
 fuzz-build: $(addprefix $(fuzz_dir)/fuzz_,$(FUZZ))
 
 $(fuzz_dir)/core/%.o: ngx_astro_module/core/%.c
+	@mkdir -p $(@D)
+	$(FUZZ_CC) $(fuzz_flags) $(fuzz_san) -fsanitize=fuzzer-no-link -MMD -MP \
+	    -c -o $@ $<
+
+$(fuzz_dir)/billing/%.o: billing_worker/core/%.c
 	@mkdir -p $(@D)
 	$(FUZZ_CC) $(fuzz_flags) $(fuzz_san) -fsanitize=fuzzer-no-link -MMD -MP \
 	    -c -o $@ $<
