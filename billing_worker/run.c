@@ -244,6 +244,7 @@ billing_run_settings(billing_worker_t *w)
     w->settings.low_ms = w->config->low_seconds * 1000;
     w->settings.ring_ms = w->config->ring_seconds * 1000;
     w->settings.grace_ms = w->config->grace_seconds * 1000;
+    w->settings.apart_ms = w->config->grace_total_seconds * 1000;
 
     billing_log_set((billing_log_level_e) w->config->log_level);
 }

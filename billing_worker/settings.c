@@ -67,6 +67,9 @@ const billing_setting_t  billing_settings[] = {
     billing_setting_number(grace_seconds, "s", 1, 3600, 60, LIVE,
         "to come, or to come back, before peer_lost"),
 
+    billing_setting_number(grace_total_seconds, "s", 0, 86400, 300, LIVE,
+        "all absences of a session together; 0: no limit"),
+
     billing_setting_text(stripe_url, "https://api.stripe.com", START,
         "where Stripe is; plain http to this machine alone"),
 

@@ -17,6 +17,7 @@
 
 static int billing_engine_ringing(billing_engine_t *e);
 static int billing_engine_waiting(billing_engine_t *e);
+static int64_t billing_engine_grace(billing_engine_t *e);
 static int billing_engine_activate(billing_engine_t *e);
 static int billing_engine_active(billing_engine_t *e);
 static int billing_engine_apart(billing_engine_t *e);
@@ -110,6 +111,7 @@ billing_engine_ringing(billing_engine_t *e)
 static int
 billing_engine_waiting(billing_engine_t *e)
 {
+    int64_t           grace;
     billing_facts_t  *f;
 
     f = e->f;
@@ -129,12 +131,14 @@ billing_engine_waiting(billing_engine_t *e)
 
     if (f->state != ASTRO_SESSION_PAUSED) {
 
-        if (f->now_ms - f->state_ms >= e->s->grace_ms) {
+        grace = billing_engine_grace(e);
+
+        if (grace <= 0) {
             return billing_engine_end(e, "peer_lost", billing_engine_last(e),
                                       e->spent);
         }
 
-        billing_engine_wait(e, f->state_ms + e->s->grace_ms - f->now_ms);
+        billing_engine_wait(e, grace);
     }
 
     if (f->paid_until_ms == BILLING_NONE) {
@@ -148,6 +152,32 @@ billing_engine_waiting(billing_engine_t *e)
     billing_engine_overdue(e);
 
     return billing_engine_charge(e, e->spent);
+}
+
+
+/*
+ * How long they may still take to come: of this time, and of all such times of
+ * the session, so that nobody keeps the other one waiting unpaid for ever by
+ * coming back for a moment now and then.
+ */
+
+static int64_t
+billing_engine_grace(billing_engine_t *e)
+{
+    int64_t           left, all;
+    billing_facts_t  *f;
+
+    f = e->f;
+
+    left = f->state_ms + e->s->grace_ms - f->now_ms;
+
+    if (e->s->apart_ms == 0) {
+        return left;
+    }
+
+    all = e->s->apart_ms - billing_proof_apart(f->intervals, f->n, f->est_ms);
+
+    return (all < left) ? all : left;
 }
 
 

@@ -46,6 +46,7 @@ typedef struct {
     int64_t                 low_ms;         /* warn at this much left */
     int64_t                 ring_ms;        /* ringing ends as missed */
     int64_t                 grace_ms;       /* to come (back) in time */
+    int64_t                 apart_ms;       /* all of it; 0: no limit */
 } billing_settings_t;
 
 typedef struct {

@@ -26,6 +26,8 @@ typedef struct {
 static void billing_walk_init(billing_walk_t *w, const billing_interval_t *iv,
     size_t n, int project);
 static int billing_walk_next(billing_walk_t *w, int64_t *from, int64_t *to);
+static int billing_proof_sent_away(const billing_interval_t *iv, size_t n,
+    int64_t at);
 static int billing_proof_compare(const void *one, const void *two);
 
 
@@ -81,6 +83,57 @@ billing_proof_instant(const billing_interval_t *iv, size_t n, int64_t ms,
     }
 
     return BILLING_NEVER;
+}
+
+
+int64_t
+billing_proof_apart(const billing_interval_t *iv, size_t n, int64_t until_ms)
+{
+    int64_t         from, to, last, sum;
+    billing_walk_t  w;
+
+    billing_walk_init(&w, iv, n, BILLING_PROJECT);
+
+    if (!billing_walk_next(&w, &from, &last)) {
+        return 0;
+    }
+
+    sum = 0;
+
+    while (last < until_ms) {
+
+        if (!billing_walk_next(&w, &from, &to)) {
+            from = until_ms;
+            to = until_ms;
+        }
+
+        if (from > until_ms) {
+            from = until_ms;
+        }
+
+        if (from > last && !billing_proof_sent_away(iv, n, last)) {
+            sum += from - last;
+        }
+
+        last = to;
+    }
+
+    return sum;
+}
+
+
+static int
+billing_proof_sent_away(const billing_interval_t *iv, size_t n, int64_t at)
+{
+    size_t  i;
+
+    for (i = 0; i < n; i++) {
+        if (iv[i].unpaid && !iv[i].open && iv[i].to_ms == at) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

@@ -54,6 +54,14 @@ int64_t billing_proof_measure(const billing_interval_t *iv, size_t n,
 int64_t billing_proof_instant(const billing_interval_t *iv, size_t n,
     int64_t ms, int project);
 
+/*
+ * How long, since both were first there and until until_ms, they were not both
+ * there, but for the time after a closing as unpaid: who is sent away for want
+ * of money, or of a billing worker, did not go.
+ */
+int64_t billing_proof_apart(const billing_interval_t *iv, size_t n,
+    int64_t until_ms);
+
 /* Bit 1 << party for every party with an open interval. */
 unsigned billing_proof_present(const billing_interval_t *iv, size_t n);
 

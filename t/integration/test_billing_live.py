@@ -97,6 +97,25 @@ def test_warned_at_each_crossing(bench):
     bench.clean()
 
 
+# absence ---------------------------------------------------------------------
+
+def test_coming_and_going_has_an_end(bench):
+    """Each absence is short, and nobody pays for any; all of them together are
+    the session's, and then it ends."""
+    bench.worker(grace_seconds=30, grace_total_seconds=2).ready()
+    talk = Talk(bench).active()
+    for _ in range(20):
+        time.sleep(0.2)
+        talk.agw.leave(talk.id, talk.advisor)
+        bench.until(talk.id, "state <> 'active'")
+        time.sleep(0.4)
+        if talk.agw.join(talk.id, talk.advisor)["status"] != 200:
+            break
+        bench.until(talk.id, "state IN ('active', 'ended')")
+    bench.settled(talk.id, "peer_lost")
+    bench.clean()
+
+
 # many workers ----------------------------------------------------------------
 
 def through(bench, proxy):

@@ -53,6 +53,65 @@ START_TEST(known)
 END_TEST
 
 
+/* Absences against a marker for each millisecond. */
+
+START_TEST(apart)
+{
+    int                  round, party, p;
+    size_t               i, n;
+    int64_t              t, until, sum;
+    uint8_t              there[2][SPAN + 1], away[SPAN + 1];
+    billing_interval_t  *one, iv[12];
+
+    for (round = 0; round < (int) (2000 * unit_effort); round++) {
+
+        n = (size_t) up_to(12);
+        memset(there, 0, sizeof(there));
+        memset(away, 0, sizeof(away));
+
+        for (i = 0; i < n; i++) {
+            one = &iv[i];
+            party = (int) up_to(1);
+            one->party = (uint8_t) party;
+            one->from_ms = up_to(SPAN - 1);
+            one->to_ms = one->from_ms + up_to(SPAN - one->from_ms);
+            one->open = up_to(9) == 0;
+            one->unpaid = !one->open && up_to(3) == 0;
+
+            for (t = one->from_ms; t < (one->open ? SPAN : one->to_ms); t++) {
+                there[party][t] = 1;
+            }
+
+            if (one->unpaid) {
+                away[one->to_ms] = 1;
+            }
+        }
+
+        billing_proof_sort(iv, n);
+        until = up_to(SPAN);
+
+        /* p: 0 before they met, 1 both there, 2 apart, 3 sent away */
+
+        for (sum = 0, p = 0, t = 0; t < until; t++) {
+
+            if (there[0][t] && there[1][t]) {
+                p = 1;
+                continue;
+            }
+
+            if (p == 1) {
+                p = away[t] ? 3 : 2;
+            }
+
+            sum += p == 2;
+        }
+
+        ck_assert_int_eq(billing_proof_apart(iv, n, until), sum);
+    }
+}
+END_TEST
+
+
 START_TEST(against_markers)
 {
     int                  round, project, party;
@@ -305,6 +364,7 @@ main(void)
     s = suite_create("billing_proof");
 
     unit_add(s, "known", known);
+    unit_add(s, "apart", apart);
     unit_add(s, "against_markers", against_markers);
     unit_add(s, "heap", heap);
     unit_add(s, "heap_sorts", heap_sorts);

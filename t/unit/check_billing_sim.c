@@ -234,6 +234,7 @@ play_init(world_t *w, worker_t *k)
     settings.low_ms = 1000 * sim_up_to(w, 120);
     settings.ring_ms = 45000;
     settings.grace_ms = 60000;
+    settings.apart_ms = 0;
 
     for (i = 0; i < WORKERS; i++) {
         k[i].id = i;
