@@ -5,6 +5,8 @@
  * The tariff: see tariff.h.
  */
 
+#include <string.h>
+
 #include "tariff.h"
 
 
@@ -23,6 +25,7 @@ typedef struct {
 
 static int billing_tariff_valid(const billing_tariff_t *t);
 static int64_t billing_tariff_least(const billing_tariff_t *t);
+static void billing_parts_init(billing_parts_t *p, const billing_tariff_t *t);
 static int billing_parts_next(billing_parts_t *p);
 static unsigned __int128 billing_tariff_price(const billing_tariff_t *t,
     uint64_t rate, int64_t ms);
@@ -43,8 +46,7 @@ billing_tariff_charged(const billing_tariff_t *t, int64_t ms, int64_t *amount)
 
     sum = 0;
 
-    p.t = t;
-    p.next = 0;
+    billing_parts_init(&p, t);
 
     while (billing_parts_next(&p) && p.from < ms) {
         sum += billing_tariff_price(t, p.rate,
@@ -109,8 +111,7 @@ billing_tariff_reach(const billing_tariff_t *t, int64_t funds, int64_t *ms)
 
     rest = (uint64_t) funds;
 
-    p.t = t;
-    p.next = 0;
+    billing_parts_init(&p, t);
 
     while (billing_parts_next(&p)) {
         lasts = billing_tariff_lasts(t, p.rate, rest);
@@ -169,6 +170,14 @@ billing_tariff_least(const billing_tariff_t *t)
     }
 
     return t->min_minor;
+}
+
+
+static void
+billing_parts_init(billing_parts_t *p, const billing_tariff_t *t)
+{
+    memset(p, 0, sizeof(billing_parts_t));
+    p->t = t;
 }
 
 
