@@ -72,8 +72,9 @@ BEGIN
               USING ERRCODE = '22023';
     END IF;
 
+    -- inlined, each session's charges would be looked up ten times
     RETURN QUERY
-    WITH talk AS (
+    WITH talk AS MATERIALIZED (
         SELECT s.id, s.charged, s.fee, s.promo,
                s.charged - s.fee - s.credited AS uncredited,
                coalesce((SELECT t.at FROM ledger.transfer t
@@ -87,7 +88,7 @@ BEGIN
           LEFT JOIN ledger.session_rollup r ON r.session_id = s.id
          WHERE (s.client_wallet = w.id OR s.advisor_wallet = w.id)
            AND s.charged > 0),
-    cut AS (
+    cut AS MATERIALIZED (
         SELECT k.id, k.charged, k.fee, k.promo, k.uncredited, k.first_at,
                CASE WHEN k.last_at < statement.since THEN k.charged
                     WHEN k.first_at >= statement.since THEN 0
