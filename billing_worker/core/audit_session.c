@@ -356,7 +356,23 @@ billing_audit_time(billing_auditor_t *a)
         return;
     }
 
-    /* less than was proven is right only if the money was spent before */
+    /*
+     * Less than was proven is right only if the money was spent before, or a
+     * maximum was reached: who came as the last of it was being used may have
+     * been served some ms more
+     */
+
+    if (s->max_ms != BILLING_NONE && s->billed_ms == s->max_ms) {
+        return;
+    }
+
+    if (s->tariff.max_minor != 0
+        && billing_tariff_reach(&s->tariff, s->tariff.max_minor, &reach)
+           == BILLING_OK
+        && s->billed_ms == reach)
+    {
+        return;
+    }
 
     if (!s->low_balance
         || billing_tariff_reach(&s->tariff, s->charged, &reach) != BILLING_OK

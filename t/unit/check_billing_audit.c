@@ -337,6 +337,33 @@ END_TEST
 
 /* A session's charges may have been rolled up: the sums are still proven. */
 
+/* Some ms more than a maximum may have been served, and are not billed. */
+
+START_TEST(at_the_maximum)
+{
+    int      i;
+    books_t  b;
+
+    for (i = 0; i < 2000; i++) {
+        books(&b);
+
+        b.intervals[0].to_ms += 60;
+        b.intervals[1].to_ms += 60;
+        b.s.paid_until_ms += 60;
+        b.s.end_ms += 60;
+
+        ck_assert_int_gt(audit(&b, -1).n, 0);
+
+        b.s.max_ms = b.s.billed_ms;
+        ck_assert_int_eq(audit(&b, -1).n, 0);
+
+        b.s.max_ms = b.s.billed_ms + 1;
+        ck_assert_int_gt(audit(&b, -1).n, 0);
+    }
+}
+END_TEST
+
+
 START_TEST(rolled_up)
 {
     int      i;
@@ -485,6 +512,7 @@ main(void)
     unit_add(s, "misses_one", misses_one);
     unit_add(s, "any_number", any_number);
     unit_add(s, "spent", spent);
+    unit_add(s, "at_the_maximum", at_the_maximum);
     unit_add(s, "rolled_up", rolled_up);
     unit_add(s, "texts", texts);
     unit_add(s, "intervals", intervals);
