@@ -117,11 +117,21 @@ def job(made_from, tasks, results, keep):
             results.put({"number": number, "kind": name, "seed": seed,
                          "seconds": round(time.monotonic() - began, 1),
                          "sessions": sessions, "wrong": wrong})
-    except KeyboardInterrupt:
-        pass
+    except BaseException as error:
+        if not stopping(error):
+            raise
     finally:
         if on is not None and not keep:
             on.close()
+
+
+def stopping(error):
+    """Somebody has had enough; what else went wrong did because of it."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__context__
+    return False
 
 
 def run(count, seed, jobs=6, wanted=(), keep=False, say=print):
@@ -158,6 +168,11 @@ def run(count, seed, jobs=6, wanted=(), keep=False, say=print):
                 + ("held" if not one["wrong"] else "VIOLATED"))
             for what in one["wrong"][:8]:
                 say(f"    {what}")
+    except KeyboardInterrupt:
+        say("stopped")
+        planned = [planned[one["number"]] for one in done]
+        for process in processes:
+            process.terminate()
     finally:
         for process in processes:
             if process.is_alive() and len(done) < len(planned):
@@ -167,6 +182,10 @@ def run(count, seed, jobs=6, wanted=(), keep=False, say=print):
         made_from.close()
 
     played = {one["number"] for one in done}
+
+    if len(planned) == len(done):
+        return sorted(done, key=lambda one: one["number"])
+
     done += [{"number": n, "kind": name, "seed": its_seed, "seconds": 0,
               "sessions": 0, "wrong": ["was not played"]}
              for n, (name, its_seed) in enumerate(planned) if n not in played]

@@ -1,12 +1,15 @@
 """One short life: people, sessions, money, and what goes on meanwhile."""
 
 import contextlib
+import os
 import random
 import shutil
 import tempfile
 import threading
 import time
 import uuid
+from fractions import Fraction
+from math import floor
 
 import psycopg
 
@@ -17,6 +20,10 @@ from .proxy import Proxy
 
 SETTINGS = {"tick_seconds": 1, "paid_ahead_seconds": 5, "low_seconds": 2,
             "ring_seconds": 60, "grace_seconds": 60, "log_level": "debug"}
+ADVISOR_BPS = 3000          # of what is given outside a session
+
+# sessions with options, and refunds of what is spent: the oracle knows them
+OPTIONS = bool(int(os.environ.get("ASTRO_TRIALS_OPTIONS") or 0))
 
 
 class Life:
@@ -36,6 +43,8 @@ class Life:
         self.conn = None
         self.lock = threading.Lock()
         self.funds = {}             # client -> what came in, less what went
+        self.gifts = {}             # advisor -> of those, without the fee
+        self.payments = []          # [client, reference, not refunded]
         self.stopped = threading.Event()
         self.trouble = None
         self.made = (sessions, wallets or max(1, sessions * 2 // 3))
@@ -86,7 +95,7 @@ class Life:
         for advisor in advisors:
             self.sql("INSERT INTO identity.advisor (account_id,"
                      " rate_chat_minor, commission_bps) VALUES (%s, %s, %s)",
-                     advisor, 6000, 3000)
+                     advisor, 6000, ADVISOR_BPS)
 
         for i, advisor in enumerate(advisors):
             self.talk(clients[i % wallets], advisor)
@@ -101,18 +110,25 @@ class Life:
         rate = rng.choice([1, 59, 6000, 6000, 77777, 600001, 10**8 + 7])
         bps = rng.choice([0, 3000, 3000, 3333, 9999, 10000])
         maximum = rng.choice([None] * 5 + [2500, 4001])
+        options = {"whole_minute": False, "min_minor": 0, "free_ms": 0,
+                   "max_minor": None} if not OPTIONS else {
+                   "whole_minute": rng.random() < 0.1,
+                   "min_minor": rng.choice([0] * 9 + [rate // 20 + 1]),
+                   "free_ms": rng.choice([0] * 8 + [777, 2500]),
+                   "max_minor": rng.choice([None] * 9 + [rate // 15 + 1])}
         conv, = self.sql(
             "INSERT INTO consult.conversation (client_id, advisor_id) VALUES"
             " (%s, %s) RETURNING id", client, advisor)[0]
         session, = self.sql(
             "INSERT INTO consult.session (conversation_id, client_id,"
             " advisor_id, client_wallet, advisor_wallet, cid, service,"
-            " rate_minor, commission_bps, max_ms, state, state_ms)"
+            " rate_minor, commission_bps, max_ms, whole_minute, min_minor,"
+            " free_ms, max_minor, state, state_ms)"
             " SELECT %s, c.owner_id, a.owner_id, c.id, a.id, %s, 'chat', %s,"
-            " %s, %s, 'accepted', consult.ms(clock_timestamp())"
-            " FROM ledger.wallet c, ledger.wallet a WHERE c.owner_id = %s AND"
+            " %s, %s, %s, %s, %s, %s, 'accepted',"
+            " consult.ms(clock_timestamp()) FROM ledger.wallet c, ledger.wallet a WHERE c.owner_id = %s AND"
             " a.owner_id = %s RETURNING id", conv, uuid.uuid4(), rate, bps,
-            maximum, client, advisor)[0]
+            maximum, *options.values(), client, advisor)[0]
         self.talks.append(Talk(self, session, client, advisor, rate))
 
     def worker(self, binary=None, point=None, clock=None, proxied=False,
@@ -154,10 +170,51 @@ class Life:
     def topup(self, client, amount):
         if amount <= 0:
             return
-        self.sql("SELECT billing.topup(%s, %s, %s)", client, amount,
-                 uuid.uuid4().hex)
+        payment = uuid.uuid4().hex
+        self.move("topup", client, amount, payment)
+        self.funds[client] = self.funds.get(client, 0) + amount
+        self.payments.append([client, payment, amount])
+        self.nudge_wallet(client)
+
+    def promo(self, client, amount):
+        self.move("promo", client, amount, uuid.uuid4().hex, None)
         self.funds[client] = self.funds.get(client, 0) + amount
         self.nudge_wallet(client)
+
+    def refund(self, rng):
+        """A part of a payment, however little of it is left."""
+        payment = rng.choice(self.payments)
+        amount = min(payment[2], rng.randrange(1, payment[2] // 3 + 2))
+        available, = self.sql("SELECT balance - greatest(held, promo) FROM"
+                              " ledger.wallet WHERE owner_id = %s AND kind ="
+                              " 'client'", payment[0])[0]
+        if amount > available // 9 and not OPTIONS:
+            return
+        if amount > 0:
+            self.move("refund", payment[1], amount, uuid.uuid4().hex)
+            payment[2] -= amount
+            self.funds[payment[0]] -= amount
+
+    def gift(self, rng):
+        talk = rng.choice(self.talks)
+        amount = rng.randrange(1, talk.rate // 10 + 2)
+        if self.move("gift", talk.client, talk.advisor, amount, None,
+                     uuid.uuid4().hex):
+            self.funds[talk.client] -= amount
+            self.gifts[talk.advisor] = self.gifts.get(talk.advisor, 0) \
+                + amount - floor(Fraction(amount * ADVISOR_BPS, 10000))
+
+    def move(self, what, *args):
+        """Twice, often: it happens once.  False: the books do not allow it."""
+        marks = ", ".join(["%s"] * len(args))
+        try:
+            for _ in range(random.choice([1, 2])):
+                self.sql(f"SELECT billing.{what}({marks})", *args)
+        except psycopg.Error as error:
+            if error.sqlstate != "AS002":
+                raise
+            return False
+        return True
 
     def nudge_wallet(self, client):
         wallet, = self.sql("SELECT id FROM ledger.wallet WHERE owner_id = %s",
@@ -185,12 +242,18 @@ class Life:
 
     def something(self, rng):
         talk = rng.choice(self.talks)
-        what = rng.randrange(20)
+        what = rng.randrange(26)
 
         if what < 8:
             talk.toggle(rng)
         elif what < 14:
             self.topup(talk.client, rng.randrange(1, talk.rate // 10 + 2))
+        elif what > 22:
+            self.refund(rng)
+        elif what > 19:
+            self.gift(rng)
+        elif what == 19:
+            self.promo(talk.client, rng.randrange(1, talk.rate // 10 + 2))
         elif what < 16:
             talk.twice(rng)
         elif what == 16:

@@ -5,7 +5,7 @@ no formula with the worker, and asks for more than its audit does.
 
 import subprocess
 from fractions import Fraction
-from math import floor
+from math import ceil, floor
 
 # that the database went away, or a lock was waited for, is part of the trial
 ALARMS = ("contradict", "make no sense", "cannot read the facts",
@@ -39,6 +39,27 @@ def union(spans):
         else:
             found.append([since, until])
     return found
+
+
+def cost(s, parts):
+    """parts: (rate, ms) of each segment.  A segment costs floor(rate * ms /
+    60000), or the rate for each minute begun; the first free_ms nothing;
+    anything beyond them min_minor at least, all together max_minor at most."""
+    free, total, beyond = s["free_ms"], 0, False
+
+    for rate, ms in parts:
+        taken = min(free, ms)
+        free, ms = free - taken, ms - taken
+        beyond = beyond or ms > 0
+        minutes = Fraction(ms, 60000)
+        total += rate * ceil(minutes) if s["whole_minute"] \
+            else floor(rate * minutes)
+
+    if beyond:
+        total = max(total, s["min_minor"])
+    if s["max_minor"] is not None:
+        total = min(total, s["max_minor"])
+    return total
 
 
 def clip(spans, within):
@@ -116,8 +137,7 @@ class Books:
             yield f"not settled, {s['state']}"
             return
 
-        # charged(ms) = floor(rate_minor_per_min * billable_ms / 60000)
-        charged = floor(Fraction(s["rate_minor"] * billed, 60000))
+        charged = cost(s, [(s["rate_minor"], billed)])
         fee = floor(Fraction(charged * s["commission_bps"], 10000))
 
         if (s["charged"], s["fee"]) != (charged, fee):
@@ -222,16 +242,21 @@ class Books:
             earned[s["advisor_id"]] = earned.get(s["advisor_id"], 0) \
                 + s["charged"] - s["fee"]
 
-        for w in self.dicts("SELECT * FROM ledger.wallet WHERE kind IN"
-                            " ('client', 'advisor')"):
-            who = w["owner_id"]
+        # what is spent and then refunded is a debt: a wallet of its own
+        for w in self.dicts(
+                "SELECT owner_id AS who, sum(balance)::bigint AS balance,"
+                " sum(held)::bigint AS held, min(balance) FILTER (WHERE kind"
+                " <> 'receivable') AS least, bool_or(kind = 'client') AS"
+                " client FROM ledger.wallet WHERE owner_id IS NOT NULL"
+                " GROUP BY owner_id"):
+            who = w["who"]
             want = self.life.funds.get(who, 0) - spent.get(who, 0) \
-                if w["kind"] == "client" else earned.get(who, 0)
+                if w["client"] else \
+                earned.get(who, 0) + self.life.gifts.get(who, 0)
 
-            if (w["balance"], w["held"]) != (want, 0):
-                yield f"wallet {w['id']} of {w['kind']} {who} has" \
-                      f" {w['balance']}, {w['held']} of it held, instead of" \
-                      f" {want}"
+            if (w["balance"], w["held"]) != (want, 0) or w["least"] < 0:
+                yield f"account {who} has {w['balance']}, {w['held']} of it" \
+                      f" held, instead of {want}"
 
     def evidence(self):
         """What the database believes of presence, gateways have seen."""
