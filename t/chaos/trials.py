@@ -26,7 +26,7 @@ import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from trial import bed, strikes      # noqa: E402
+from trial import bed, nginx, strikes       # noqa: E402
 from trial.life import Life         # noqa: E402
 
 BUILD = os.environ.get("ASTRO_BUILD") or os.environ.get("BUILD") or "build"
@@ -43,7 +43,8 @@ def build_points():
 def kinds():
     """[(name, weight)]: every named point is one, to be killed at; some are
     stopped at, too, until others have taken over."""
-    found = [(name, weight) for name, (_, weight, _) in strikes.KINDS.items()]
+    found = [(name, weight) for name, (_, weight, _) in
+             [*strikes.KINDS.items(), *nginx.KINDS.items()]]
     for point in strikes.points():
         found.append((f"killed at {point}", 2))
         if not point.startswith(("hand", "connected", "reap")):
@@ -72,7 +73,15 @@ def plan(count, seed, wanted):
 
 
 def play(on, name, seed, keep):
-    """One trial; what was wrong."""
+    """One trial; what was wrong, and of how many sessions."""
+    if name in nginx.KINDS:
+        try:
+            return nginx.play(on, name, random.Random(seed))
+        except AssertionError as error:
+            return [f"the trial itself: {error}"], nginx.PAIRS
+        except Exception:
+            return [traceback.format_exc()], nginx.PAIRS
+
     how = "killed at " if name.startswith("killed at ") else "stopped at "
     point = name.partition(how)[2] if name.startswith(how) else None
     function, _, shape = (None, 0, {}) if point else strikes.KINDS[name]

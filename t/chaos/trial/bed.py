@@ -223,6 +223,7 @@ class Bed:
         self.binary = pathlib.Path(build).resolve() / "billing_worker"
         self.pg = Cluster(made_from)
         self.redis = Redis()
+        self.stack = None           # for trials with nginx: see nginx.py
 
     def database(self):
         name = "trial_" + uuid.uuid4().hex[:12]
@@ -244,3 +245,5 @@ class Bed:
     def close(self):
         self.pg.close()
         self.redis.close()
+        if self.stack is not None:
+            self.stack.down()

@@ -4,6 +4,7 @@ import contextlib
 import os
 import random
 import shutil
+import subprocess
 import tempfile
 import threading
 import time
@@ -160,10 +161,12 @@ class Life:
                         " consult.session")[0][0]
 
     def ticking(self, more=3, timeout=30):
-        """Waits until so many more charges are made."""
+        """Waits until so many more charges are made, or nobody is left whom
+        to charge."""
         before = self.charges()
-        eventually(lambda: self.charges() >= before + more, timeout,
-                   "somebody charges")
+        alive = "SELECT id FROM consult.session WHERE NOT settled LIMIT 1"
+        eventually(lambda: self.charges() >= before + more
+                   or not self.sql(alive), timeout, "somebody charges")
 
     # -- money from outside --------------------------------------------------
 
@@ -258,6 +261,12 @@ class Life:
             talk.twice(rng)
         elif what == 16:
             talk.end(rng)
+
+    def audit(self):
+        done = subprocess.run(
+            [self.bed.binary, "audit", "-o", f"pg={self.dsn('astro_worker')}"],
+            text=True, capture_output=True, check=False)
+        return done.returncode, done.stdout + done.stderr
 
     # -- at the end ----------------------------------------------------------
 

@@ -372,7 +372,7 @@ def gateway_stopped(life):
 # money -----------------------------------------------------------------------
 
 @kind("100 sessions on one wallet", 3, sessions=100, wallets=1, pace=0.02,
-      seconds=(6, 9, 60, 600))
+      seconds=(9, 30, 60, 600))
 def one_wallet(life):
     worker = life.begin()
     life.traffic(8)
@@ -383,6 +383,7 @@ def one_wallet(life):
         replace(life)
 
     pause(life, 3)
+    life.topup(life.talks[0].client, 10**10)
     life.ticking(1)
 
 
