@@ -46,6 +46,13 @@ BUGS = [
           "'session', d.id, d.no_now + 1,")],
         PYTEST + "test_billing_worker.py::test_the_fence"),
 
+    Bug("no charge number in a tick",
+        "the same for what is charged by heart",
+        [("sql/functions/tick.sql",
+          "           AND x.charge_no = d.no AND x.held = d.was\n",
+          "           AND x.held = d.was\n")],
+        PYTEST + "test_billing_heart.py::test_every_guard_is_needed"),
+
     Bug("no fence",
         "who has lost its shards goes on to charge",
         [("sql/functions/billing.sql",
