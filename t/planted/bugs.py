@@ -73,10 +73,10 @@ BUGS = [
           "GRANT EXECUTE ON FUNCTION billing.moved(bigint[], bigint[])"
           " TO astro_worker;\n"),
          ("billing_worker/statements.c",
-          "    { \"fence\",\n",
+          "    { \"apply\",\n",
           "    { \"moved\",\n"
           "      \"SELECT billing.moved($1::bigint[], $2::bigint[])\", 2 },\n"
-          "\n    { \"fence\",\n"),
+          "\n    { \"apply\",\n"),
          (BATCH,
           "static void\nbilling_batch_apply(billing_batch_t *b)\n{\n",
           "static void\nbilling_batch_moved(void *data,"
