@@ -28,7 +28,7 @@
 #define BILLING_PAYOUTS_OPEN     1      /* something failed or is parked */
 #define BILLING_PAYOUTS_CANNOT   2
 
-#define BILLING_PAYOUTS_POLL_MS  200
+#define BILLING_PAYOUTS_POLL_MS  500
 
 
 typedef struct {

@@ -29,14 +29,17 @@ SET search_path = pg_catalog, pg_temp AS $$ SELECT interval '23 hours' $$;
 
 -- billing.outbox_claim: up to cap rows that are due, of these vendors, for this
 -- owner and lease_ms.  Those whose key is too old to be used again are parked,
--- and come with parked.
+-- and come with parked.  (In order of due_at by the index: to sort all that
+-- wait would take the longer the more they are.)
 CREATE OR REPLACE FUNCTION billing.outbox_claim(owner text, vendors text[],
     cap int, lease_ms int)
 RETURNS TABLE (id bigint, claim int, vendor text, path text, body text,
     key text, kind text, about bigint, attempts int, parked boolean)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off AS $$
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET enable_sort = off AS $$
 #variable_conflict use_column
 DECLARE
     v_now timestamptz := clock_timestamp();
