@@ -57,6 +57,7 @@ static int billing_maintenance_more(billing_maintenance_t *m, PGconn *conn,
 static PGconn *billing_maintenance_connect(billing_maintenance_t *m);
 static void billing_maintenance_done(uv_work_t *work, int status);
 static int billing_maintenance_result(const billing_maintenance_t *m);
+static int billing_maintenance_later(const char *state);
 static void billing_maintenance_closed(uv_handle_t *handle);
 static void billing_maintenance_free(billing_maintenance_t *m);
 
@@ -340,10 +341,7 @@ billing_maintenance_result(const billing_maintenance_t *m)
 
     state = m->res ? PQresultErrorField(m->res, PG_DIAG_SQLSTATE) : NULL;
 
-    if (state == NULL || strcmp(state, "55P03") == 0) {
-
-        /* no connection, or somebody is busy with the journal */
-
+    if (billing_maintenance_later(state)) {
         billing_log(BILLING_LOG_WARN, "maintenance is put off",
                     billing_log_str("error", error));
         return 0;
@@ -352,6 +350,33 @@ billing_maintenance_result(const billing_maintenance_t *m)
     billing_log(BILLING_LOG_ERROR, "maintenance failed",
                 billing_log_str("sqlstate", state),
                 billing_log_str("error", error));
+
+    return 0;
+}
+
+
+/*
+ * No connection, or somebody is busy with the journal (class 55), the server
+ * goes (57), is short of something (53), or has rolled it back (40).
+ */
+
+static int
+billing_maintenance_later(const char *state)
+{
+    size_t  i;
+
+    static const char *const  classes[] = { "08", "40", "53", "55", "57" };
+
+    if (state == NULL) {
+        return 1;
+    }
+
+    for (i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
+
+        if (strncmp(state, classes[i], 2) == 0) {
+            return 1;
+        }
+    }
 
     return 0;
 }

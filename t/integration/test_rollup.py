@@ -152,7 +152,7 @@ def test_rolled_up_and_the_same_as_before(bench, old):
                           " 'billing_worker maintenance' AND"
                           " wait_event = 'PgSleep'", bench.name)
 
-    pid, = eventually(waiting)[0]
+    pid, = eventually(waiting, 100)[0]
     other = Talk(bench).active().ticked(2)
     doomed.process.send_signal(signal.SIGKILL)
     doomed.process.wait()
@@ -168,7 +168,8 @@ def test_rolled_up_and_the_same_as_before(bench, old):
 
     before = books(bench, talks)
     worker = bench.worker(rollup_after_days=90)
-    done = eventually(lambda: worker.said("charges rolled up"))
+    # whoever finds another one at it comes again in a minute
+    done = eventually(lambda: worker.said("charges rolled up"), 100)
     assert [(d["part"], d["transfers"]) for d in done] == [(0, was)]
     assert parts(bench) == {1, 2, 3, 4, 5}
     assert charges(bench) == 0
