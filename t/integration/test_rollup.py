@@ -114,8 +114,8 @@ def test_partitions_are_made_ahead(bench):
                    " VALUES (1, 2, 3, 'session', %s, 1)", 7 * PART + 1)
     worker = bench.workers[0]
     talk = Talk(bench)
-    assert maintain(bench, 0) == [("made", n, 0) for n in range(7, 12)]
-    assert maintain(bench, 0) == []
+    # the worker's own first call may be at it
+    eventually(lambda: maintain(bench, 0) == [] and 11 in parts(bench))
     assert parts(bench) == {0, 1, 2, 3, 4, 7, 8, 9, 10, 11}
     # as the others: one index, nothing for who has no policy
     assert len(set(bench.rows(
