@@ -64,7 +64,12 @@ static const billing_gauges_row_t  billing_gauges_rows[] = {
 
     { "ledger_fee", "kind=\"session\"", "gauge",
       "what the platform kept, minor units" },
-    { "ledger_fee", "kind=\"gift\"", "gauge", "" }
+    { "ledger_fee", "kind=\"gift\"", "gauge", "" },
+
+    { "inbox", "state=\"waiting\"", "gauge", "webhooks not applied yet" },
+    { "inbox", "state=\"parked\"", "gauge", "" },
+    { "inbox_age_seconds", "", "gauge", "age of the oldest webhook that "
+      "waits" }
 };
 
 #define BILLING_GAUGES                                                        \

@@ -72,6 +72,11 @@
       "was logged moments ago")                                               \
     C(RELOADS, "reloads", "outcome=\"taken\"", "SIGHUP")                      \
     C(RELOADS_BAD, "reloads", "outcome=\"refused\"", "")                      \
+    C(INBOX_APPLIED, "inbox_events", "outcome=\"applied\"", "webhooks taken " \
+      "out of the inbox by this worker")                                      \
+    C(INBOX_IGNORED, "inbox_events", "outcome=\"ignored\"", "")               \
+    C(INBOX_PARKED, "inbox_events", "outcome=\"parked\"", "")                 \
+    C(INBOX_AGAIN, "inbox_events", "outcome=\"again\"", "")                   \
     C(OUTBOX_DELIVERED, "outbox_calls", "outcome=\"delivered\"", "answers "   \
       "recorded of calls to vendors")                                         \
     C(OUTBOX_REFUSED, "outbox_calls", "outcome=\"refused\"", "")              \

@@ -19,6 +19,7 @@
 #include "clock.h"
 #include "exporter.h"
 #include "gauges.h"
+#include "inbox.h"
 #include "log.h"
 #include "maintenance.h"
 #include "metrics.h"
@@ -95,6 +96,9 @@ static const billing_part_t  billing_run_parts[] = {
     { "purses", billing_purses_start, billing_purses_stop, NULL, NULL },
 
     { "exporter", billing_exporter_start, billing_exporter_stop, NULL, NULL },
+
+    { "inbox", billing_inbox_start, billing_inbox_stop, NULL,
+      billing_inbox_busy },
 
     { "gauges", billing_gauges_start, billing_gauges_stop, NULL, NULL },
 
@@ -392,6 +396,12 @@ static void
 billing_run_nudged(void *data, const char *text)
 {
     billing_count(NUDGES, 1);
+
+    if (strcmp(text, "inbox") == 0) {
+        billing_inbox_nudge(data);
+        return;
+    }
+
     billing_scan_nudge(data, text);
 }
 

@@ -80,5 +80,9 @@ const billing_pg_statement_t  billing_chores_statements[] = {
     { "gauges",
       "SELECT name, labels, value FROM billing.gauges()", 0 },
 
+    { "inbox_next",
+      "SELECT id, provider, event, type, outcome, reason, payment, wallet_id "
+      "FROM billing.inbox_next()", 0 },
+
     { NULL, NULL, 0 }
 };

@@ -120,6 +120,12 @@ typedef struct {
     unsigned              asking:1;
 } billing_purses_t;
 
+typedef struct {
+    uv_timer_t            timer;
+    unsigned              asking:1;
+    unsigned              again:1;          /* nudged while asking */
+} billing_inbox_t;
+
 struct billing_worker_s {
     uv_loop_t            *loop;
     billing_config_t     *config;           /* a reload changes it in place */
@@ -147,6 +153,7 @@ struct billing_worker_s {
     billing_purses_t      purses;
     billing_outbox_t      outbox;
     billing_payouts_t     payouts;
+    billing_inbox_t       inbox;
     billing_gauges_t     *gauges;           /* NULL: nobody may ask */
     billing_exporter_t   *exporter;         /* NULL: likewise */
     billing_maintenance_t  *maintenance;

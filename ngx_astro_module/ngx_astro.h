@@ -19,6 +19,7 @@
 #include "astro_json.h"
 #include "astro_jwt.h"
 #include "astro_session.h"
+#include "astro_webhook.h"
 #include "ngx_astro_counters.h"
 
 
@@ -42,6 +43,8 @@ typedef struct {
     ngx_str_t            node;
     ngx_str_t            secret_file;
     ngx_str_t            secret;
+    ngx_str_t            webhook_file;
+    astro_webhook_secrets_t  *webhook_secrets;  /* NULL: no webhooks */
     ngx_str_t            pool_name;
     ngx_thread_pool_t   *pool;
     ngx_array_t         *origins;       /* of ngx_str_t, NULL: same host */

@@ -26,13 +26,13 @@ typedef struct {
 
 static const ngx_astro_route_row_t *ngx_astro_api_route(ngx_http_request_t *r,
     uint64_t *id, ngx_uint_t *allowed);
+static ngx_astro_class_e ngx_astro_api_class(
+    const ngx_astro_route_row_t *row);
 static ngx_int_t ngx_astro_api_match(const ngx_str_t *pattern, ngx_str_t *uri,
     uint64_t *id);
 static ngx_int_t ngx_astro_api_request_id(ngx_astro_api_ctx_t *ctx);
 static ngx_int_t ngx_astro_api_method(ngx_astro_api_ctx_t *ctx,
     ngx_uint_t allowed);
-static ngx_int_t ngx_astro_api_body(ngx_astro_api_ctx_t *ctx);
-static void ngx_astro_api_body_handler(ngx_http_request_t *r);
 static ngx_uint_t ngx_astro_api_cursor_ok(ngx_str_t *cursor);
 static ngx_int_t ngx_astro_api_generic(ngx_astro_api_ctx_t *ctx);
 static void ngx_astro_api_gone(void *data);
@@ -40,15 +40,13 @@ static void ngx_astro_api_answered(void *data, ngx_astro_pg_rc_e rc,
     PGresult *res);
 static ngx_int_t ngx_astro_api_header(ngx_http_request_t *r, const char *key,
     const char *value, size_t len);
-static ngx_int_t ngx_astro_api_output(ngx_astro_api_ctx_t *ctx,
-    ngx_uint_t status, const char *type, const u_char *body, size_t len);
 
 
 ngx_int_t
 ngx_astro_api_handler(ngx_http_request_t *r)
 {
     ngx_int_t             rc;
-    ngx_uint_t            allowed, login;
+    ngx_uint_t            allowed;
     ngx_astro_error_e     error;
     ngx_astro_api_ctx_t  *ctx;
 
@@ -73,7 +71,7 @@ ngx_astro_api_handler(ngx_http_request_t *r)
 
     ctx->row = ngx_astro_api_route(r, &ctx->path_id, &allowed);
 
-    if (ctx->row == NULL || !ctx->row->body) {
+    if (ctx->row == NULL || ctx->row->body == NGX_ASTRO_BODY_NONE) {
 
         rc = ngx_http_discard_request_body(r);
 
@@ -84,10 +82,7 @@ ngx_astro_api_handler(ngx_http_request_t *r)
 
     /* by the address, before anything is read: a password is dear to check */
 
-    login = ctx->row && ctx->row->body && ctx->row->roles == 0;
-
-    ctx->retry_s = ngx_astro_limits_request(r, login ? NGX_ASTRO_L_LOGIN
-                                                     : NGX_ASTRO_L_API,
+    ctx->retry_s = ngx_astro_limits_request(r, ngx_astro_api_class(ctx->row),
                                             NULL, 0);
     if (ctx->retry_s) {
         return ngx_astro_api_problem(ctx, NGX_ASTRO_E_RATE_LIMITED,
@@ -127,12 +122,24 @@ ngx_astro_api_handler(ngx_http_request_t *r)
         }
     }
 
-    if (ctx->row->body) {
+    if (ctx->row->body != NGX_ASTRO_BODY_NONE) {
         return ngx_astro_api_body(ctx);
     }
 
     return ctx->row->handler ? ctx->row->handler(ctx)
                              : ngx_astro_api_generic(ctx);
+}
+
+
+static ngx_astro_class_e
+ngx_astro_api_class(const ngx_astro_route_row_t *row)
+{
+    if (row && row->body == NGX_ASTRO_BODY_RAW) {
+        return NGX_ASTRO_L_WEBHOOK;
+    }
+
+    return row && row->body == NGX_ASTRO_BODY_JSON && row->roles == 0
+           ? NGX_ASTRO_L_LOGIN : NGX_ASTRO_L_API;
 }
 
 
@@ -277,128 +284,6 @@ ngx_astro_api_method(ngx_astro_api_ctx_t *ctx, ngx_uint_t allowed)
                                 "application/problem+json",
                                 (u_char *) NGX_ASTRO_405,
                                 sizeof(NGX_ASTRO_405) - 1);
-}
-
-
-/* bodies */
-
-static ngx_int_t
-ngx_astro_api_body(ngx_astro_api_ctx_t *ctx)
-{
-    ngx_int_t            rc;
-    ngx_str_t            type;
-    ngx_http_request_t  *r;
-
-    r = ctx->r;
-
-    if (r->headers_in.content_length_n > NGX_ASTRO_BODY_MAX) {
-
-        rc = ngx_http_discard_request_body(r);
-
-        if (rc != NGX_OK) {
-            return rc;
-        }
-
-        return ngx_astro_api_problem(ctx, NGX_ASTRO_E_TOO_LARGE,
-                                     "a body is at most 16384 bytes", NULL);
-    }
-
-    ngx_str_null(&type);
-
-    if (r->headers_in.content_type) {
-        type = r->headers_in.content_type->value;
-    }
-
-    if (type.len < 16
-        || ngx_strncasecmp(type.data, (u_char *) "application/json", 16) != 0
-        || (type.len > 16 && type.data[16] != ';' && type.data[16] != ' '))
-    {
-        rc = ngx_http_discard_request_body(r);
-
-        if (rc != NGX_OK) {
-            return rc;
-        }
-
-        ngx_astro_count(HTTP_ERRORS);
-
-#define NGX_ASTRO_415                                                         \
-    "{\"type\":\"about:blank\",\"title\":\"unsupported\",\"status\":415,"     \
-    "\"code\":\"unsupported\",\"detail\":\"a body is application/json\"}"
-
-        return ngx_astro_api_output(ctx, NGX_HTTP_UNSUPPORTED_MEDIA_TYPE,
-                                    "application/problem+json",
-                                    (u_char *) NGX_ASTRO_415,
-                                    sizeof(NGX_ASTRO_415) - 1);
-    }
-
-    r->request_body_in_single_buf = 1;
-
-    rc = ngx_http_read_client_request_body(r, ngx_astro_api_body_handler);
-
-    if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
-        return rc;
-    }
-
-    return NGX_DONE;
-}
-
-
-static void
-ngx_astro_api_body_handler(ngx_http_request_t *r)
-{
-    size_t                len;
-    ngx_buf_t            *b;
-    ngx_int_t             rc;
-    ngx_chain_t          *cl;
-    ngx_astro_api_ctx_t  *ctx;
-
-    ctx = ngx_http_get_module_ctx(r, ngx_astro_module);
-
-    len = 0;
-
-    if (r->request_body && r->request_body->temp_file == NULL) {
-
-        for (cl = r->request_body->bufs; cl; cl = cl->next) {
-            len += ngx_buf_size(cl->buf);
-        }
-    }
-
-    if ((r->request_body && r->request_body->temp_file)
-        || len > NGX_ASTRO_BODY_MAX)
-    {
-        ngx_http_finalize_request(r, ngx_astro_api_problem(ctx,
-                                  NGX_ASTRO_E_TOO_LARGE,
-                                  "a body is at most 16384 bytes", NULL));
-        return;
-    }
-
-    ctx->body.data = ngx_pnalloc(r->pool, len + 1);
-
-    if (ctx->body.data == NULL) {
-        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
-        return;
-    }
-
-    for (cl = r->request_body ? r->request_body->bufs : NULL;
-         cl;
-         cl = cl->next)
-    {
-        b = cl->buf;
-
-        if (b->pos < b->last) {
-            ngx_memcpy(ctx->body.data + ctx->body.len, b->pos,
-                       b->last - b->pos);
-            ctx->body.len += b->last - b->pos;
-        }
-    }
-
-    rc = astro_json_parse(ngx_astro.json, ctx->body.data, ctx->body.len,
-                          &ctx->doc)
-         == 0 ? ctx->row->handler(ctx)
-              : ngx_astro_api_problem(ctx, NGX_ASTRO_E_BAD_REQUEST,
-                                      ctx->doc.error, "");
-
-    ngx_http_finalize_request(r, rc);
 }
 
 
@@ -739,7 +624,7 @@ ngx_astro_api_header(ngx_http_request_t *r, const char *key,
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_astro_api_output(ngx_astro_api_ctx_t *ctx, ngx_uint_t status,
     const char *type, const u_char *body, size_t len)
 {

@@ -16,9 +16,16 @@
 
 #define NGX_ASTRO_API_PARAMS  4
 #define NGX_ASTRO_BODY_MAX    16384     /* octets of a JSON body */
+#define NGX_ASTRO_RAW_MAX     65536     /* of a raw one */
 
 
 typedef struct ngx_astro_api_ctx_s  ngx_astro_api_ctx_t;
+
+typedef enum {
+    NGX_ASTRO_BODY_NONE = 0,
+    NGX_ASTRO_BODY_JSON,                    /* an object of ours */
+    NGX_ASTRO_BODY_RAW                      /* octets, of whatever type */
+} ngx_astro_body_e;
 
 typedef ngx_int_t (*ngx_astro_api_pt)(ngx_astro_api_ctx_t *ctx);
 
@@ -34,7 +41,7 @@ typedef struct {
      */
     const char               *params;
 
-    ngx_uint_t                body;         /* a JSON object is read first */
+    ngx_astro_body_e          body;         /* is read first */
     ngx_astro_api_pt          handler;      /* instead of the generic one */
 } ngx_astro_route_row_t;
 
@@ -57,6 +64,13 @@ struct ngx_astro_api_ctx_s {
 
 /* content handler of "astro_api" */
 ngx_int_t ngx_astro_api_handler(ngx_http_request_t *r);
+
+/* Reads the body that the row asks for, then calls the row's handler. */
+ngx_int_t ngx_astro_api_body(ngx_astro_api_ctx_t *ctx);
+
+/* Sends a body of any type, with the headers that all answers have. */
+ngx_int_t ngx_astro_api_output(ngx_astro_api_ctx_t *ctx, ngx_uint_t status,
+    const char *type, const u_char *body, size_t len);
 
 /* Sends a JSON body; returns what a content handler returns. */
 ngx_int_t ngx_astro_api_send(ngx_astro_api_ctx_t *ctx, ngx_uint_t status,
@@ -89,6 +103,8 @@ void ngx_astro_api_answer(void *data, ngx_astro_pg_rc_e rc, PGresult *res);
 ngx_int_t ngx_astro_api_health(ngx_astro_api_ctx_t *ctx);
 ngx_int_t ngx_astro_api_register(ngx_astro_api_ctx_t *ctx);
 ngx_int_t ngx_astro_api_login(ngx_astro_api_ctx_t *ctx);
+ngx_int_t ngx_astro_api_webhook_stripe(ngx_astro_api_ctx_t *ctx);
+ngx_int_t ngx_astro_api_webhook_razorpay(ngx_astro_api_ctx_t *ctx);
 
 
 #endif /* _NGX_ASTRO_API_H_INCLUDED_ */

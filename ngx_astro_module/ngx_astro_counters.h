@@ -100,6 +100,16 @@
     L(HTTP_4XX, "http_responses", "status=\"4xx\"", "")                       \
     L(HTTP_5XX, "http_responses", "status=\"5xx\"", "")                       \
     X(AUTH_FAILED, "auth_failed", "tokens and passwords refused")             \
+    L(WEBHOOKS_STORED, "webhooks", "outcome=\"stored\"",                      \
+      "webhooks of vendors: stored; known already; without a signature of "   \
+      "the vendor's form; with a wrong one; with one too old or to come; no " \
+      "JSON; not stored, the database failed")                                \
+    L(WEBHOOKS_AGAIN, "webhooks", "outcome=\"duplicate\"", "")                \
+    L(WEBHOOKS_UNSIGNED, "webhooks", "outcome=\"unsigned\"", "")              \
+    L(WEBHOOKS_FORGED, "webhooks", "outcome=\"forged\"", "")                  \
+    L(WEBHOOKS_STALE, "webhooks", "outcome=\"stale\"", "")                    \
+    L(WEBHOOKS_BAD, "webhooks", "outcome=\"malformed\"", "")                  \
+    L(WEBHOOKS_FAILED, "webhooks", "outcome=\"failed\"", "")                  \
     X(PG_CALLS, "pg_calls", "calls of SQL functions")                         \
     X(PG_FAILED, "pg_failed", "calls that failed or were lost")               \
     X(PG_CONNECTS, "pg_connects", "connections made to PostgreSQL")           \

@@ -83,7 +83,9 @@ static const ngx_astro_class_t  ngx_astro_classes[] = {
     { "api", NGX_ASTRO_PER_USER, USER|ADDRESS,
       { { 0, 0, 0 }, { 50, 1, 300 }, { 500, 1, 3000 } } },
     { "login", NGX_ASTRO_PER_ADDRESS, USER|ADDRESS,
-      { { 0, 0, 0 }, { 10, 60, 20 }, { 30, 60, 60 } } }
+      { { 0, 0, 0 }, { 10, 60, 20 }, { 30, 60, 60 } } },
+    { "webhook", NGX_ASTRO_PER_ADDRESS, ADDRESS,
+      { { 0, 0, 0 }, { 0, 0, 0 }, { 200, 1, 2000 } } }
 };
 
 #undef CONNECTION

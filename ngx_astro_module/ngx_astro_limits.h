@@ -14,7 +14,7 @@
  *                                      costs nothing, and TCP slows the sender
  *     connect                          429 before the 101
  *     hello                            rate_limited, then closed 4429
- *     api, login                       429 with Retry-After
+ *     api, login, webhook              429 with Retry-After
  *
  * Who goes on asking after many refusals is closed 4429.
  */
@@ -42,6 +42,7 @@ typedef enum {
     NGX_ASTRO_L_HELLO,
     NGX_ASTRO_L_API,
     NGX_ASTRO_L_LOGIN,
+    NGX_ASTRO_L_WEBHOOK,
     NGX_ASTRO_L_MAX
 } ngx_astro_class_e;
 

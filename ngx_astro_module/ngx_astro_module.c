@@ -14,6 +14,7 @@
 #include "ngx_astro_limits.h"
 #include "ngx_astro_metrics.h"
 #include "ngx_astro_shm.h"
+#include "ngx_astro_webhook.h"
 
 
 static void *ngx_astro_create_conf(ngx_conf_t *cf);
@@ -97,6 +98,8 @@ static ngx_command_t  ngx_astro_commands[] = {
     ngx_astro_main("astro_node", ngx_conf_set_str_slot, node),
     ngx_astro_main("astro_jwt_secret_file", ngx_conf_set_str_slot,
                    secret_file),
+    ngx_astro_main("astro_webhook_secrets_file", ngx_conf_set_str_slot,
+                   webhook_file),
     ngx_astro_main("astro_token_ttl", ngx_conf_set_sec_slot, token_ttl),
     ngx_astro_main("astro_thread_pool", ngx_conf_set_str_slot, pool_name),
     ngx_astro_main("astro_max_frame", ngx_conf_set_size_slot, max_frame),
@@ -338,7 +341,9 @@ ngx_astro_init_conf(ngx_conf_t *cf, void *c)
         return NGX_CONF_ERROR;
     }
 
-    if (ngx_astro_read_secret(cf, conf) != NGX_OK) {
+    if (ngx_astro_read_secret(cf, conf) != NGX_OK
+        || ngx_astro_webhook_secrets(cf, conf) != NGX_OK)
+    {
         return NGX_CONF_ERROR;
     }
 

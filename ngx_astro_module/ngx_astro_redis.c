@@ -20,6 +20,7 @@
     ngx_astro_redis_tokens[(i) & (NGX_ASTRO_LINK_ASKED - 1)]
 
 
+static void ngx_astro_redis_nudge_text(u_char *text, size_t len);
 static void ngx_astro_redis_in_open(ngx_astro_link_t *l);
 static ngx_int_t ngx_astro_redis_in_reply(ngx_astro_link_t *l,
     redisReply *r);
@@ -319,14 +320,28 @@ ngx_astro_redis_replied(void)
 void
 ngx_astro_redis_nudge(uint64_t session)
 {
-    u_char  *p;
-    size_t   len;
-    u_char   number[NGX_INT64_LEN];
+    u_char  number[NGX_INT64_LEN];
 
-    len = ngx_sprintf(number, "%uL", session) - number;
+    ngx_astro_redis_nudge_text(number, ngx_sprintf(number, "%uL", session)
+                                       - number);
+}
+
+
+void
+ngx_astro_redis_nudge_inbox(void)
+{
+    ngx_astro_redis_nudge_text((u_char *) "inbox", 5);
+}
+
+
+static void
+ngx_astro_redis_nudge_text(u_char *text, size_t len)
+{
+    u_char  *p;
+
     p = ngx_astro_redis_publish((u_char *) "nudge", 5, len,
                                 NGX_ASTRO_REDIS_NO_TOKEN);
     if (p) {
-        ngx_memcpy(p, number, len);
+        ngx_memcpy(p, text, len);
     }
 }

@@ -70,5 +70,8 @@ uint64_t ngx_astro_redis_replied(void);
 /* Tells the billing workers to look at a session now; may be lost. */
 void ngx_astro_redis_nudge(uint64_t session);
 
+/* The same of a webhook that has come. */
+void ngx_astro_redis_nudge_inbox(void);
+
 
 #endif /* _NGX_ASTRO_REDIS_H_INCLUDED_ */

@@ -23,6 +23,8 @@ ngx_astro_sql(wallet_transactions, 3, "$1::bigint, $2::int, $3::text");
 ngx_astro_sql(session, 2, "$1::bigint, $2::bigint");
 ngx_astro_sql(messages, 4, "$1::bigint, $2::bigint, $3::int, $4::text");
 
+ngx_astro_sql(webhook, 2, "$1::text, $2::text");
+
 ngx_astro_sql(hello_batch, 4, "$1::bigint[], $2::bigint, $3::int[], "
               "$4::bigint[]");
 ngx_astro_sql(sync, 4, "$1::bigint, $2::bigint, $3::bigint, $4::int");

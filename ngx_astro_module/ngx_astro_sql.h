@@ -22,6 +22,7 @@ extern const ngx_astro_sql_t  ngx_astro_sql_wallet;
 extern const ngx_astro_sql_t  ngx_astro_sql_wallet_transactions;
 extern const ngx_astro_sql_t  ngx_astro_sql_session;
 extern const ngx_astro_sql_t  ngx_astro_sql_messages;
+extern const ngx_astro_sql_t  ngx_astro_sql_webhook;
 
 extern const ngx_astro_sql_t  ngx_astro_sql_hello_batch;
 extern const ngx_astro_sql_t  ngx_astro_sql_sync;

@@ -84,6 +84,7 @@ prepare() {
     fi
 
     make_secret
+    make_webhook_secrets
     make_certificate
     write_nginx_conf
     write_worker_conf
@@ -96,6 +97,20 @@ make_secret() {
 
     [ -s "$file" ] && return
     (umask 077 && openssl rand -hex 32 | tr -d '\n' > "$file.new")
+    mv "$file.new" "$file"
+}
+
+
+# Two of one vendor, as while it is being changed.
+make_webhook_secrets() {
+    local file=$VAR/secret/webhooks
+
+    [ -s "$file" ] && return
+    (umask 077
+     echo "stripe whsec_$(openssl rand -hex 16)"
+     echo "stripe whsec_$(openssl rand -hex 16)"
+     echo "razorpay $(openssl rand -hex 16)") > "$file.new"
+    chmod 600 "$file.new"
     mv "$file.new" "$file"
 }
 

@@ -32,6 +32,15 @@ BEGIN
       FROM billing.totals() t
      CROSS JOIN LATERAL (VALUES ('ledger_amount', t.amount),
                                 ('ledger_fee', t.fee)) AS g(name, value);
+
+    RETURN QUERY
+    SELECT g.name, g.labels, g.value
+      FROM billing.inbox_stats() s
+     CROSS JOIN LATERAL (VALUES
+           ('inbox', 'state="waiting"', s.waiting),
+           ('inbox', 'state="parked"', s.parked),
+           ('inbox_age_seconds', '', s.age_s))
+           AS g(name, labels, value);
 END
 $$;
 
