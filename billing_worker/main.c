@@ -11,6 +11,7 @@
 #include "command.h"
 #include "outbox.h"
 #include "payouts.h"
+#include "reconcile.h"
 #include "run.h"
 #include "statement.h"
 #include "tariff.h"
@@ -22,6 +23,7 @@ static const billing_command_t *const  billing_main_commands[] = {
     &billing_payouts_command,
     &billing_outbox_command,
     &billing_statement_command,
+    &billing_reconcile_command,
     NULL
 };
 

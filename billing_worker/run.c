@@ -23,6 +23,7 @@
 #include "log.h"
 #include "maintenance.h"
 #include "metrics.h"
+#include "notify.h"
 #include "point.h"
 #include "run.h"
 #include "worker.h"
@@ -94,6 +95,8 @@ static const billing_part_t  billing_run_parts[] = {
     { "reap", billing_reap_start, billing_reap_stop, NULL, NULL },
 
     { "purses", billing_purses_start, billing_purses_stop, NULL, NULL },
+
+    { "notify", billing_notify_start, billing_notify_stop, NULL, NULL },
 
     { "exporter", billing_exporter_start, billing_exporter_stop, NULL, NULL },
 
@@ -430,6 +433,7 @@ billing_run_signal(uv_signal_t *handle, int signum)
                 billing_log_int("signal", signum));
 
     r->worker.stopping = 1;
+    billing_notify_stopping(&r->worker);
     r->stopping = billing_clock();
 
     uv_timer_start(&r->stop, billing_run_stopping, 0, BILLING_RUN_CHECK_MS);
@@ -447,8 +451,11 @@ billing_run_reload(uv_signal_t *handle, int signum)
 
     w = &((billing_run_t *) handle->data)->worker;
 
+    billing_notify_reloading(w);
+
     if (billing_config_reload(w->config, error, sizeof(error)) != BILLING_OK) {
         billing_count(RELOADS_BAD, 1);
+        billing_notify_reloaded(w);
         billing_log(BILLING_LOG_ERROR, "configuration not taken",
                     billing_log_str("error", error));
         return;
@@ -464,6 +471,7 @@ billing_run_reload(uv_signal_t *handle, int signum)
     }
 
     billing_count(RELOADS, 1);
+    billing_notify_reloaded(w);
     billing_log_msg(BILLING_LOG_INFO, "configuration taken");
 }
 

@@ -121,6 +121,8 @@ billing_shards_renewed(void *data, const billing_pg_reply_t *reply)
         return;
     }
 
+    w->shards.renewed = billing_clock();
+
     res = reply->results[0];
     n = PQntuples(res);
 

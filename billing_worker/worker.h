@@ -33,6 +33,7 @@ typedef struct billing_batch_s    billing_batch_t;
 typedef struct billing_gateway_s  billing_gateway_t;
 typedef struct billing_gauges_s   billing_gauges_t;
 typedef struct billing_exporter_s billing_exporter_t;
+typedef struct billing_notify_s   billing_notify_t;
 typedef struct billing_lane_s     billing_lane_t;
 typedef struct billing_maintenance_s billing_maintenance_t;
 
@@ -59,6 +60,7 @@ typedef struct {
     unsigned              finding:1;
     unsigned              standing_by:1;    /* and it was logged */
     int64_t               sent;             /* the renewal under way */
+    int64_t               renewed;          /* when one last went well */
     unsigned              slice;            /* of the shards to scan next */
     int64_t               nudges[BILLING_NUDGES];
     size_t                nnudges;
@@ -156,6 +158,7 @@ struct billing_worker_s {
     billing_inbox_t       inbox;
     billing_gauges_t     *gauges;           /* NULL: nobody may ask */
     billing_exporter_t   *exporter;         /* NULL: likewise */
+    billing_notify_t     *notify;           /* NULL: no systemd */
     billing_maintenance_t  *maintenance;
 
     int64_t               started;          /* by billing_clock() */

@@ -414,19 +414,34 @@ SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 
--- billing.inbox_store: an event that we have asked the vendor for ourselves,
--- over a connection that proves who it is.  False: it was there.
-CREATE OR REPLACE FUNCTION billing.inbox_store(provider text, event text,
-    type text, body text) RETURNS boolean
+-- billing.inbox_page: a page of Stripe's list of events, which we have asked for
+-- ourselves over a connection that proves who answers.  Puts in what means
+-- something to us and did not come.  more and last: how to ask for the next.
+CREATE OR REPLACE FUNCTION billing.inbox_page(provider text, page text)
+RETURNS TABLE (seen bigint, stored bigint, more boolean, last text)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    v jsonb := page::jsonb;
 BEGIN
-    INSERT INTO ledger.webhook_inbox (provider, event_id, type, body)
-    VALUES (inbox_store.provider, inbox_store.event, inbox_store.type,
-            inbox_store.body)
-    ON CONFLICT (provider, event_id) DO NOTHING;
+    IF jsonb_typeof(v -> 'data') IS DISTINCT FROM 'array' THEN
+        RAISE EXCEPTION 'this is no list of events' USING ERRCODE = '22023';
+    END IF;
 
-    RETURN FOUND;
+    WITH made AS (
+        INSERT INTO ledger.webhook_inbox (provider, event_id, type, body)
+        SELECT inbox_page.provider, e.o ->> 'id', e.o ->> 'type', e.o::text
+          FROM jsonb_array_elements(v -> 'data') AS e(o)
+         WHERE (billing.webhook_means(inbox_page.provider, e.o ->> 'type',
+                                      e.o)).kind IS NOT NULL
+        ON CONFLICT (provider, event_id) DO NOTHING
+        RETURNING 1)
+    SELECT count(*) INTO stored FROM made;
+
+    RETURN QUERY SELECT jsonb_array_length(v -> 'data')::bigint, stored,
+                        coalesce((v ->> 'has_more')::boolean, false),
+                        v #>> '{data,-1,id}';
 END
 $$;
 
@@ -438,10 +453,10 @@ REVOKE ALL ON FUNCTION
     billing.inbox_next(),
     billing.inbox_apply(ledger.webhook_inbox, text, text, bigint, text, text),
     billing.inbox_parked(int), billing.inbox_stats(),
-    billing.inbox_store(text, text, text, text) FROM PUBLIC;
+    billing.inbox_page(text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
     billing.payment_expect(text, text, bigint, bigint, text),
     billing.inbox_next(), billing.inbox_parked(int),
-    billing.inbox_store(text, text, text, text) TO astro_worker;
+    billing.inbox_page(text, text) TO astro_worker;
 
 RESET ROLE;

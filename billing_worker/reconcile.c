@@ -1,0 +1,410 @@
+
+/*
+ * Copyright (C) The Astro authors
+ *
+ * The command reconcile: see reconcile.h.
+ *
+ * A page of events at a time, as the vendor lists them, goes into the inbox;
+ * what was there stays as it is.  Then the inbox is applied as the workers do,
+ * who may do so meanwhile.  Killed anywhere, it can be run again.
+ */
+
+#include <inttypes.h>
+#include <libpq-fe.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "http.h"
+#include "pg.h"
+#include "reconcile.h"
+#include "tariff.h"
+
+
+#define BILLING_RECONCILE_CLEAN     0
+#define BILLING_RECONCILE_PARKED    1
+#define BILLING_RECONCILE_CANNOT    2
+
+#define BILLING_RECONCILE_CONNECT   5000        /* ms */
+#define BILLING_RECONCILE_BODY      (8 * 1024 * 1024)
+#define BILLING_RECONCILE_TRIES     5
+#define BILLING_RECONCILE_PARKED_N  "1000"
+
+
+typedef struct {
+    PGconn                *conn;
+    uv_loop_t              loop;
+    billing_http_t         http;
+    billing_http_peer_t    peer;
+    char                   last[256];           /* event of the page before */
+    char                   since[24];
+    int64_t                seen;
+    int64_t                stored;
+    int64_t                parked;
+    unsigned               more:1;
+
+    /* the answer that is waited for */
+    unsigned               done:1;
+    int                    rc;
+    long                   wait_s;
+} billing_reconcile_t;
+
+
+static int billing_reconcile_main(billing_config_t *config, int argc,
+    char *const *argv);
+static int billing_reconcile_all(billing_reconcile_t *r,
+    const billing_config_t *config, const char *since);
+static int billing_reconcile_ask(billing_reconcile_t *r,
+    const billing_config_t *config);
+static int billing_reconcile_pages(billing_reconcile_t *r);
+static int billing_reconcile_page(billing_reconcile_t *r);
+static void billing_reconcile_answered(void *data,
+    const billing_http_reply_t *reply);
+static int billing_reconcile_store(billing_reconcile_t *r, const char *body);
+static int billing_reconcile_apply(billing_reconcile_t *r);
+static int billing_reconcile_list(billing_reconcile_t *r);
+static PGresult *billing_reconcile_query(billing_reconcile_t *r,
+    const char *sql, int n, const char *const *values);
+
+
+static const billing_option_t  billing_reconcile_options[] = {
+
+    { "--since", "TIME",
+      "as PostgreSQL reads it, \"2025-11-01\" (3 days ago)" },
+
+    { NULL, NULL, NULL }
+};
+
+
+const billing_command_t  billing_reconcile_command = {
+    "reconcile",
+    "asks for payments whose webhook was lost; lists what is parked",
+    "Without stripe_key_file nobody is asked.  Stripe keeps events for 30 "
+    "days.\n\n"
+    "exit status: 0 nothing is parked, 1 somebody must look, 2 it could not\n",
+    NULL,
+    billing_reconcile_options,
+    billing_reconcile_main
+};
+
+
+static int
+billing_reconcile_main(billing_config_t *config, int argc, char *const *argv)
+{
+    int                   rc;
+    const char           *since;
+    billing_reconcile_t  *r;
+
+    since = billing_command_option(billing_reconcile_options, argc, argv,
+                                   "--since");
+
+    r = calloc(1, sizeof(billing_reconcile_t));
+    if (r == NULL) {
+        return BILLING_RECONCILE_CANNOT;
+    }
+
+    r->conn = PQconnectdb(config->pg);
+
+    if (PQstatus(r->conn) != CONNECTION_OK) {
+        fprintf(stderr, "billing_worker: reconcile: %s",
+                PQerrorMessage(r->conn));
+        rc = BILLING_ERROR;
+
+    } else {
+        rc = billing_reconcile_all(r, config, since);
+    }
+
+    PQfinish(r->conn);
+
+    if (rc == BILLING_OK) {
+        rc = (r->parked > 0) ? BILLING_RECONCILE_PARKED
+                             : BILLING_RECONCILE_CLEAN;
+
+    } else {
+        rc = BILLING_RECONCILE_CANNOT;
+    }
+
+    free(r);
+
+    return rc;
+}
+
+
+static int
+billing_reconcile_all(billing_reconcile_t *r, const billing_config_t *config,
+    const char *since)
+{
+    PGresult  *res;
+
+    res = billing_reconcile_query(r, "SELECT floor(extract(epoch FROM coalesce("
+                                  "$1::timestamptz, clock_timestamp() "
+                                  "- interval '3 days')))::bigint", 1, &since);
+    if (res == NULL) {
+        return BILLING_ERROR;
+    }
+
+    snprintf(r->since, sizeof(r->since), "%s", PQgetvalue(res, 0, 0));
+    PQclear(res);
+
+    if (config->stripe_key_file[0] == '\0') {
+        printf("reconcile: no stripe_key_file, nobody is asked\n");
+
+    } else if (billing_reconcile_ask(r, config) != BILLING_OK) {
+        return BILLING_ERROR;
+    }
+
+    if (billing_reconcile_apply(r) != BILLING_OK) {
+        return BILLING_ERROR;
+    }
+
+    return billing_reconcile_list(r);
+}
+
+
+static int
+billing_reconcile_ask(billing_reconcile_t *r, const billing_config_t *config)
+{
+    int   rc;
+    char  error[512];
+
+    r->peer.base = config->stripe_url;
+    r->peer.ca_file = config->stripe_ca_file;
+    r->peer.connect_ms = BILLING_RECONCILE_CONNECT;
+    r->peer.timeout_ms = config->call_timeout_seconds * 1000;
+    r->peer.body_max = BILLING_RECONCILE_BODY;
+
+    if (billing_http_secret(&r->peer, config->stripe_key_file, error,
+                            sizeof(error))
+        != BILLING_OK)
+    {
+        fprintf(stderr, "billing_worker: reconcile: %s\n", error);
+        return BILLING_ERROR;
+    }
+
+    if (uv_loop_init(&r->loop) != 0) {
+        return BILLING_ERROR;
+    }
+
+    r->http.loop = &r->loop;
+    rc = billing_http_start(&r->http, 1);
+
+    if (rc == BILLING_OK) {
+        rc = billing_reconcile_pages(r);
+        billing_http_stop(&r->http);
+    }
+
+    billing_http_forget(&r->peer);
+
+    uv_run(&r->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&r->loop);
+
+    if (rc == BILLING_OK) {
+        printf("reconcile: %" PRId64 " events looked at, %" PRId64
+               " had not come\n", r->seen, r->stored);
+    }
+
+    return rc;
+}
+
+
+static int
+billing_reconcile_pages(billing_reconcile_t *r)
+{
+    int  tries;
+
+    tries = 0;
+    r->more = 1;
+
+    while (r->more) {
+
+        r->wait_s = 0;
+
+        if (billing_reconcile_page(r) == BILLING_OK) {
+            tries = 0;
+            continue;
+        }
+
+        /* wait_s below 0: asking again would not help */
+
+        if (++tries == BILLING_RECONCILE_TRIES || r->wait_s < 0) {
+            return BILLING_ERROR;
+        }
+
+        sleep((unsigned) (r->wait_s ? r->wait_s : 1));
+    }
+
+    return BILLING_OK;
+}
+
+
+static int
+billing_reconcile_page(billing_reconcile_t *r)
+{
+    char  path[512];
+
+    snprintf(path, sizeof(path),
+             "/v1/events?limit=100&created%%5Bgte%%5D=%s%s%s", r->since,
+             r->last[0] ? "&starting_after=" : "", r->last);
+
+    r->done = 0;
+    r->rc = BILLING_ERROR;
+
+    if (billing_http_call(&r->http, &r->peer, path, NULL, NULL,
+                          billing_reconcile_answered, r)
+        != BILLING_OK)
+    {
+        return BILLING_ERROR;
+    }
+
+    while (!r->done) {
+        uv_run(&r->loop, UV_RUN_ONCE);
+    }
+
+    return r->rc;
+}
+
+
+static void
+billing_reconcile_answered(void *data, const billing_http_reply_t *reply)
+{
+    billing_reconcile_t  *r;
+
+    r = data;
+    r->done = 1;
+
+    if (reply->result != BILLING_HTTP_ANSWERED) {
+        fprintf(stderr, "billing_worker: reconcile: %s\n", reply->error);
+        return;
+    }
+
+    if (reply->code != 200) {
+        fprintf(stderr, "billing_worker: reconcile: the vendor answers %ld\n",
+                reply->code);
+
+        if (reply->retry_after_ms > 0) {
+            r->wait_s = (reply->retry_after_ms < 60000)
+                        ? reply->retry_after_ms / 1000 + 1 : 60;
+
+        } else if (reply->code != 429 && reply->code < 500) {
+            r->wait_s = -1;
+        }
+
+        return;
+    }
+
+    r->rc = billing_reconcile_store(r, reply->body);
+}
+
+
+static int
+billing_reconcile_store(billing_reconcile_t *r, const char *body)
+{
+    PGresult    *res;
+    const char  *last;
+
+    res = billing_reconcile_query(r, "SELECT seen, stored, more, last FROM "
+                                  "billing.inbox_page('stripe', $1::text)", 1,
+                                  &body);
+    if (res == NULL) {
+        r->wait_s = -1;
+        return BILLING_ERROR;
+    }
+
+    r->seen += billing_pg_int(res, 0, 0, 0);
+    r->stored += billing_pg_int(res, 0, 1, 0);
+
+    last = PQgetvalue(res, 0, 3);
+    r->more = billing_pg_bool(res, 0, 2) && last[0] != '\0'
+              && strlen(last) < sizeof(r->last)
+              && strcmp(last, r->last) != 0;
+
+    snprintf(r->last, sizeof(r->last), "%.255s", last);
+
+    PQclear(res);
+
+    return BILLING_OK;
+}
+
+
+/* Those that a worker has in hand are skipped: it does them. */
+
+static int
+billing_reconcile_apply(billing_reconcile_t *r)
+{
+    int        n;
+    PGresult  *res;
+
+    do {
+        res = billing_reconcile_query(r, "SELECT outcome, provider, type, "
+                                      "payment, event, reason "
+                                      "FROM billing.inbox_next()", 0, NULL);
+        if (res == NULL) {
+            return BILLING_ERROR;
+        }
+
+        n = PQntuples(res);
+
+        if (n > 0 && strcmp(PQgetvalue(res, 0, 0), "ignored") != 0) {
+            printf("reconcile: %s: %s %s %s %s %s\n", PQgetvalue(res, 0, 0),
+                   PQgetvalue(res, 0, 1), PQgetvalue(res, 0, 2),
+                   PQgetvalue(res, 0, 3), PQgetvalue(res, 0, 4),
+                   PQgetvalue(res, 0, 5));
+        }
+
+        PQclear(res);
+
+    } while (n > 0);
+
+    return BILLING_OK;
+}
+
+
+static int
+billing_reconcile_list(billing_reconcile_t *r)
+{
+    int        row;
+    PGresult  *res;
+
+    res = billing_reconcile_query(r, "SELECT received_at, provider, type, "
+                                  "payment, event, reason "
+                                  "FROM billing.inbox_parked("
+                                  BILLING_RECONCILE_PARKED_N ")", 0, NULL);
+    if (res == NULL) {
+        return BILLING_ERROR;
+    }
+
+    r->parked = PQntuples(res);
+
+    for (row = 0; row < PQntuples(res); row++) {
+        printf("parked: %s %s %s %s %s: %s\n", PQgetvalue(res, row, 0),
+               PQgetvalue(res, row, 1), PQgetvalue(res, row, 2),
+               PQgetvalue(res, row, 3), PQgetvalue(res, row, 4),
+               PQgetvalue(res, row, 5));
+    }
+
+    PQclear(res);
+
+    printf("reconcile: %" PRId64 " parked\n", r->parked);
+
+    return BILLING_OK;
+}
+
+
+static PGresult *
+billing_reconcile_query(billing_reconcile_t *r, const char *sql, int n,
+    const char *const *values)
+{
+    PGresult  *res;
+
+    res = PQexecParams(r->conn, sql, n, NULL, values, NULL, NULL, 0);
+
+    if (PQresultStatus(res) != PGRES_TUPLES_OK) {
+        fprintf(stderr, "billing_worker: reconcile: %s",
+                PQerrorMessage(r->conn));
+        PQclear(res);
+        return NULL;
+    }
+
+    return res;
+}
