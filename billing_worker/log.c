@@ -12,6 +12,7 @@
 
 #include "log.h"
 #include "metrics.h"
+#include "repeats.h"
 #include "tariff.h"
 #include "text.h"
 
@@ -21,6 +22,7 @@ static const char           *billing_log_names[] = {
 };
 
 static billing_log_level_e   billing_log_limit = BILLING_LOG_INFO;
+static billing_repeats_t     billing_log_repeats;
 
 
 int
@@ -58,6 +60,7 @@ billing_log_write(billing_log_level_e level, const char *msg,
 {
     char             at[48];
     size_t           n;
+    uint64_t         left_out;
     struct tm        tm;
     billing_text_t   t;
     struct timespec  now;
@@ -70,6 +73,19 @@ billing_log_write(billing_log_level_e level, const char *msg,
     billing_count(LOG_WARNINGS, level == BILLING_LOG_WARN);
 
     clock_gettime(CLOCK_REALTIME, &now);
+
+    /* what goes wrong in bursts must not fill the disk; news are wanted all */
+
+    left_out = 0;
+
+    if (level <= BILLING_LOG_WARN
+        && !billing_repeats_may(&billing_log_repeats, msg, now.tv_sec,
+                                &left_out))
+    {
+        billing_count(LOG_REPEATS, 1);
+        return;
+    }
+
     gmtime_r(&now.tv_sec, &tm);
 
     n = strftime(at, sizeof(at), "%Y-%m-%dT%H:%M:%S", &tm);
@@ -96,6 +112,11 @@ billing_log_write(billing_log_level_e level, const char *msg,
         } else {
             billing_text_int(&t, fields->number);
         }
+    }
+
+    if (left_out > 0) {
+        billing_text_str(&t, ",\"left_out\":");
+        billing_text_int(&t, (int64_t) left_out);
     }
 
     billing_text_str(&t, "}\n");
