@@ -40,6 +40,8 @@ BEGIN
                    'FORCE ROW LEVEL SECURITY', v_name);
     EXECUTE format('CREATE UNIQUE INDEX %I ON ledger.%I '
                    '(session_id, charge_no)', v_name || '_charge', v_name);
+    EXECUTE format('CREATE POLICY owner ON ledger.%I FOR SELECT '
+                   'TO astro_owner USING (true)', v_name);
     EXECUTE format('ALTER TABLE ledger.transfer ATTACH PARTITION ledger.%I '
                    'FOR VALUES FROM (%s) TO (%s)', v_name,
                    part * 1048576::bigint, (part + 1) * 1048576::bigint);
@@ -52,7 +54,9 @@ $$;
 --
 -- To drop it takes a lock on the journal that ticks do wait for: it is asked
 -- for in moments of 50 ms, with pauses, and when it is there all that is left
--- to do is the drop itself.
+-- to do is the drop itself.  Nothing of the partition may be locked before:
+-- everybody else comes to it through the journal, and would wait here with the
+-- journal in hand.
 --
 -- Raises AS002 if what is written down is something else, 55P03 if somebody
 -- keeps the journal locked.
@@ -65,10 +69,6 @@ DECLARE
     v_same boolean;
     v_try  int := 0;
 BEGIN
-    -- its owner sees none of its rows otherwise; nobody else is concerned
-    EXECUTE format('ALTER TABLE ledger.%I NO FORCE ROW LEVEL SECURITY',
-                   v_name);
-
     EXECUTE format('SELECT (r.transfers, r.amount, r.fee, r.promo) = '
                    '(SELECT count(*), coalesce(sum(t.amount), 0)::bigint, '
                    'coalesce(sum(t.fee), 0)::bigint, '
