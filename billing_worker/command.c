@@ -269,7 +269,12 @@ static int
 billing_command_wrong(const billing_command_line_t *line, const char *format,
     ...)
 {
+    char     text[1024];
     va_list  args;
+
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
 
     fputs("billing_worker", stderr);
 
@@ -277,13 +282,7 @@ billing_command_wrong(const billing_command_line_t *line, const char *format,
         fprintf(stderr, ": %s", line->command->name);
     }
 
-    fputs(": ", stderr);
-
-    va_start(args, format);
-    vfprintf(stderr, format, args);
-    va_end(args);
-
-    fputs("\n", stderr);
+    fprintf(stderr, ": %s\n", text);
 
     if (line->command != NULL) {
         fprintf(stderr, "billing_worker %s --help tells\n",

@@ -171,7 +171,7 @@ billing_exporter_bind_tcp(billing_exporter_t *e, const char *address)
     struct sockaddr_in6  in6;
 
     colon = strrchr(address, ':');
-    port = atoi(colon + 1);
+    port = (int) strtol(colon + 1, NULL, 10);
 
     if (address[0] != '[') {
         snprintf(host, sizeof(host), "%.*s", (int) (colon - address),

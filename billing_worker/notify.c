@@ -91,7 +91,14 @@ billing_notify_start(billing_worker_t *w)
 
     n->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
-    if (n->fd == -1 || uv_timer_init(w->loop, &n->timer) != 0) {
+    if (n->fd == -1) {
+        free(n);
+        return BILLING_ERROR;
+    }
+
+    if (uv_timer_init(w->loop, &n->timer) != 0) {
+        (void) close(n->fd);
+        free(n);
         return BILLING_ERROR;
     }
 

@@ -34,6 +34,10 @@ billing_batch_share(billing_batch_t *b, const PGresult *res)
         }
     }
 
+    if (n < 2) {
+        return;
+    }
+
     qsort(places, n, sizeof(billing_place_t *), billing_share_compare);
 
     for (from = 0, i = 1; i <= n; i++) {
