@@ -36,6 +36,8 @@ enum {
     BILLING_ARG_HELD,
     BILLING_ARG_LOW_SENT,
     BILLING_ARG_SETTLE,
+    BILLING_ARG_REV,
+    BILLING_ARG_WAS,
     BILLING_ARGS
 };
 
@@ -385,6 +387,8 @@ billing_batch_args(const billing_plan_t *p, billing_text_t *t)
     billing_text_item(&t[BILLING_ARG_HELD], d->held);
     billing_text_word(&t[BILLING_ARG_LOW_SENT], d->low_sent ? "t" : "f");
     billing_text_word(&t[BILLING_ARG_SETTLE], d->settle ? "t" : "f");
+    billing_text_item(&t[BILLING_ARG_REV], p->rev);
+    billing_text_item(&t[BILLING_ARG_WAS], p->held);
 }
 
 
@@ -477,6 +481,7 @@ billing_batch_outcome(billing_batch_t *b, const PGresult *res, int row)
 
     place->session->ver = (int32_t) billing_pg_int(res, row,
                                                    BILLING_APPLY_VER, 0);
+    place->session->rev = p->rev + 1;
     place->session->tick_ms = p->decision.tick_ms;
 
     billing_wallets_heard(&b->worker->sessions.wallets,

@@ -126,6 +126,7 @@ billing_facts_read(billing_worker_t *w, const PGresult *res, int row,
     p->ver = f->ver;
     p->rev = (int32_t) billing_facts_int(res, row, BILLING_FACTS_REV);
     p->charge_no = f->charge_no;
+    p->held = f->held;
     p->promo = billing_facts_int(res, row, BILLING_FACTS_PROMO);
 
     text = PQgetvalue(res, row, BILLING_FACTS_INTERVALS);

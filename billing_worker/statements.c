@@ -20,7 +20,7 @@ const billing_pg_statement_t  billing_bill_statements[] = {
       "SELECT * FROM billing.apply($1::bigint[], $2::int[], $3::int[], "
       "$4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[], "
       "$9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], "
-      "$13::boolean[], $14::boolean[])", 14 },
+      "$13::boolean[], $14::boolean[], $15::int[], $16::bigint[])", 16 },
 
     { NULL, NULL, 0 }
 };

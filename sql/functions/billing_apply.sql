@@ -5,13 +5,15 @@ SET ROLE astro_engine;
 
 
 -- billing.apply: carries out decisions, the i-th element of each array being
--- one about the session ids[i] as it was at vers[i] and charge_nos[i].  Each
--- gives a row:
+-- one about the session ids[i] as it was at vers[i], revs[i] and charge_nos[i],
+-- when it held was[i].  Each gives a row:
 --
 --   done    it is in the books: transfer, wallet, session, and at settlement
 --           the advisor's wallet and the event session_end; the rest of the
 --           row is set.  ver is bumped, but for a tick of an active session:
---           paid_until_ms only ever moves forward there
+--           paid_until_ms only ever moves forward there.  rev is bumped
+--           always, so that nothing is carried out twice, or after something
+--           that was decided later, though no money moved
 --   stale   the session has moved since, or is settled
 --   funds   the wallet cannot hold that much (any more)
 --   shard   the session is in no shard of the fence
@@ -34,7 +36,7 @@ CREATE OR REPLACE FUNCTION billing.apply(ids bigint[], vers int[],
     charge_nos int[], states text[], reasons text[], end_ms bigint[],
     active_ms bigint[], paid_until_ms bigint[], billed_ms bigint[],
     amounts bigint[], fees bigint[], held bigint[], low_sent boolean[],
-    settle boolean[])
+    settle boolean[], revs int[], was bigint[])
 RETURNS TABLE (id bigint, status text, ver int, balance bigint,
     wallet_held bigint, head bigint, event_seq bigint, event_frame text,
     snapshot json)
@@ -86,6 +88,7 @@ BEGIN
                d.amount + d.held - x.held AS need,
                CASE WHEN x.settled OR x.ver <> d.ver
                          OR x.charge_no <> d.charge_no
+                         OR x.rev <> d.rev OR x.held <> d.was
                          OR x.billed_ms > d.billed_ms
                          OR x.state = d.state
                             AND x.paid_until_ms > d.paid_until_ms
@@ -95,10 +98,11 @@ BEGIN
           FROM unnest(apply.ids, apply.vers, apply.charge_nos, apply.states,
                       apply.reasons, apply.end_ms, apply.active_ms,
                       apply.paid_until_ms, apply.billed_ms, apply.amounts,
-                      apply.fees, apply.held, apply.low_sent, apply.settle)
+                      apply.fees, apply.held, apply.low_sent, apply.settle,
+                      apply.revs, apply.was)
                AS d(id, ver, charge_no, state, reason, end_ms, active_ms,
                     paid_until_ms, billed_ms, amount, fee, held, low_sent,
-                    settle)
+                    settle, rev, was)
           JOIN consult.session x ON x.id = d.id
           JOIN ledger.wallet w ON w.id = x.client_wallet),
     sum AS (
@@ -147,6 +151,7 @@ BEGIN
         UPDATE consult.session x
            SET ver = x.ver + (d.settle OR x.state <> d.state
                               OR x.state <> 'active')::int,
+               rev = x.rev + 1,
                state = d.state,
                reason = CASE x.state WHEN d.state
                              THEN coalesce(d.reason, x.reason)
@@ -205,13 +210,40 @@ END
 $$;
 
 
+-- billing.apply without revs and was, which are then not asked for: for workers
+-- of the version before.
+CREATE OR REPLACE FUNCTION billing.apply(ids bigint[], vers int[],
+    charge_nos int[], states text[], reasons text[], end_ms bigint[],
+    active_ms bigint[], paid_until_ms bigint[], billed_ms bigint[],
+    amounts bigint[], fees bigint[], held bigint[], low_sent boolean[],
+    settle boolean[])
+RETURNS TABLE (id bigint, status text, ver int, balance bigint,
+    wallet_held bigint, head bigint, event_seq bigint, event_frame text,
+    snapshot json)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT * FROM billing.apply(ids, vers, charge_nos, states, reasons,
+                      apply.end_ms, apply.active_ms, apply.paid_until_ms,
+                      apply.billed_ms, amounts, fees, apply.held,
+                      apply.low_sent, apply.settle, NULL, NULL);
+END
+$$;
+
+
 REVOKE ALL ON FUNCTION billing.apply(bigint[], int[], int[], text[], text[],
-    bigint[], bigint[], bigint[], bigint[], bigint[], bigint[], bigint[],
-    boolean[], boolean[])
-    FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION billing.apply(bigint[], int[], int[], text[], text[],
-    bigint[], bigint[], bigint[], bigint[], bigint[], bigint[], bigint[],
-    boolean[], boolean[])
-    TO astro_worker;
+        bigint[], bigint[], bigint[], bigint[], bigint[], bigint[], bigint[],
+        boolean[], boolean[], int[], bigint[]),
+    billing.apply(bigint[], int[], int[], text[], text[], bigint[], bigint[],
+        bigint[], bigint[], bigint[], bigint[], bigint[], boolean[],
+        boolean[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION billing.apply(bigint[], int[], int[], text[],
+        text[], bigint[], bigint[], bigint[], bigint[], bigint[], bigint[],
+        bigint[], boolean[], boolean[], int[], bigint[]),
+    billing.apply(bigint[], int[], int[], text[], text[], bigint[], bigint[],
+        bigint[], bigint[], bigint[], bigint[], bigint[], boolean[],
+        boolean[]) TO astro_worker;
 
 RESET ROLE;
