@@ -17,8 +17,14 @@ SET ROLE astro_engine;
 -- billing.lease: renews the shards of this owner and takes every one that has
 -- expired, under a new epoch.  Returns all that are the owner's now.
 --
--- A lease is in the database's time.  Taking needs FOR UPDATE, which a batch
--- that has passed its fence holds off; such a shard is taken the next time.
+-- A lease is in the database's time.  One that ends more than twice as far
+-- ahead as any that is made now was made before the clock was put back: it is
+-- taken like one that has expired, so that an owner that died then does not
+-- keep its shards until the clock is there again.  The epoch keeps an owner
+-- that lives from charging until it has renewed.
+--
+-- Taking needs FOR UPDATE, which a batch that has passed its fence holds off;
+-- such a shard is taken the next time.
 CREATE OR REPLACE FUNCTION billing.lease(owner text, ttl_ms int)
 RETURNS TABLE (shard smallint, epoch bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -26,6 +32,8 @@ SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     v_expires timestamptz := clock_timestamp()
+                             + make_interval(secs => ttl_ms / 1000.0);
+    v_far     timestamptz := v_expires
                              + make_interval(secs => ttl_ms / 1000.0);
 BEGIN
     UPDATE billing.shard_lease l SET expires_at = v_expires
@@ -35,6 +43,7 @@ BEGIN
        SET owner = lease.owner, epoch = l.epoch + 1, expires_at = v_expires
      WHERE l.shard IN (SELECT x.shard FROM billing.shard_lease x
                         WHERE x.expires_at <= clock_timestamp()
+                           OR x.expires_at > v_far
                         ORDER BY x.shard FOR UPDATE SKIP LOCKED);
 
     RETURN QUERY

@@ -414,11 +414,47 @@ def test_the_fence(bench):
     assert apply(ver, no, ("me", [(shard + 1) % 256], [other])) == "shard"
     assert bench.session(talk.id, "charge_no") == no
 
+    rev, held, active, paid, billed = bench.session(
+        talk.id, "rev, held, active_ms, paid_until_ms, billed_ms")
+
+    def warn(rev, was):
+        """A decision about no money: nothing else tells a repeat."""
+        return bench.one(
+            "SELECT status FROM billing.apply(%s, %s, %s, '{active}',"
+            " '{NULL}', '{NULL}', %s, %s, %s, '{0}', '{0}', %s, '{t}', '{f}',"
+            " %s, %s)", [talk.id], [ver], [no], [active], [paid], [billed],
+            [held], [rev], [was])
+
+    with bench.db.transaction(force_rollback=True):
+        bench.rows("SELECT billing.fence(%s, %s::smallint[], %s)", *mine)
+        assert warn(rev - 1, held) == "stale"
+        assert warn(rev, held - 1) == "stale"
+        assert warn(rev, held) == "done"
+        assert warn(rev, held) == "stale"
+        assert bench.session(talk.id, "ver, rev, low_sent") == (
+            ver, rev + 1, True)
+
     bench.rows("UPDATE billing.shard_lease SET expires_at = '-infinity'")
     bench.worker().ready()
     talk.end()
     bench.settled(talk.id)
     bench.clean()
+
+
+def test_a_lease_made_before_the_clock_was_put_back(bench):
+    """An owner that is dead does not keep its shard for an hour."""
+    with bench.db.transaction(force_rollback=True):
+        bench.rows("UPDATE billing.shard_lease SET owner = 'dead',"
+                   " expires_at = clock_timestamp() + CASE shard"
+                   " WHEN 1 THEN interval '5 s' ELSE interval '1 h' END"
+                   " WHERE shard IN (1, 2)")
+        before = bench.one("SELECT epoch FROM billing.shard_lease"
+                           " WHERE shard = 2")
+        taken = dict(bench.rows("SELECT * FROM billing.lease('next', 3000)"))
+        assert 1 not in taken
+        assert taken[2] == before + 1
+        assert dict(bench.rows("SELECT * FROM billing.lease('next', 3000)")
+                    ) == taken
 
 
 # several sessions on one wallet ----------------------------------------------
