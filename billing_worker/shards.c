@@ -149,7 +149,9 @@ billing_shards_renewed(void *data, const billing_pg_reply_t *reply)
 
     billing_shards_tell(w, before);
 
-    if (memchr(lost, 1, BILLING_SHARDS) != NULL) {
+    /* after billing_leases_drop() nobody knows any more which are lost */
+
+    if (before == 0 || memchr(lost, 1, BILLING_SHARDS) != NULL) {
         billing_sessions_sweep(&w->sessions, billing_shards_lost, w);
     }
 
