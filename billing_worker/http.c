@@ -376,6 +376,8 @@ billing_http_options(billing_http_request_t *r,
     curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+    /* else a time-out, or the stop, waits for who is looking up the name */
+    curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);
     curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long) peer->connect_ms);
     curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long) peer->timeout_ms);
     curl_easy_setopt(e, CURLOPT_HTTPHEADER, r->headers);

@@ -402,6 +402,41 @@ def test_an_old_claim_says_nothing(bench):
     assert state(bench, ident) == "delivered"
 
 
+SLEEPY = """
+#include <netdb.h>
+#include <unistd.h>
+int getaddrinfo(const char *node, const char *service,
+    const struct addrinfo *hints, struct addrinfo **res)
+{ sleep(30); return EAI_AGAIN; }
+"""
+
+
+def test_a_name_that_nobody_finds_keeps_nothing_waiting(bench, stripe,
+                                                        tmp_path, monkeypatch):
+    """The lookup takes 30 s: neither a time-out nor the stop waits for it."""
+    if b"__asan_init" in BINARY.read_bytes():
+        pytest.skip("nothing can be put before a sanitizer")
+
+    (tmp_path / "sleepy.c").write_text(SLEEPY)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / "sleepy.so",
+                    tmp_path / "sleepy.c"], check=True)
+    ident, = write(bench)
+    monkeypatch.setenv("LD_PRELOAD", str(tmp_path / "sleepy.so"))
+    w = worker(bench, stripe, stripe_url="https://vendor.test")
+    monkeypatch.delenv("LD_PRELOAD")
+    # of 5 s
+    eventually(lambda: bench.one("SELECT error ~* 'timed out' FROM"
+                                 " billing.outbox WHERE id = %s", ident), 15)
+    assert bench.one("SELECT doubts FROM billing.outbox") == 0
+    eventually(lambda: bench.one("SELECT attempts FROM billing.outbox") == 2,
+               15)
+    time.sleep(0.5)
+    before = time.monotonic()
+    w.process.send_signal(signal.SIGTERM)
+    w.process.wait(60)
+    assert time.monotonic() - before < 10
+
+
 # TLS, and where it may go ------------------------------------------------------
 
 @pytest.fixture(scope="module")
