@@ -141,7 +141,7 @@ billing_events_tick_add(billing_worker_t *w, const billing_plan_t *p,
     t.paid_until_ms = p->decision.paid_until_ms;
     t.client = p->client;
     t.advisor = p->advisor;
-    t.billed_ms = p->decision.billed_ms;
+    t.billed_ms = p->decision.tick ? p->decision.billed_ms : 0;
     t.charged = p->charged;
     t.earned = p->charged - p->fee;
     t.balance = balance;

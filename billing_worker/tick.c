@@ -205,7 +205,7 @@ billing_ticks_args(billing_ticks_t *b, billing_pg_binary_t *q)
 static void
 billing_ticks_answer(void *data, const billing_pg_reply_t *reply)
 {
-    size_t              i, done;
+    size_t              i, done, charges;
     int64_t             id, balance, held, now;
     billing_ticks_t    *b;
     billing_array_t     columns[BILLING_TICK_COLUMNS];
@@ -236,6 +236,7 @@ billing_ticks_answer(void *data, const billing_pg_reply_t *reply)
     BILLING_POINT("before-tick-events");
 
     done = columns[BILLING_TICK_DONE].n;
+    charges = 0;
     now = billing_clock();
 
     for (i = 0; i < done; i++) {
@@ -246,7 +247,12 @@ billing_ticks_answer(void *data, const billing_pg_reply_t *reply)
             && b->plans[one->slot].session == one)
         {
             billing_ticks_booked(w, &b->plans[one->slot]);
-            billing_observe(TICK_LAG, (now - b->due[one->slot]) * 1000);
+
+            if (b->plans[one->slot].decision.amount > 0) {
+                billing_observe(TICK_LAG, (now - b->due[one->slot]) * 1000);
+                charges++;
+            }
+
             billing_count(LATE, now - b->due[one->slot]
                                 > BILLING_TICKS_LATE_MS);
             billing_ticks_back(b, &b->plans[one->slot], BILLING_BACK_KNOWN,
@@ -260,7 +266,7 @@ billing_ticks_answer(void *data, const billing_pg_reply_t *reply)
     BILLING_POINT("after-tick-events");
 
     billing_count(DUE, b->n);
-    billing_count(TICKS_FAST, done);
+    billing_count(TICKS_FAST, charges);
     billing_count(CONFLICT_FAST, b->n - done);
     billing_count(BATCHES_FAST, 1);
     billing_observe(BATCH, (int64_t) b->n);

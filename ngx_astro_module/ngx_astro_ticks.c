@@ -43,13 +43,17 @@ ngx_astro_ticks_event(u_char *text, size_t len)
             continue;
         }
 
-        ngx_astro_count(TICKS_TOLD);
-
         if (ngx_astro_sessions_paid(t.session, t.ver, t.paid_until_ms)
             != NGX_OK)
         {
             ngx_astro_heal_user(client ? t.client : t.advisor);
         }
+
+        if (t.billed_ms == 0) {
+            continue;
+        }
+
+        ngx_astro_count(TICKS_TOLD);
 
         if (client) {
             ngx_astro_ticks_client(&t);

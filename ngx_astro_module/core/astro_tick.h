@@ -11,6 +11,7 @@
  *
  * numbers in decimal, one blank between two.  A tick changes nothing but money
  * and paid_until, so it needs no snapshot, and hundreds fit into one message.
+ * billed_ms 0: nothing was charged, only paid_until has moved; nobody is told.
  */
 
 #ifndef _ASTRO_TICK_H_INCLUDED_

@@ -410,6 +410,9 @@ def ticked(line):
     (session, _, _, client, advisor, billed, charged, earned, balance,
      left) = map(int, line.split(" "))
 
+    if billed == 0:
+        return
+
     for user, more in ((client, {"balance": balance, "left_s": left}),
                        (advisor, {"earned": earned})):
         yield ["U", str(user), "0", "0"], {

@@ -282,6 +282,7 @@ class Gateway(threading.Thread):
                 word = line.split()
                 if word:
                     self.tick(*(int(w) for w in word[:3]))
+                if word and int(word[5]):
                     self.ticks.add((int(word[0]), int(word[5]),
                                     int(word[6])))
 
