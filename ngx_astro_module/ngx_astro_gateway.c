@@ -15,6 +15,7 @@
  */
 
 #include "ngx_astro_conn.h"
+#include "ngx_astro_doubts.h"
 #include "ngx_astro_gateway.h"
 #include "ngx_astro_redis.h"
 #include "ngx_astro_hello.h"
@@ -148,6 +149,27 @@ ngx_astro_gateway_close_interval(uint64_t session, uint64_t interval,
     if (!ngx_astro_gw.post.posted) {
         ngx_post_event(&ngx_astro_gw.post, &ngx_posted_events);
     }
+}
+
+
+ngx_uint_t
+ngx_astro_gateway_closing(uint64_t interval)
+{
+    ngx_queue_t          *q;
+    ngx_astro_closing_t  *cl;
+
+    for (q = ngx_queue_head(&ngx_astro_gw.closings);
+         q != ngx_queue_sentinel(&ngx_astro_gw.closings);
+         q = ngx_queue_next(q))
+    {
+        cl = ngx_queue_data(q, ngx_astro_closing_t, link);
+
+        if (cl->interval == interval) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -435,6 +457,7 @@ ngx_astro_gateway_renewed(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
     /* whoever should be in a session and is not, for whatever reason */
 
     ngx_astro_sessions_rejoin_all();
+    ngx_astro_doubts_ask();
 
     if (ngx_astro_gw.again) {
         ngx_astro_gw.again = 0;

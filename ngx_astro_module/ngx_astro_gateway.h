@@ -38,6 +38,9 @@ int64_t ngx_astro_timeline_of(int64_t life_ms);
 void ngx_astro_gateway_close_interval(uint64_t session, uint64_t interval,
     int64_t life_ms, const char *reason);
 
+/* Is it to be closed, and nobody knows yet that it is? */
+ngx_uint_t ngx_astro_gateway_closing(uint64_t interval);
+
 /* Called when the last connection of a worker that shuts down has gone. */
 void ngx_astro_gateway_leave(void);
 

@@ -10,6 +10,7 @@
  * with the next renewal at the latest; the client does not notice.
  */
 
+#include "ngx_astro_doubts.h"
 #include "ngx_astro_gateway.h"
 #include "ngx_astro_protocol.h"
 #include "ngx_astro_redis.h"
@@ -97,10 +98,13 @@ ngx_astro_sessions_join(ngx_astro_conn_t *conn, uint64_t session, int64_t id)
     values[3] = life;
     values[4] = astro_session_rule(ASTRO_SESSION_JOIN)->from_sql;
 
+    ngx_astro_doubts_began(call);
+
     if (ngx_astro_pg_call(ngx_astro.pg_api, &ngx_astro_sql_session_join,
                           values, ngx_astro_sessions_joined_handler, call)
         != NGX_OK)
     {
+        ngx_astro_doubts_ended(call);
         ngx_astro_call_free(call);
         ngx_astro_sessions_refuse(conn, id, "the database is away, try again");
         return;
@@ -139,6 +143,8 @@ ngx_astro_sessions_joined_handler(void *data, ngx_astro_pg_rc_e rc,
     ngx_astro_join_t  *j;
     ngx_astro_conn_t  *conn;
 
+    ngx_astro_doubts_ended(call);
+
     conn = call->conn;
     j = ngx_astro_sessions_joined(conn, call->arg);
 
@@ -150,9 +156,15 @@ ngx_astro_sessions_joined_handler(void *data, ngx_astro_pg_rc_e rc,
         || call->gateway != ngx_astro_gateway_id())
     {
         /*
-         * If it was committed, the interval ends with the lease, which may
-         * have ended already.  The next renewal joins again.
+         * If it was committed, the interval is looked for and closed, or has
+         * ended with the lease.  The next renewal joins again.
          */
+
+        if (rc == NGX_ASTRO_PG_LOST
+            && call->gateway == ngx_astro_gateway_id())
+        {
+            ngx_astro_doubts_add(call->arg);
+        }
 
         ngx_astro_sessions_refuse(conn, call->id,
                                   "no answer from the database, try again");

@@ -58,6 +58,7 @@ const astro_json_member_t *ngx_astro_req_string(ngx_astro_req_t *req,
 
 /* A call to the database on behalf of a request. */
 typedef struct {
+    ngx_queue_t          link;      /* a join: of those under way */
     ngx_astro_conn_t    *conn;      /* referenced */
     int64_t              id;
     uint64_t             arg;

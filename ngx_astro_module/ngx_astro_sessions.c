@@ -13,6 +13,7 @@
  * them again when it hears that the session goes on.
  */
 
+#include "ngx_astro_doubts.h"
 #include "ngx_astro_gateway.h"
 #include "ngx_astro_heal.h"
 #include "ngx_astro_resume.h"
@@ -46,6 +47,7 @@ ngx_astro_sessions_init(void)
 {
     ngx_rbtree_init(&ngx_astro_sessions, &ngx_astro_sessions_sentinel,
                     ngx_rbtree_insert_value);
+    ngx_astro_doubts_init();
 }
 
 

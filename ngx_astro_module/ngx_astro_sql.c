@@ -50,3 +50,4 @@ ngx_astro_sql(gateway_open, 3, "$1::text, $2::int, $3::int");
 ngx_astro_sql(gateway_renew, 7, "$1::bigint, $2::bigint, $3::bigint[], "
               "$4::bigint[], $5::text[], $6::bigint[], $7::int[]");
 ngx_astro_sql(gateway_close, 2, "$1::bigint, $2::bigint");
+ngx_astro_sql(gateway_intervals, 2, "$1::bigint, $2::bigint[]");

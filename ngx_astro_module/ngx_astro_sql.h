@@ -37,6 +37,7 @@ extern const ngx_astro_sql_t  ngx_astro_sql_heal;
 extern const ngx_astro_sql_t  ngx_astro_sql_gateway_open;
 extern const ngx_astro_sql_t  ngx_astro_sql_gateway_renew;
 extern const ngx_astro_sql_t  ngx_astro_sql_gateway_close;
+extern const ngx_astro_sql_t  ngx_astro_sql_gateway_intervals;
 
 
 /* columns of api.session_outcome */

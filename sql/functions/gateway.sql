@@ -286,6 +286,28 @@ END
 $$;
 
 
+-- api.gateway_intervals: which intervals of these sessions are this gateway's
+-- and open.  Rows (session_id, interval_id, open_life_ms).
+--
+-- Called by an nginx worker that has lost the answer to a session_join: what it
+-- does not know of, nobody would close before the lease ends.
+CREATE OR REPLACE FUNCTION api.gateway_intervals(gateway bigint,
+    sessions bigint[])
+RETURNS TABLE (session_id bigint, interval_id bigint, open_life_ms bigint)
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT i.session_id, i.id, i.open_life_ms
+      FROM consult.interval i
+     WHERE i.gateway_id = gateway_intervals.gateway
+       AND i.session_id = ANY(gateway_intervals.sessions)
+       AND i.close_life_ms IS NULL;
+END
+$$;
+
+
 -- api.presence: who has come to this gateway and who has gone from it, since
 -- the last time.  An account in both is online.  Does nothing for a lease that
 -- is closed.
@@ -318,11 +340,13 @@ REVOKE ALL ON FUNCTION api.gateway_open(text, int, int),
     api.gateway_renew(bigint, bigint, bigint[], bigint[], text[], bigint[],
         int[]),
     api.gateway_close(bigint, bigint),
+    api.gateway_intervals(bigint, bigint[]),
     api.presence(bigint, bigint[], bigint[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION api.gateway_open(text, int, int),
     api.gateway_renew(bigint, bigint, bigint[], bigint[], text[], bigint[],
         int[]),
     api.gateway_close(bigint, bigint),
+    api.gateway_intervals(bigint, bigint[]),
     api.presence(bigint, bigint[], bigint[]) TO astro_web;
 
 RESET ROLE;

@@ -432,6 +432,58 @@ def test_postgresql_is_back(stack):
     assert stack.metrics()['astro_heal_sweeps_total'] >= before + 2
 
 
+def test_a_join_whose_answer_was_lost(stack, unbilled):
+    """Committed or not, the gateway did not hear of it: nobody stays present
+    who has gone."""
+    talk = Consultation(stack).connect()
+    talk.ring()
+    talk.accept()
+    stack.expected.append('PostgreSQL')
+    gateway = talk.c.me['debug']['gateway']
+
+    def opened():
+        with stack.db() as db:
+            return db.execute('SELECT count(*) FROM consult.interval WHERE'
+                              ' session_id = %s AND account_id = %s AND'
+                              ' close_life_ms IS NULL',
+                              (talk.number, talk.client.number)).fetchone()[0]
+
+    with stack.db() as db:
+        with db.transaction():
+            db.execute('SELECT 1 FROM consult.session WHERE id = %s'
+                       ' FOR UPDATE', (talk.number,))
+            talk.c.request('session_join', talk.this)
+            eventually(lambda: stack_waits(stack), 1.5, 'it waits for a lock')
+            with stack.db() as other:
+                other.execute("SELECT pg_terminate_backend(pid) FROM"
+                              " pg_stat_activity WHERE usename = 'astro_web'"
+                              " AND wait_event_type = 'Lock'")
+            eventually(lambda: not stack_waits(stack), 5, 'it is cut')
+
+    # the COMMIT that it might have been, as late as it may come
+    time.sleep(1)
+    with psycopg.connect(f'host={stack.var}/run dbname=astro user=astro_web',
+                         autocommit=True) as web:
+        status, = web.execute(
+            "SELECT status FROM api.session_join(%s, %s, %s, 1,"
+            " '{accepted,connecting,active,reconnecting}')",
+            (talk.client.number, talk.number, gateway)).fetchone()
+    assert status == 200 and opened() == 1
+    eventually(lambda: opened() == 0, 6, 'it is closed')
+
+    # and one that is known stays
+    talk.join()
+    assert opened() == 1
+    time.sleep(3)
+    assert opened() == 1
+    with stack.db() as db:
+        assert db.execute('SELECT array_agg(close_reason ORDER BY id) FROM'
+                          ' consult.interval WHERE session_id = %s AND'
+                          ' account_id = %s', (talk.number,
+                                               talk.client.number)
+                          ).fetchone()[0] == ['unheard', None]
+
+
 # -- who may not stay ----------------------------------------------------------
 
 def bye(client, code, timeout):

@@ -37,6 +37,7 @@ SIGNATURES = {
     "gateway_renew(bigint, bigint, bigint[], bigint[], text[], bigint[],"
     " integer[])": "astro_gateway",
     "gateway_close(bigint, bigint)": "astro_gateway",
+    "gateway_intervals(bigint, bigint[])": "astro_gateway",
     "presence(bigint, bigint[], bigint[])": "astro_gateway",
     "presence_left(bigint, bigint[], bigint[])": "astro_gateway",
     "presence_of(bigint[], bigint, bigint)": "astro_gateway",
