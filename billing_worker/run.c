@@ -162,8 +162,9 @@ billing_run_main(billing_config_t *config, int argc, char *const *argv)
 
     rc = uv_loop_close(&r->loop) ? EXIT_FAILURE : EXIT_SUCCESS;
 
-    billing_sessions_free(&r->worker.sessions);
+    /* the lanes' heaps hold sessions */
     billing_lanes_free(&r->worker);
+    billing_sessions_free(&r->worker.sessions);
     billing_text_free(&r->worker.frame);
     billing_text_free(&r->worker.ticks);
 

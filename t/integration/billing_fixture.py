@@ -459,7 +459,8 @@ class Bench:
                   and line["msg"] not in getattr(self, "expected", ())]
         self.events.close()
         self.db.close()
-        assert statuses == [0] * len(statuses)
+        assert statuses == [0] * len(statuses), [
+            worker.lines[-5:] for worker in self.workers]
         assert not errors, errors
 
     def worker(self, **settings):

@@ -343,7 +343,7 @@ def test_handed_over_at_once(bench):
     talk = Talk(bench, rate=60000).active().ticked()
     two = bench.worker()
     eventually(lambda: two.said("standing by, others hold all shards"))
-    assert one.stop() == 0
+    assert one.stop() == 0, one.lines[-5:]
     two.ready(1.5)
     talk.ticked()
     talk.end()

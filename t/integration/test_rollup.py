@@ -85,11 +85,15 @@ def young(bench):
 
 
 def maintain(bench, days=90):
-    """What was rolled up; with days = 0, what was made."""
+    """What was rolled up; with days = 0, what was made.  None: somebody keeps
+    the journal locked."""
     with psycopg.connect(bench.dsn("astro_worker"), autocommit=True) as conn:
-        return [row for row in conn.execute(
-            "SELECT * FROM billing.maintain(%s)", (days,)).fetchall()
-            if row[0] == "rolled up" or not days]
+        try:
+            return [row for row in conn.execute(
+                "SELECT * FROM billing.maintain(%s)", (days,)).fetchall()
+                if row[0] == "rolled up" or not days]
+        except psycopg.errors.LockNotAvailable:
+            return None
 
 
 def parts(bench):

@@ -61,42 +61,14 @@ BUGS = [
         PYTEST + "test_billing_worker.py::test_the_fence"),
 
     Bug("time moved before the commit",
-        "billed_ms goes on in a transaction of its own, before the money",
-        [(APPLY, "SET ROLE astro_engine;\n",
-          "SET ROLE astro_engine;\n"
-          "CREATE OR REPLACE FUNCTION billing.moved(ids bigint[],"
-          " billed bigint[])\nRETURNS void LANGUAGE sql VOLATILE SECURITY"
-          " DEFINER SET search_path = pg_catalog, pg_temp AS $$\n"
-          "    UPDATE consult.session s SET billed_ms = m.ms\n"
-          "      FROM unnest(ids, billed) AS m(id, ms) WHERE s.id = m.id\n"
-          "$$;\n"
-          "GRANT EXECUTE ON FUNCTION billing.moved(bigint[], bigint[])"
-          " TO astro_worker;\n"),
-         ("billing_worker/statements.c",
-          "    { \"apply\",\n",
-          "    { \"moved\",\n"
-          "      \"SELECT billing.moved($1::bigint[], $2::bigint[])\", 2 },\n"
-          "\n    { \"apply\",\n"),
-         (BATCH,
-          "static void\nbilling_batch_apply(billing_batch_t *b)\n{\n",
-          "static void\nbilling_batch_moved(void *data,"
-          " const billing_pg_reply_t *reply)\n{\n"
-          "    (void) data;\n    (void) reply;\n}\n\n\n"
-          "static void\nbilling_batch_apply(billing_batch_t *b)\n{\n"),
-         (BATCH,
-          "        rc = billing_pg_call(&b->worker->bill, q, 2,"
-          " billing_batch_applied,\n",
-          "        billing_pg_query_t  moved;\n\n"
-          "        moved.statement = \"moved\";\n"
-          "        moved.nvalues = 2;\n"
-          "        moved.values[0] = q[1].values[BILLING_ARG_ID];\n"
-          "        moved.values[1] = q[1].values[BILLING_ARG_BILLED];\n"
-          "        (void) billing_pg_call(&b->worker->bill, &moved, 1,\n"
-          "                               billing_batch_moved, b);\n"
-          "        rc = billing_pg_call(&b->worker->bill, q, 2,"
-          " billing_batch_applied,\n")],
-        PYTEST + "test_billing_worker.py"
-        "::test_a_locked_wallet_stops_nobody_else"),
+        "billed_ms goes on before it is certain that the money does",
+        [("sql/functions/tick.sql",
+          "    WITH book AS (\n        UPDATE consult.session x\n",
+          "    UPDATE consult.session x SET billed_ms = d.ms\n"
+          "      FROM unnest(tick.ids, tick.billed_ms) AS d(id, ms)\n"
+          "     WHERE x.id = d.id;\n\n"
+          "    WITH book AS (\n        UPDATE consult.session x\n")],
+        PYTEST + "test_billing_heart.py"),
 
     Bug("per-process balance",
         "a worker remembers what a wallet had; SQL believes it",
