@@ -55,6 +55,7 @@ static void billing_maintenance_work(uv_work_t *work);
 static int billing_maintenance_more(billing_maintenance_t *m, PGconn *conn,
     const char *sql);
 static PGconn *billing_maintenance_connect(billing_maintenance_t *m);
+static void billing_maintenance_notice(void *data, const char *message);
 static void billing_maintenance_done(uv_work_t *work, int status);
 static int billing_maintenance_result(const billing_maintenance_t *m);
 static int billing_maintenance_later(const char *state);
@@ -256,6 +257,9 @@ billing_maintenance_connect(billing_maintenance_t *m)
         return NULL;
     }
 
+    /* what it says comes with the result; libpq would print it */
+    PQsetNoticeProcessor(conn, billing_maintenance_notice, NULL);
+
     uv_mutex_lock(&m->lock);
 
     wanted = !m->cancelled;
@@ -272,6 +276,14 @@ billing_maintenance_connect(billing_maintenance_t *m)
     }
 
     return conn;
+}
+
+
+static void
+billing_maintenance_notice(void *data, const char *message)
+{
+    (void) data;
+    (void) message;
 }
 
 
