@@ -43,8 +43,11 @@ $(worker_stamp): worker-flags
 	@echo '$(CC) $(worker_flags)' | cmp -s - $@ \
 	    || echo '$(CC) $(worker_flags)' > $@
 
+# BUILD may be given as build/asan today and with its whole path tomorrow
+worker_deps = -MT $(abspath $@) -MT $(patsubst $(CURDIR)/%,%,$(abspath $@))
+
 $(worker_dir)/%.o: %.c $(worker_stamp)
 	@mkdir -p $(@D)
-	$(CC) $(worker_flags) -MMD -MP -c -o $@ $<
+	$(CC) $(worker_flags) -MMD -MP $(worker_deps) -c -o $@ $<
 
 -include $(worker_objs:.o=.d)

@@ -64,7 +64,8 @@ $(unit_stamp): unit-flags
 
 $(unit_dir)/%.o: %.c $(unit_stamp)
 	@mkdir -p $(@D)
-	$(CC) $(unit_flags) -MMD -MP -c -o $@ $<
+	$(CC) $(unit_flags) -MMD -MP -MT $(abspath $@) \
+	      -MT $(patsubst $(CURDIR)/%,%,$(abspath $@)) -c -o $@ $<
 
 # archives: a test may bring its own copy of a unit, with faults put in
 $(unit_dir)/core.a: $(unit_core)
