@@ -5,7 +5,6 @@
  * The command line: see command.h.
  */
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +21,7 @@ static int billing_command_own(billing_command_line_t *line, int argc,
 static const billing_option_t *billing_command_known(
     const billing_option_t *options, const char *name, size_t len);
 static int billing_command_wrong(const billing_command_line_t *line,
-    const char *format, ...) __attribute__((format(printf, 2, 3)));
+    const char *word, const char *what, const char *value);
 static void billing_command_usage(FILE *f,
     const billing_command_t *const *commands);
 static void billing_command_help(FILE *f, const billing_command_t *command);
@@ -43,7 +42,7 @@ billing_command_parse(const billing_command_t *const *commands, int argc,
     line->source.options = calloc((size_t) argc + 1, sizeof(char *));
 
     if (line->argv == NULL || line->source.options == NULL) {
-        return billing_command_wrong(line, "out of memory");
+        return billing_command_wrong(line, "out of memory", "", "");
     }
 
     for (i = 1; i < argc; i++) {
@@ -125,7 +124,7 @@ billing_command_common(billing_command_line_t *line, int argc,
     file = (strcmp(argv[*i], "--config") == 0);
 
     if (*i + 1 == argc) {
-        return billing_command_wrong(line, "%s needs a value", argv[*i]);
+        return billing_command_wrong(line, argv[*i], " needs a value", "");
     }
 
     (*i)++;
@@ -153,7 +152,7 @@ billing_command_own(billing_command_line_t *line, int argc,
     if (word[0] != '-' || word[1] == '\0') {
 
         if (line->command->operands == NULL) {
-            return billing_command_wrong(line, "what is \"%s\"?", word);
+            return billing_command_wrong(line, "what is \"", word, "\"?");
         }
 
         line->argv[line->argc++] = word;
@@ -167,11 +166,11 @@ billing_command_own(billing_command_line_t *line, int argc,
                                               : strlen(word));
 
     if (o == NULL) {
-        return billing_command_wrong(line, "what is \"%s\"?", word);
+        return billing_command_wrong(line, "what is \"", word, "\"?");
     }
 
     if (o->value == NULL && value != NULL) {
-        return billing_command_wrong(line, "%s takes no value", o->name);
+        return billing_command_wrong(line, o->name, " takes no value", "");
     }
 
     line->argv[line->argc++] = (char *) o->name;
@@ -186,7 +185,7 @@ billing_command_own(billing_command_line_t *line, int argc,
     }
 
     if (*i + 1 == argc) {
-        return billing_command_wrong(line, "%s needs a value: %s", o->name,
+        return billing_command_wrong(line, o->name, " needs a value: ",
                                      o->value);
     }
 
@@ -265,24 +264,19 @@ billing_command_known(const billing_option_t *options, const char *name,
 }
 
 
+/* What is wrong comes in three pieces. */
+
 static int
-billing_command_wrong(const billing_command_line_t *line, const char *format,
-    ...)
+billing_command_wrong(const billing_command_line_t *line, const char *word,
+    const char *what, const char *value)
 {
-    char     text[1024];
-    va_list  args;
-
-    va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
-    va_end(args);
-
     fputs("billing_worker", stderr);
 
     if (line->command != NULL) {
         fprintf(stderr, ": %s", line->command->name);
     }
 
-    fprintf(stderr, ": %s\n", text);
+    fprintf(stderr, ": %s%s%s\n", word, what, value);
 
     if (line->command != NULL) {
         fprintf(stderr, "billing_worker %s --help tells\n",
