@@ -85,7 +85,9 @@ billing_engine_decide(billing_facts_t *f, const billing_settings_t *s,
 
     billing_engine_compare(&e);
 
-    return BILLING_OK;
+    /* more was used than all there is: no such books were ever written */
+
+    return (d->held < 0) ? BILLING_ERROR : BILLING_OK;
 }
 
 
