@@ -7,6 +7,7 @@ what happens to happen; then it must do so three times of three.
 
 APPLY = "sql/functions/billing_apply.sql"
 BATCH = "billing_worker/batch.c"
+SIM = "t/unit/sim_db.h"             # what SQL does, in the simulator
 PYTEST = "t/integration/"
 
 # the database's last guard, which would turn an overdraft into an error
@@ -52,6 +53,18 @@ BUGS = [
           "           AND x.charge_no = d.no AND x.held = d.was\n",
           "           AND x.held = d.was\n")],
         PYTEST + "test_billing_heart.py::test_every_guard_is_needed"),
+
+    Bug("rev not asked for",
+        "a decision is carried out though an interval was closed meanwhile",
+        [(APPLY, "x.rev <> d.rev OR x.held <> d.was", "x.held <> d.was"),
+         (SIM, "r->rev != x->rev || r->held != x->was", "r->held != x->was")],
+        "check_billing_sim", "unit"),
+
+    Bug("hold not asked for",
+        "a decision is carried out though another one holds meanwhile",
+        [(APPLY, "x.rev <> d.rev OR x.held <> d.was", "x.rev <> d.rev"),
+         (SIM, "r->rev != x->rev || r->held != x->was", "r->rev != x->rev")],
+        "check_billing_sim", "unit"),
 
     Bug("no fence",
         "who has lost its shards goes on to charge",

@@ -169,7 +169,7 @@ play_mishaps(world_t *w, worker_t *k)
 static void
 play_tariff(world_t *w, billing_tariff_t *t)
 {
-    t->rate = 1 + sim_up_to(w, sim_one_in(w, 2) ? 100 : 20000);
+    t->rate = 1 + sim_up_to(w, w->idles ? 40 : sim_one_in(w, 2) ? 100 : 20000);
     t->commission_bps = (int32_t) sim_up_to(w, 10000);
 
     if (sim_one_in(w, 2)) {
@@ -199,6 +199,7 @@ play_init(world_t *w, worker_t *k)
     w->owner = NOBODY;
     w->unfenced = sim_one_in(w, 6);
     w->gives_up = sim_one_in(w, 3);
+    w->idles = w->gives_up && sim_one_in(w, 2);
     w->n = sim_one_in(w, 2) ? 1 : 1 + (int) sim_up_to(w, SESSIONS - 1);
 
     for (i = 0; i < w->n; i++) {
@@ -228,7 +229,7 @@ play_init(world_t *w, worker_t *k)
 
     w->first = w->balance;
 
-    settings.tick_ms = ticks[sim_up_to(w, 3)];
+    settings.tick_ms = w->idles ? 1000 : ticks[sim_up_to(w, 3)];
     ahead = settings.tick_ms * 2;
     settings.ahead_ms = (ahead < 10000) ? 10000 : ahead;
     settings.low_ms = 1000 * sim_up_to(w, 120);

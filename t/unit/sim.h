@@ -149,6 +149,7 @@ typedef struct {
     int64_t                expires;         /* by the database's clock */
     int                    unfenced;        /* the fence does nothing */
     int                    gives_up;        /* connections with late batches */
+    int                    idles;           /* often, and ticks cost nothing */
 } world_t;
 
 

@@ -14,11 +14,12 @@
 typedef struct {
     int                 session;
     int                 ver;
-    int                 rev;            /* asked for by tick() alone */
+    int                 rev;
     int                 charge_no;
-    int64_t             was;            /* held, the same */
+    int64_t             was;            /* held */
     int64_t             funds;          /* for the oracle */
     int                 reliefs;
+    session_row_t       read;           /* what it was decided from */
     billing_decision_t  d;
     int                 done;
 } wish_t;
@@ -251,6 +252,43 @@ db_fence(world_t *w, int owner, int64_t epoch)
 }
 
 
+/*
+ * Whether what was decided from is what there is: by the columns themselves,
+ * not by the counters that stand for them.  What is not so was a lost race.
+ * (Time billed meanwhile that cost nothing, or a longer reach of the same
+ * money, changes no decision: both only ever go forward.)
+ */
+
+static int
+db_unmoved(const session_row_t *read, const session_row_t *r)
+{
+    int     i;
+    size_t  n;
+
+    for (i = 0; i < r->nrows && i < read->nrows; i++) {
+        if (r->rows[i].close != read->rows[i].close) {
+            return 0;
+        }
+    }
+
+    for (n = 0; n < r->nsegments && n < read->nsegments; n++) {
+        if (r->segments[n].at_ms != read->segments[n].at_ms
+            || r->segments[n].rate != read->segments[n].rate)
+        {
+            return 0;
+        }
+    }
+
+    return r->nrows == read->nrows && r->nsegments == read->nsegments
+           && r->state == read->state && r->end_ms == read->end_ms
+           && r->payer == read->payer && r->settled == read->settled
+           && r->billed >= read->billed && r->charged == read->charged
+           && r->fee == read->fee && r->held == read->held
+           && r->paid_until >= read->paid_until
+           && r->low_sent == read->low_sent;
+}
+
+
 /* The transfer, the wallet and the session. */
 
 static void
@@ -261,6 +299,8 @@ db_book(world_t *w, session_t *s, const wish_t *x)
 
     d = &x->d;
     r = &s->row;
+
+    holds(w, s, db_unmoved(&x->read, r));
 
     if (d->amount > 0) {
         holds(w, s, s->ncharges < CHARGES);
@@ -310,6 +350,7 @@ db_apply(world_t *w, wish_t *wishes, int n)
         x->done = 0;
 
         if (r->settled || r->ver != x->ver || r->charge_no != x->charge_no
+            || r->rev != x->rev || r->held != x->was
             || r->billed > x->d.billed_ms
             || (r->state == x->d.state && r->paid_until > x->d.paid_until_ms))
         {
@@ -327,6 +368,7 @@ db_apply(world_t *w, wish_t *wishes, int n)
 
         db_book(w, s, x);
 
+        r->rev++;
         r->active_ms = x->d.active_ms;
         r->end_ms = x->d.end_ms;
         r->low_sent = x->d.low_sent;

@@ -168,16 +168,14 @@ worker_arrives(world_t *w, worker_t *k)
 
 
 /*
- * Its client is warned once, and again only if there was new money or time.
- * (A batch that charges nothing is as good twice as once, so without the fence,
- * and after a late one, it may be warned twice.)
+ * Its client is warned once, and again only if there was new money or time:
+ * whoever is late, or fenced off and does not know it.
  */
 
 static void
 worker_low(world_t *w, session_t *s, const wish_t *x)
 {
-    holds(w, s, s->lows == 0 || w->gives_up || w->unfenced
-                || w->reliefs > s->low_reliefs);
+    holds(w, s, s->lows == 0 || w->reliefs > s->low_reliefs);
 
     s->lows++;
     s->low_reliefs = x->reliefs;
@@ -259,7 +257,7 @@ worker_decide(world_t *w, worker_t *k, session_t *s, billing_facts_t *f,
 
 static void
 worker_wish(world_t *w, worker_t *k, int i, const billing_facts_t *f,
-    const billing_decision_t *d, int rev)
+    const billing_decision_t *d, const session_row_t *read)
 {
     wish_t  *x;
 
@@ -267,11 +265,12 @@ worker_wish(world_t *w, worker_t *k, int i, const billing_facts_t *f,
 
     x->session = i;
     x->ver = f->ver;
-    x->rev = rev;
+    x->rev = read->rev;
     x->charge_no = f->charge_no;
     x->was = f->held;
     x->funds = f->charged + f->held + f->balance - f->wallet_held;
     x->reliefs = w->reliefs;
+    x->read = *read;
     x->d = *d;
     x->done = 0;
 }
@@ -297,7 +296,7 @@ worker_send(world_t *w, worker_t *k, int heart)
     b->answer_at = b->apply_at + sim_up_to(w, 2) * STEP;
     k->busy = 1;
 
-    if (!w->gives_up || !sim_one_in(w, 15)
+    if (!w->gives_up || !sim_one_in(w, w->idles ? 4 : 15)
         || (k->late.n > 0 && !k->late.arrived))
     {
         return;
@@ -361,7 +360,7 @@ worker_by_heart(world_t *w, worker_t *k)
             continue;
         }
 
-        worker_wish(w, k, i, &f, &d, m->row.rev);
+        worker_wish(w, k, i, &f, &d, &m->row);
     }
 
     worker_send(w, k, 1);
@@ -416,7 +415,7 @@ worker_by_facts(world_t *w, worker_t *k)
         m = &k->m[at[i]];
 
         if (d[i].apply) {
-            worker_wish(w, k, at[i], &f[i], &d[i], 0);
+            worker_wish(w, k, at[i], &f[i], &d[i], &w->s[at[i]].row);
             continue;
         }
 
