@@ -82,6 +82,11 @@ static const billing_audit_advice_t  billing_audit_advices[] = {
         "stop payouts, compare with the vendor's own record, then restore the "
         "row" },
 
+    [BILLING_AUDIT_PAYMENT] = { "payment",
+        "compare with the payment provider's own record, then restore the row "
+        "that differs; what was credited and never came is taken back with "
+        "billing.adjust()" },
+
     [BILLING_AUDIT_TOTAL] = { "total",
         "mend what is named above, then look again" },
 };

@@ -435,6 +435,47 @@ BEGIN
                (t.amount, t.debit_account)
             OR (p.state = 'failed') <> (r.id IS NOT NULL)
         UNION ALL
+        -- a payment that came is one top-up of its client, and a top-up that
+        -- bears a payment's name is that payment's.  (Money that was put in
+        -- by hand has another reference, and no payment.)
+        SELECT 'payment', NULL, coalesce(t.id, p.transfer_id),
+               coalesce(w.id, t.credit_account),
+               CASE WHEN p.id IS NULL
+                    THEN format('a top-up of %s for payment %s, which is '
+                                'unknown', t.amount, t.reference)
+                    ELSE format('payment %s:%s of %s to wallet %s is %s, %s '
+                                'came, its transfer is %s; there is %s',
+                                p.provider, p.payment_id, p.amount, w.id,
+                                p.status,
+                                coalesce(p.came_amount::text, 'nothing'),
+                                coalesce(p.transfer_id::text, 'none'),
+                                CASE WHEN t.id IS NULL THEN 'no top-up'
+                                     ELSE format('top-up %s of %s to wallet '
+                                                 '%s', t.id, t.amount,
+                                                 t.credit_account) END) END
+          FROM ledger.payment p
+          FULL JOIN (SELECT * FROM ledger.transfer x
+                      WHERE x.session_id IS NULL AND x.kind = 'topup'
+                        AND x.reference ~ '^(stripe|razorpay):') t
+            ON t.reference = p.provider || ':' || p.payment_id
+          LEFT JOIN ledger.wallet w ON w.owner_id = p.owner_id
+                                   AND w.kind = 'client'
+         WHERE (p.status = 'paid' OR t.id IS NOT NULL)
+           AND (p.status, p.transfer_id, p.amount, p.came_amount, w.id)
+               IS DISTINCT FROM
+               ('paid', t.id, t.amount, t.amount, t.credit_account)
+        UNION ALL
+        -- what a vendor said has come, and was carried out, is in the ledger
+        SELECT 'payment', NULL, NULL, NULL,
+               format('event %s of %s was applied: payment %s came; it is %s',
+                      i.event_id, i.provider, i.payment_id,
+                      coalesce(p.status, 'unknown'))
+          FROM ledger.webhook_inbox i
+          LEFT JOIN ledger.payment p ON p.provider = i.provider
+                                    AND p.payment_id = i.payment_id
+         WHERE i.kind = 'paid' AND i.state = 'applied'
+           AND p.status IS DISTINCT FROM 'paid'
+        UNION ALL
         -- what was rolled up is told three times
         SELECT 'rollup', NULL, NULL, NULL,
                format('partition %s: it says %s, its sessions %s, its days %s '

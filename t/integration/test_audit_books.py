@@ -65,8 +65,21 @@ class Books(Bench):
         self.call("gift", poor, rich, 450, None, "g5")
         self.call("refund", "t5", 500, "r5")
         self.call("topup", poor, 100, "t6")
+        self.pay(poor)
         self.talk = talk
         return self
+
+    def pay(self, who):
+        """A payment that came, as a vendor said."""
+        self.call("payment_expect", "stripe", "pi_1", who, 700, "INR")
+        self.call("payment_expect", "razorpay", "order_1", who, 300, "INR")
+        self.rows(
+            "INSERT INTO ledger.webhook_inbox (provider, event_id, type, body)"
+            " VALUES ('stripe', 'evt_1', 'payment_intent.succeeded', %s)",
+            json.dumps({"data": {"object": {
+                "object": "payment_intent", "id": "pi_1",
+                "amount_received": 700, "currency": "inr"}}}))
+        assert self.call("inbox_next")[4] == "applied"
 
     def call(self, name, *args):
         with psycopg.connect(self.dsn("astro_worker"),
@@ -240,6 +253,71 @@ def test_a_payout(books, column, value):
     code, said = books.altered("ledger.payout", f"id = {books.payout}", column,
                                value)
     assert code == 1 and f"payout {books.payout} " in said, said
+
+
+PAYMENTS = "ledger.payment"
+TOPUP = "kind = 'topup' AND reference = 'stripe:pi_1'"
+PAYMENT = "payment_id = 'pi_1'"
+
+
+@pytest.mark.parametrize("table, where, column, value, said", [
+    ("ledger.transfer", TOPUP, "amount", "amount - 1", "of 699 to wallet"),
+    ("ledger.transfer", TOPUP, "credit_account", "{stranger}",
+     "to wallet {stranger}"),
+    ("ledger.transfer", TOPUP, "reference", "'stripe:pi_2'", "no top-up"),
+    ("ledger.transfer", TOPUP, "reference", "'stripe:pi_2'",
+     "for payment stripe:pi_2, which is unknown"),
+    ("ledger.transfer", TOPUP, "reference", "'razorpay:order_1'",
+     "payment razorpay:order_1 of 300"),
+    ("ledger.transfer", "kind = 'topup' AND reference = 't2'", "reference",
+     "'razorpay:order_2'", "razorpay:order_2, which is unknown"),
+    (PAYMENTS, PAYMENT, "amount", "amount + 1", "of 701 to"),
+    (PAYMENTS, PAYMENT, "came_amount", "701", "701 came"),
+    (PAYMENTS, PAYMENT, "payment_id", "'pi_3'", "pi_1, which is unknown"),
+    (PAYMENTS, PAYMENT, "provider", "'razorpay'", "razorpay:pi_1"),
+    (PAYMENTS, PAYMENT, "owner_id", "1", "payment stripe:pi_1 of 700"),
+    (PAYMENTS, PAYMENT, "transfer_id", "1", "its transfer is 1;"),
+    (PAYMENTS, PAYMENT, "transfer_id", "NULL, status = 'failed'",
+     "is failed"),
+    (PAYMENTS, PAYMENT, "transfer_id", "NULL, status = 'failed'",
+     "event evt_1 of stripe was applied"),
+])
+def test_a_payment(books, table, where, column, value, said):
+    number, stranger = books.one(
+        "SELECT t.id, (SELECT max(client_wallet) FROM consult.session)"
+        f" FROM ledger.transfer t WHERE {where}") if where == TOPUP else \
+        (0, 0)
+    back = "" if "status" not in value else ", status = 'paid'"
+    value = value.format(stranger=stranger)
+    key, = books.rows(f"SELECT id, {column}::text FROM {table}"
+                      f" WHERE {where}")
+    books.rows(f"UPDATE {table} SET {column} = {value} WHERE id = {key[0]}")
+
+    try:
+        code, told = books.audit()
+    finally:
+        books.rows(f"UPDATE {table} SET {column} = %s{back}"
+                   f" WHERE id = {key[0]}", key[1])
+
+    assert code == 1 and said.format(stranger=stranger) in told, told
+    assert number == 0 or f"transfer {number}" in told, told
+
+
+def test_a_payment_without_its_top_up(books):
+    """What the vendor has, and the ledger never got."""
+    number = books.one(f"SELECT id FROM ledger.transfer WHERE {TOPUP}")
+    books.rows("CREATE TABLE kept AS SELECT * FROM ledger.transfer"
+               " WHERE id = %s", number)
+    books.rows("DELETE FROM ledger.transfer WHERE id = %s", number)
+
+    try:
+        code, said = books.audit()
+    finally:
+        books.rows("INSERT INTO ledger.transfer SELECT * FROM kept")
+        books.rows("DROP TABLE kept")
+
+    assert code == 1 and "there is no top-up" in said, said
+    assert f"transfer {number}" in said, said
 
 
 @pytest.mark.parametrize("kind", KINDS)
