@@ -109,7 +109,7 @@ billing_heart_facts(billing_worker_t *w, billing_session_t *one, int64_t now,
 
     f->tick_ms = one->tick_ms;
     f->balance = k->wallet->balance;
-    f->wallet_held = k->wallet->held;
+    f->wallet_held = k->wallet->held + k->wallet->wanted;
     f->now_ms = w->lives.now_ms + since;
     f->lease_ms = BILLING_NONE;
     f->est_ms = BILLING_NONE;

@@ -30,7 +30,9 @@
  * has been renewed since proves more than we believe, never less, as no
  * interval closes earlier than its gateway's last renewal less the silence;
  * a wallet that was topped up is richer than we believe, so that the session
- * is read a little early.
+ * is read a little early.  What ticks under way want of a wallet is not there
+ * for the next one, until they are answered: one that cannot pay all of its
+ * sessions would have their whole batch refused.
  *
  * It is thrown away at every nudge, whenever a scan sees another ver or rev,
  * when a tick is refused or its answer is lost, and with every change of the
@@ -58,6 +60,7 @@ struct billing_wallet_s {
     int64_t                id;
     int64_t                balance;     /* as heard last */
     int64_t                held;
+    int64_t                wanted;      /* by ticks under way, of it */
     uint32_t               refs;        /* sessions known by heart */
 };
 

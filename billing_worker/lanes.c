@@ -36,6 +36,7 @@ static void billing_lanes_timer(uv_timer_t *timer);
 static billing_ticks_t *billing_lane_batch(billing_lane_t *lane);
 static int billing_lane_fill(billing_lane_t *lane, billing_ticks_t *b,
     int64_t now);
+static int64_t billing_lane_need(const billing_plan_t *p);
 static void billing_lane_ask(billing_lane_t *lane, billing_session_t *one,
     int64_t now);
 static void billing_lanes_arm(billing_worker_t *w, int64_t now);
@@ -73,6 +74,7 @@ billing_lane_start(billing_worker_t *w, billing_lane_t *lane, size_t n)
     size_t  i;
 
     lane->worker = w;
+    lane->most = BILLING_TICKS;
     lane->batches = calloc(BILLING_TICKS_DEEP, sizeof(billing_ticks_t));
 
     if (lane->batches == NULL) {
@@ -202,7 +204,7 @@ billing_lanes_run(billing_worker_t *w)
         }
 
         asked |= billing_lane_fill(lane, b, now);
-        lane->backlog = (b->n == BILLING_TICKS);
+        lane->backlog = (b->n == lane->most);
 
         if (b->n > 0 && billing_ticks_send(b) != BILLING_OK) {
 
@@ -276,7 +278,7 @@ billing_lane_fill(billing_lane_t *lane, billing_ticks_t *b, int64_t now)
     b->at = now;
 
     for (left = BILLING_LANES_DECIDE;
-         left > 0 && b->n < BILLING_TICKS;
+         left > 0 && b->n < lane->most;
          left--)
     {
         node = billing_heap_min(&lane->heap);
@@ -303,6 +305,7 @@ billing_lane_fill(billing_lane_t *lane, billing_ticks_t *b, int64_t now)
             one->busy = 1;
             one->again = 0;
             one->slot = (uint16_t) b->n++;
+            one->known->wallet->wanted += billing_lane_need(p);
             break;
 
         case BILLING_HEART_WAIT:
@@ -325,6 +328,15 @@ billing_lane_fill(billing_lane_t *lane, billing_ticks_t *b, int64_t now)
     }
 
     return asked;
+}
+
+
+/* What it takes of what is available; the same before and after. */
+
+static int64_t
+billing_lane_need(const billing_plan_t *p)
+{
+    return p->decision.amount + p->decision.held - p->held;
 }
 
 
@@ -356,6 +368,8 @@ billing_ticks_back(billing_ticks_t *b, billing_plan_t *p, billing_back_e how,
 
     w = b->lane->worker;
     one = p->session;
+
+    one->known->wallet->wanted -= billing_lane_need(p);
 
     p->session = NULL;
     one->busy = 0;

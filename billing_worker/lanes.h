@@ -40,6 +40,7 @@ struct billing_lane_s {
     char                name[32];
     billing_heap_t      heap;           /* billing_session_t, when due */
     billing_ticks_t    *batches;        /* BILLING_TICKS_DEEP of them */
+    size_t              most;           /* sessions in the next batch */
     unsigned            backlog:1;      /* the last one was full */
 };
 

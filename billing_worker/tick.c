@@ -265,6 +265,14 @@ billing_ticks_answer(void *data, const billing_pg_reply_t *reply)
 
     BILLING_POINT("after-tick-events");
 
+    if (b->lane->most < BILLING_TICKS) {
+        b->lane->most *= 2;
+
+        if (b->lane->most > BILLING_TICKS) {
+            b->lane->most = BILLING_TICKS;
+        }
+    }
+
     billing_count(DUE, b->n);
     billing_count(TICKS_FAST, charges);
     billing_count(CONFLICT_FAST, b->n - done);
@@ -372,7 +380,15 @@ billing_ticks_failed(billing_ticks_t *b, const billing_pg_reply_t *reply)
 
         billing_count(BATCHES_FAILED, 1);
 
-        /* the slow way does it again, and finds out which of them it was */
+        /*
+         * A wallet that cannot pay: halves, until it is alone.  Of all else
+         * the slow way, which does it again, finds out which of them it was.
+         */
+
+        if (strcmp(reply->sqlstate, "AS003") == 0 && b->n > 1) {
+            how = BILLING_BACK_KNOWN;
+            b->lane->most = (b->n + 1) / 2;
+        }
 
         billing_log(BILLING_LOG_INFO, "ticks failed",
                     billing_log_int("sessions", (int64_t) b->n),

@@ -209,6 +209,21 @@ class Worker:
         return self.process.returncode
 
 
+def metric(path, line):
+    """What the worker that listens at unix:path says of astro_billing_line."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(str(path))
+        sock.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+        said = b""
+
+        while data := sock.recv(65536):
+            said += data
+
+    found, = [x for x in said.decode().splitlines()
+              if x.startswith(f"astro_billing_{line} ")]
+    return int(found.split()[1])
+
+
 class Gateway(threading.Thread):
     """One nginx worker, as far as sessions go."""
 
@@ -619,6 +634,20 @@ class Talk:
         assert row["status"] == 200, row
         self.agw.nudge(self.id)
 
+    def paid_by(self, other):
+        """By the client of another one, who may have one alone by rights."""
+        bench = self.bench
+        bench.rows("DROP INDEX IF EXISTS consult.session_live_client")
+        conv = bench.one("INSERT INTO consult.conversation (client_id,"
+                         " advisor_id) VALUES (%s, %s) RETURNING id",
+                         other.client, self.advisor)
+        bench.rows("UPDATE consult.session SET client_id = %s,"
+                   " conversation_id = %s, client_wallet = (SELECT id FROM"
+                   " ledger.wallet WHERE owner_id = %s) WHERE id = %s",
+                   other.client, conv, other.client, self.id)
+        self.client = other.client
+        return self
+
     def join(self):
         assert self.cgw.join(self.id, self.client)["status"] == 200
         assert self.agw.join(self.id, self.advisor)["status"] == 200
@@ -628,6 +657,9 @@ class Talk:
         self.join()
         self.bench.until(self.id, "state = 'active'")
         return self
+
+    def ticks(self):
+        return self.bench.session(self.id, "charge_no")
 
     def ticked(self, more=1, timeout=30):
         no = self.bench.session(self.id, "charge_no")

@@ -1,9 +1,12 @@
 """Ticks that are decided from memory: each way in which memory may be wrong is
 refused by the database, by a guard without which it would not be."""
 
+import time
+
 import pytest
 
-from billing_fixture import BINARY, Bench, Redis, Talk, eventually
+from billing_fixture import (BINARY, Bench, Redis, Talk, eventually,
+                             metric)
 from sql_fixture import LIVE, call1, sql    # noqa: F401
 
 pytestmark = pytest.mark.skipif(not BINARY.exists(),
@@ -268,4 +271,87 @@ def test_the_wallet_is_spent_between(bench):
     refused(bench, worker, talk, spend)
     bench.settled(talk.id, "low_balance", timeout=20)
     assert bench.wallet(talk.client) == (0, 0)
+    bench.clean()
+
+
+def test_two_of_one_wallet_want_more_than_it_has(bench):
+    """Each could be paid alone.  That nobody else is held up by it: who is
+    proposed to the database is who the wallet can pay with the others."""
+    gateway = bench.gateway()
+    talks = [Talk(bench, rate=60000, topup=n, gateways=[gateway])
+             for n in (17500, 0)]
+    talks[1].paid_by(talks[0])
+
+    for talk in talks:
+        talk.join()
+
+    worker = bench.worker(backends=1).ready()
+
+    for talk in talks:
+        bench.until(talk.id, "state <> 'connecting'")
+
+    # their ticks are due together
+    bench.rows("UPDATE consult.session SET ver = ver + 1, active_ms ="
+               " (SELECT max(active_ms) FROM consult.session)")
+
+    for talk in talks:
+        bench.settled(talk.id, "low_balance", timeout=30)
+
+    assert by_heart(worker) > 2
+    assert not worker.said("ticks failed")
+    assert bench.wallet(talks[0].client) == (0, 0)
+    bench.clean()
+
+
+def test_one_that_cannot_pay_is_found(bench, tmp_path):
+    """A batch that is refused for its wallet goes by heart in halves, until
+    that one is alone: no other is charged the slow way for it."""
+    place = tmp_path / "metrics.sock"
+    worker = bench.worker(backends=1, paid_ahead_seconds=30,
+                          metrics_listen=f"unix:{place}").ready()
+    gateway = bench.gateway()
+    talks = [Talk(bench, rate=60000, topup=10**7, gateways=[gateway]).active()
+             for _ in range(7)]
+    culprit = talks[0]
+
+    for talk in talks:
+        talk.ticked(2)
+
+    source = bench.one(
+        "SELECT pg_get_functiondef(oid) FROM pg_proc"
+        " WHERE proname = 'tick' AND pronamespace = 'billing'::regnamespace")
+    first = "    v_shards := nullif("
+    assert first in source
+    bench.db.execute(source.replace(first, f"""
+    IF {culprit.id} = ANY(tick.ids) THEN
+        RAISE EXCEPTION 'planted' USING ERRCODE = 'AS003';
+    END IF;
+{first}"""))
+
+    slow = metric(place, 'ticks_total{path="slow"}')
+    alone = culprit.ticks()
+
+    # all are overdue, and go into one batch
+    worker.freeze()
+    time.sleep(1.5)
+    before = [talk.ticks() for talk in talks]
+    worker.thaw()
+
+    for talk, no in zip(talks, before):
+        bench.until(talk.id, f"charge_no >= {no + 2}")
+
+    sizes = [line["sessions"] for line in worker.said("ticks failed")]
+    assert max(sizes) > 1 and 1 in sizes
+    slow = metric(place, 'ticks_total{path="slow"}') - slow
+    assert slow <= culprit.ticks() - alone
+
+    bench.db.execute(source)
+    talks[0].ticked()
+
+    for talk in talks:
+        talk.end()
+
+    for talk in talks:
+        bench.settled(talk.id)
+
     bench.clean()

@@ -462,19 +462,11 @@ def test_a_lease_made_before_the_clock_was_put_back(bench):
 def test_the_last_slice_is_split_by_rate(bench):
     """900 for two who would hold 6000 and 12000: 300 and 600, which last as
     long."""
-    bench.rows("DROP INDEX consult.session_live_client")
     gateway = bench.gateway()
     talks = [Talk(bench, topup=900, rate=6000, gateways=[gateway]),
              Talk(bench, topup=0, rate=12000, gateways=[gateway])]
     first = talks[0]
-    conv = bench.one("INSERT INTO consult.conversation (client_id, advisor_id)"
-                     " VALUES (%s, %s) RETURNING id", first.client,
-                     talks[1].advisor)
-    bench.rows("UPDATE consult.session SET client_id = %s,"
-               " conversation_id = %s, client_wallet = (SELECT id FROM"
-               " ledger.wallet WHERE owner_id = %s) WHERE id = %s",
-               first.client, conv, first.client, talks[1].id)
-    talks[1].client = first.client
+    talks[1].paid_by(first)
 
     for talk in talks:
         talk.join()
