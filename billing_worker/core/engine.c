@@ -76,6 +76,11 @@ billing_engine_decide(billing_facts_t *f, const billing_settings_t *s,
     }
 
     if (rc != BILLING_OK) {
+
+        if (d->reason == NULL) {
+            d->reason = "no decision comes of the state or the tariff";
+        }
+
         return rc;
     }
 
@@ -85,9 +90,7 @@ billing_engine_decide(billing_facts_t *f, const billing_settings_t *s,
 
     billing_engine_compare(&e);
 
-    /* more was used than all there is: no such books were ever written */
-
-    return (d->held < 0) ? BILLING_ERROR : BILLING_OK;
+    return BILLING_OK;
 }
 
 

@@ -92,7 +92,8 @@ typedef struct {
 typedef struct {
     /* the session's new columns; money that moves is amount, of it fee */
     astro_session_state_e   state;
-    const char             *reason;         /* NULL: as state says */
+    const char             *reason;         /* NULL: as state says; or
+                                               what is wrong, see below */
     int64_t                 end_ms;
     int64_t                 active_ms;
     int64_t                 paid_until_ms;
@@ -119,7 +120,8 @@ typedef struct {
 /*
  * BILLING_ERROR: the facts contradict each other (the charge is not what the
  * tariff says of billed_ms, more is held than the wallet holds, a number is
- * out of all bounds); nothing may be done with this session.
+ * out of all bounds); nothing may be done with this session.  d->reason says
+ * which, nothing else of d is set.
  */
 int billing_engine_decide(billing_facts_t *f, const billing_settings_t *s,
     billing_decision_t *d);

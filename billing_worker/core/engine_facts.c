@@ -13,8 +13,9 @@
 #define BILLING_MONEY_MAX     (INT64_MAX / 4)
 
 
-static int billing_engine_check(const billing_facts_t *f);
-static int billing_engine_books(const billing_facts_t *f);
+static const char *billing_engine_check(const billing_facts_t *f);
+static const char *billing_engine_times(const billing_facts_t *f);
+static const char *billing_engine_books(const billing_facts_t *f);
 static int billing_engine_interval(const billing_interval_t *iv);
 static int billing_engine_instant(int64_t ms, int none);
 
@@ -29,7 +30,9 @@ billing_engine_init(billing_engine_t *e)
     f = e->f;
     d = e->d;
 
-    if (billing_engine_check(f) != BILLING_OK) {
+    d->reason = billing_engine_check(f);
+
+    if (d->reason != NULL) {
         return BILLING_ERROR;
     }
 
@@ -41,7 +44,9 @@ billing_engine_init(billing_engine_t *e)
     f->tariff.segments = f->segments;
     f->tariff.nsegments = f->nsegments;
 
-    if (billing_engine_books(f) != BILLING_OK) {
+    d->reason = billing_engine_books(f);
+
+    if (d->reason != NULL) {
         return BILLING_ERROR;
     }
 
@@ -77,7 +82,6 @@ billing_engine_init(billing_engine_t *e)
     }
 
     d->state = f->state;
-    d->reason = NULL;
     d->end_ms = f->end_ms;
     d->active_ms = f->active_ms;
     d->paid_until_ms = f->paid_until_ms;
@@ -99,21 +103,39 @@ billing_engine_init(billing_engine_t *e)
 }
 
 
-static int
+/* What is wrong; NULL: nothing. */
+
+static const char *
 billing_engine_check(const billing_facts_t *f)
 {
-    size_t  i;
+    if (f->charged < 0 || f->held < 0 || f->fee < 0 || f->charge_no < 0) {
+        return "the session has charged, kept or holds less than nothing";
+    }
 
-    if (f->charged < 0 || f->held < 0 || f->fee < 0 || f->charge_no < 0
-        || f->wallet_held < f->held || f->balance < f->wallet_held
-        || f->charged > BILLING_MONEY_MAX || f->balance > BILLING_MONEY_MAX)
-    {
-        return BILLING_ERROR;
+    if (f->wallet_held < f->held) {
+        return "the session holds more than its wallet does";
+    }
+
+    if (f->balance < f->wallet_held) {
+        return "the wallet holds more than it has";
+    }
+
+    if (f->charged > BILLING_MONEY_MAX || f->balance > BILLING_MONEY_MAX) {
+        return "a sum is out of all bounds";
     }
 
     if ((f->max_ms != BILLING_NONE && f->max_ms <= 0) || f->silence_ms < 0) {
-        return BILLING_ERROR;
+        return "a maximum or a silence is none";
     }
+
+    return billing_engine_times(f);
+}
+
+
+static const char *
+billing_engine_times(const billing_facts_t *f)
+{
+    size_t  i;
 
     if (!billing_engine_instant(f->state_ms, 0)
         || !billing_engine_instant(f->now_ms, 0)
@@ -124,12 +146,23 @@ billing_engine_check(const billing_facts_t *f)
         || !billing_engine_instant(f->paid_until_ms, 1)
         || !billing_engine_instant(f->tick_ms, 1))
     {
-        return BILLING_ERROR;
+        return "an instant is out of all bounds";
+    }
+
+    if (f->est_ms < f->lease_ms) {
+        return "the leases' clock is behind what they were renewed to";
     }
 
     for (i = 0; i < f->n; i++) {
+
         if (!billing_engine_interval(&f->intervals[i])) {
-            return BILLING_ERROR;
+            return "an interval is none";
+        }
+
+        /* a closed one may: of a gateway that is gone, and had another clock */
+
+        if (f->intervals[i].open && f->intervals[i].to_ms > f->lease_ms) {
+            return "an open interval is proven beyond all leases";
         }
     }
 
@@ -137,17 +170,17 @@ billing_engine_check(const billing_facts_t *f)
         if (!billing_engine_instant(f->segments[i].at_ms, 0)
             || (i > 0 && f->segments[i].at_ms < f->segments[i - 1].at_ms))
         {
-            return BILLING_ERROR;
+            return "segments are out of order";
         }
     }
 
-    return BILLING_OK;
+    return NULL;
 }
 
 
-/* Whether what was charged is what the tariff says. */
+/* Whether what was charged is what the tariff says; NULL: it is. */
 
-static int
+static const char *
 billing_engine_books(const billing_facts_t *f)
 {
     int64_t  charged, fee;
@@ -156,11 +189,14 @@ billing_engine_books(const billing_facts_t *f)
         != BILLING_OK
         || billing_tariff_fee(&f->tariff, f->charged, &fee) != BILLING_OK)
     {
-        return BILLING_ERROR;
+        return "the tariff, or what is billed, is out of all bounds";
     }
 
-    return (charged == f->charged && fee == f->fee) ? BILLING_OK
-                                                    : BILLING_ERROR;
+    if (charged != f->charged) {
+        return "charged is not what the tariff says of what is billed";
+    }
+
+    return (fee == f->fee) ? NULL : "the fee is not its part of charged";
 }
 
 

@@ -36,7 +36,13 @@ billing_engine_charge(billing_engine_t *e, int64_t ms)
         return BILLING_ERROR;
     }
 
-    if (charged < f->charged || charged > e->funds) {
+    if (charged < f->charged) {
+        d->reason = "less was used than is charged for";
+        return BILLING_ERROR;
+    }
+
+    if (charged > e->funds) {
+        d->reason = "more was used than there is money for";
         return BILLING_ERROR;
     }
 
@@ -53,10 +59,11 @@ billing_engine_charge(billing_engine_t *e, int64_t ms)
 int
 billing_engine_hold(billing_engine_t *e, int64_t target, int64_t *capacity)
 {
-    int64_t           need;
+    int64_t           need, charged;
     billing_facts_t  *f;
 
     f = e->f;
+    charged = f->charged + e->d->amount;
 
     if (f->max_ms != BILLING_NONE && target > f->max_ms) {
         target = f->max_ms;
@@ -74,7 +81,16 @@ billing_engine_hold(billing_engine_t *e, int64_t target, int64_t *capacity)
         need = e->committed;
     }
 
-    e->d->held = need - f->charged - e->d->amount;
+    /*
+     * The leases' clock may be behind what is proven, if it was another one's
+     * with a gateway that is gone; the target is, then
+     */
+
+    if (need < charged) {
+        need = charged;
+    }
+
+    e->d->held = need - charged;
 
     return billing_engine_capacity(e, need, capacity);
 }

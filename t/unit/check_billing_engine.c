@@ -603,49 +603,100 @@ START_TEST(warns_once)
 END_TEST
 
 
-START_TEST(contradictions)
+/*
+ * A gateway that is gone had an hour more on its clock than the one that both
+ * are at now: the leases' instant is before most of what is proven.
+ */
+
+START_TEST(another_clock)
 {
     billing_facts_t     f;
     billing_decision_t  d;
     billing_interval_t  iv[8];
 
+    active(&f, iv, T + 603000, 100000, 1000);
+    close_both(iv, T + 603000, 0);
+    f.paid_until_ms = T + 603000;
+
+    memcpy(&iv[2], iv, 2 * sizeof(billing_interval_t));
+    f.n = 4;
+    f.lease_ms = f.est_ms = T - 3500000;
+    iv[2].open = iv[3].open = 1;
+    iv[2].from_ms = iv[3].from_ms = f.lease_ms - 10000;
+    iv[2].to_ms = iv[3].to_ms = f.lease_ms - SILENCE;
+
+    ck_assert_int_eq(billing_engine_decide(&f, &settings, &d), BILLING_OK);
+    ck_assert_int_eq(d.amount, (600000 + 10000 - SILENCE) / 10);
+    ck_assert_int_eq(d.held, 0);
+    ck_assert_int_le(d.amount + d.held - f.held, f.balance - f.wallet_held);
+}
+END_TEST
+
+
+#define refused(f, why)                                                       \
+    do {                                                                      \
+        billing_decision_t  d;                                                \
+                                                                              \
+        ck_assert_int_eq(billing_engine_decide(f, &settings, &d),             \
+                         BILLING_ERROR);                                      \
+        ck_assert_msg(strstr(d.reason, why) != NULL, "%s", d.reason);         \
+    } while (0)
+
+
+START_TEST(contradictions)
+{
+    billing_facts_t     f;
+    billing_interval_t  iv[8];
+
     active(&f, iv, T + 33000, 100000, 7500);
     f.charged = 1;
-    ck_assert_int_eq(billing_engine_decide(&f, &settings, &d), BILLING_ERROR);
+    refused(&f, "charged is not");
 
     active(&f, iv, T + 33000, 100000, 7500);
     f.fee = 1;
-    ck_assert_int_eq(billing_engine_decide(&f, &settings, &d), BILLING_ERROR);
+    refused(&f, "fee is not");
 
     active(&f, iv, T + 33000, 100000, 7500);
     f.wallet_held = 7499;
-    ck_assert_int_eq(billing_engine_decide(&f, &settings, &d), BILLING_ERROR);
+    refused(&f, "more than its wallet");
 
     active(&f, iv, T + 33000, 7499, 7500);
-    ck_assert_int_eq(billing_engine_decide(&f, &settings, &d), BILLING_ERROR);
+    refused(&f, "more than it has");
 
     active(&f, iv, T + 33000, 100000, 7500);
     f.tariff.rate = 0;
-    ck_assert_int_eq(billing_engine_decide(&f, &settings, &d), BILLING_ERROR);
+    refused(&f, "the tariff");
 
     active(&f, iv, T + 33000, 100000, 7500);
     f.state = ASTRO_SESSION_NONE;
-    ck_assert_int_eq(billing_engine_decide(&f, &settings, &d), BILLING_ERROR);
+    refused(&f, "no decision comes");
 
     active(&f, iv, T + 33000, 100000, 7500);
     f.paid_until_ms = INT64_MAX;
-    ck_assert_int_eq(billing_engine_decide(&f, &settings, &d), BILLING_ERROR);
+    refused(&f, "an instant");
 
     active(&f, iv, T + 33000, 100000, 7500);
     f.est_ms = BILLING_NONE;
-    ck_assert_int_eq(billing_engine_decide(&f, &settings, &d), BILLING_ERROR);
+    refused(&f, "an instant");
 
     active(&f, iv, T + 33000, 100000, 7500);
     iv[0].to_ms = iv[0].from_ms - 1;
-    ck_assert_int_eq(billing_engine_decide(&f, &settings, &d), BILLING_ERROR);
+    refused(&f, "an interval is none");
+
+    active(&f, iv, T + 33000, 100000, 7500);
+    iv[0].to_ms = f.lease_ms + 1;
+    refused(&f, "beyond all leases");
+
+    active(&f, iv, T + 33000, 100000, 7500);
+    f.est_ms = f.lease_ms - 1;
+    refused(&f, "the leases' clock");
+
+    active(&f, iv, T + 33000, 100000, 7500);
+    f.charge_no = -1;
+    refused(&f, "less than nothing");
 
     active(&f, iv, T + 33000, INT64_MAX, 7500);
-    ck_assert_int_eq(billing_engine_decide(&f, &settings, &d), BILLING_ERROR);
+    refused(&f, "out of all bounds");
 }
 END_TEST
 
@@ -671,6 +722,7 @@ main(void)
     unit_add(s, "maximum", maximum);
     unit_add(s, "payer", payer);
     unit_add(s, "warns_once", warns_once);
+    unit_add(s, "another_clock", another_clock);
     unit_add(s, "contradictions", contradictions);
 
     return unit_main(s);
