@@ -36,17 +36,20 @@ fuzz: fuzz-build
 fuzz-corpus: fuzz-build
 	@FUZZ_DIR=$(fuzz_dir) t/fuzz/run.sh --keep $(FUZZ)
 
+# BUILD may be given as build/asan today and with its whole path tomorrow
+fuzz_deps = -MT $(abspath $@) -MT $(patsubst $(CURDIR)/%,%,$(abspath $@))
+
 fuzz-build: $(addprefix $(fuzz_dir)/fuzz_,$(FUZZ))
 
 $(fuzz_dir)/core/%.o: ngx_astro_module/core/%.c
 	@mkdir -p $(@D)
 	$(FUZZ_CC) $(fuzz_flags) $(fuzz_san) -fsanitize=fuzzer-no-link -MMD -MP \
-	    -c -o $@ $<
+	    $(fuzz_deps) -c -o $@ $<
 
 $(fuzz_dir)/billing/%.o: billing_worker/core/%.c
 	@mkdir -p $(@D)
 	$(FUZZ_CC) $(fuzz_flags) $(fuzz_san) -fsanitize=fuzzer-no-link -MMD -MP \
-	    -c -o $@ $<
+	    $(fuzz_deps) -c -o $@ $<
 
 $(fuzz_dir)/core.a: $(fuzz_core)
 	@rm -f $@
@@ -54,6 +57,6 @@ $(fuzz_dir)/core.a: $(fuzz_core)
 
 $(fuzz_dir)/fuzz_%: t/fuzz/fuzz_%.c $(fuzz_dir)/core.a
 	$(FUZZ_CC) $(fuzz_flags) $(fuzz_san) -fsanitize=fuzzer -MMD -MP -MF $@.d \
-	    -MT $@ -o $@ $< $(fuzz_dir)/core.a $(fuzz_libs)
+	    $(fuzz_deps) -o $@ $< $(fuzz_dir)/core.a $(fuzz_libs)
 
 -include $(fuzz_core:.o=.d) $(wildcard $(fuzz_dir)/fuzz_*.d)
