@@ -83,6 +83,7 @@ static void billing_exporter_read(uv_stream_t *stream, ssize_t n,
 static void billing_exporter_answer(billing_exporter_conn_t *c);
 static const char *billing_exporter_status(billing_exporter_conn_t *c);
 static void billing_exporter_written(uv_write_t *write, int status);
+static void billing_exporter_shut(uv_shutdown_t *shutdown, int status);
 static void billing_exporter_late(uv_timer_t *timer);
 static void billing_exporter_end(billing_exporter_conn_t *c);
 static void billing_exporter_ended(uv_handle_t *handle);
@@ -500,9 +501,25 @@ billing_exporter_written(uv_write_t *write, int status)
     c = write->handle->data;
 
     if (status != 0 || c->closing
-        || uv_shutdown(&c->shutdown, &c->u.stream, NULL) != 0)
+        || uv_shutdown(&c->shutdown, &c->u.stream, billing_exporter_shut)
+           != 0)
     {
         billing_exporter_end(c);
+    }
+}
+
+
+/*
+ * The other side closes now, or is late.  c is there until both handles are
+ * closed, and libuv calls this before: also if it is closed first, and without
+ * looking whether there is a callback.
+ */
+
+static void
+billing_exporter_shut(uv_shutdown_t *shutdown, int status)
+{
+    if (status != 0) {
+        billing_exporter_end(shutdown->handle->data);
     }
 }
 
