@@ -26,7 +26,9 @@ SET ROLE astro_engine;
 -- Promo goes before cash: what is left of the wallet's promo when its row is
 -- locked, for its sessions in order of id.  The advisor is paid in full.
 --
--- Locks: sessions, wallets, conversations; each in order of id.
+-- Locks: sessions, wallets, conversations; each in order of id.  As in tick(),
+-- the settings say that rows are found by their keys: with what it knows of the
+-- first few calls, the planner reads all accounts for a batch.
 --
 -- states[i], reasons[i], ... held[i] are the session's columns as they shall
 -- be, amounts[i] of which fees[i] what is charged now.  Sessions of one wallet
@@ -42,19 +44,21 @@ RETURNS TABLE (id bigint, status text, ver int, balance bigint,
     snapshot json)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off AS $$
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off AS $$
 #variable_conflict use_column
 DECLARE
     s          consult.session;
     v_shards   smallint[];
+    v_fence    bytea;
     v_ids      bigint[];
     v_status   text[];
-    v_balances bigint[];
-    v_held     bigint[];
     v_over     bigint[];
-    v_settled  bigint[] := '{}';
-    v_seqs     bigint[] := '{}';
-    v_frames   text[]   := '{}';
+    v_seqs     bigint[];
+    v_frames   text[];
+    v_at       int;
     v_seq      bigint;
     v_frame    text;
 BEGIN
@@ -64,6 +68,8 @@ BEGIN
         RAISE EXCEPTION 'billing.apply() before billing.fence()'
               USING ERRCODE = 'AS001';
     END IF;
+
+    v_fence := billing.shard_set(v_shards);
 
     PERFORM 1 FROM consult.session x
       WHERE x.id = ANY(apply.ids) ORDER BY x.id FOR NO KEY UPDATE;
@@ -83,7 +89,6 @@ BEGIN
     WITH wish AS (
         SELECT d.*, x.client_wallet, x.advisor_wallet, x.held AS held_now,
                x.fee AS fee_now, x.charged AS charged_now, x.credited,
-               w.balance AS balance_now, w.held AS wallet_held_now,
                w.balance - w.held AS available, w.promo AS promo_now,
                d.amount + d.held - x.held AS need,
                CASE WHEN x.settled OR x.ver <> d.ver
@@ -93,7 +98,7 @@ BEGIN
                          OR x.state = d.state
                             AND x.paid_until_ms > d.paid_until_ms
                          THEN 'stale'
-                    WHEN x.shard <> ALL(v_shards) THEN 'shard'
+                    WHEN get_byte(v_fence, x.shard) = 0 THEN 'shard'
                     ELSE 'done' END AS status
           FROM unnest(apply.ids, apply.vers, apply.charge_nos, apply.states,
                       apply.reasons, apply.end_ms, apply.active_ms,
@@ -145,8 +150,7 @@ BEGIN
                           FROM done d WHERE d.settle) u
                  GROUP BY u.wallet
                 HAVING sum(u.balance) <> 0 OR sum(u.held) <> 0) m
-         WHERE w.id = m.wallet
-        RETURNING w.id, w.balance, w.held),
+         WHERE w.id = m.wallet),
     book AS (
         UPDATE consult.session x
            SET ver = x.ver + (d.settle OR x.state <> d.state
@@ -177,13 +181,16 @@ BEGIN
                settled = d.settle
           FROM done d WHERE x.id = d.id)
     SELECT array_agg(t.id), array_agg(t.verdict),
-           array_agg(coalesce(p.balance, t.balance_now)),
-           array_agg(coalesce(p.held, t.wallet_held_now)),
            array_agg(t.id) FILTER (WHERE t.verdict = 'done' AND t.settle)
-      INTO v_ids, v_status, v_balances, v_held, v_over
-      FROM told t LEFT JOIN purse p ON p.id = t.client_wallet;
+      INTO v_ids, v_status, v_over
+      FROM told t;
 
     -- At most as many as sessions ended just now; conversations in order.
+    IF v_over IS NOT NULL THEN
+        v_seqs := array_fill(NULL::bigint, ARRAY[cardinality(v_ids)]);
+        v_frames := array_fill(NULL::text, ARRAY[cardinality(v_ids)]);
+    END IF;
+
     FOR s IN
         SELECT x.* FROM consult.session x WHERE x.id = ANY(v_over)
          ORDER BY x.conversation_id
@@ -192,20 +199,19 @@ BEGIN
           FROM consult.append_event(s.conversation_id, 'session_end', NULL,
                                     NULL, consult.end_payload(s)) e;
 
-        v_settled := v_settled || s.id;
-        v_seqs := v_seqs || v_seq;
-        v_frames := v_frames || v_frame;
+        v_at := array_position(v_ids, s.id);
+        v_seqs[v_at] := v_seq;
+        v_frames[v_at] := v_frame;
     END LOOP;
 
     RETURN QUERY
-    SELECT v.id, v.status, x.ver, v.balance, v.held, c.head, e.seq, e.frame,
+    SELECT v.id, v.status, x.ver, w.balance, w.held, c.head, v.seq, v.frame,
            CASE v.status WHEN 'done' THEN consult.snapshot(x) END
-      FROM unnest(v_ids, v_status, v_balances, v_held)
-           AS v(id, status, balance, held)
+      FROM unnest(v_ids, v_status, v_seqs, v_frames)
+           AS v(id, status, seq, frame)
       JOIN consult.session x ON x.id = v.id
-      JOIN consult.conversation c ON c.id = x.conversation_id
-      LEFT JOIN unnest(v_settled, v_seqs, v_frames) AS e(id, seq, frame)
-        ON e.id = v.id;
+      JOIN ledger.wallet w ON w.id = x.client_wallet
+      JOIN consult.conversation c ON c.id = x.conversation_id;
 END
 $$;
 

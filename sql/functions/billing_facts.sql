@@ -32,11 +32,14 @@ RETURNS TABLE (id bigint, ver int, shard smallint, charge_no int, state text,
     rev int, promo bigint, gateways bigint[])
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off AS $$
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off AS $$
 #variable_conflict use_column
 DECLARE
-    v_at  timestamptz := clock_timestamp();
-    v_now bigint      := consult.ms(v_at);
+    v_now   bigint := consult.ms(clock_timestamp());
+    v_fence bytea  := billing.shard_set(shards);
 BEGIN
     RETURN QUERY
     SELECT s.id, s.ver, s.shard, s.charge_no, s.state, s.reason, s.client_id,
@@ -89,7 +92,7 @@ BEGIN
                      FROM consult.interval i
                      JOIN consult.gateway g ON g.id = i.gateway_id
                     WHERE i.session_id = s.id) x) p
-     WHERE s.id = ANY(facts2.ids) AND s.shard = ANY(facts2.shards)
+     WHERE s.id = ANY(facts2.ids) AND get_byte(v_fence, s.shard) = 1
        AND NOT s.settled;
 END
 $$;

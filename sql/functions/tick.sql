@@ -46,8 +46,7 @@ SET lock_timeout = '500ms' AS $$
 #variable_conflict use_column
 DECLARE
     v_shards smallint[];
-    v_shard  smallint;
-    v_fence  bytea := decode(repeat('00', 256), 'hex');
+    v_fence  bytea;
     v_paying int;
 BEGIN
     v_shards := nullif(current_setting('astro.fenced', true), '');
@@ -57,9 +56,7 @@ BEGIN
               USING ERRCODE = 'AS001';
     END IF;
 
-    FOREACH v_shard IN ARRAY v_shards LOOP
-        v_fence := set_byte(v_fence, v_shard, 1);
-    END LOOP;
+    v_fence := billing.shard_set(v_shards);
 
     WITH book AS (
         UPDATE consult.session x
