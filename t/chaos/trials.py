@@ -26,7 +26,7 @@ import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from trial import bed, nginx, strikes       # noqa: E402
+from trial import bed, nginx, payouts, strikes      # noqa: E402
 from trial.life import Life         # noqa: E402
 
 BUILD = os.environ.get("ASTRO_BUILD") or os.environ.get("BUILD") or "build"
@@ -44,11 +44,14 @@ def kinds():
     """[(name, weight)]: every named point is one, to be killed at; some are
     stopped at, too, until others have taken over."""
     found = [(name, weight) for name, (_, weight, _) in
-             [*strikes.KINDS.items(), *nginx.KINDS.items()]]
+             [*strikes.KINDS.items(), *nginx.KINDS.items(),
+              *payouts.KINDS.items()]]
     for point in strikes.points():
         found.append((f"killed at {point}", 2))
         if not point.startswith(("hand", "connected", "reap")):
             found.append((f"stopped at {point}", 1))
+    for point in payouts.points():
+        found += [(f"killed at {point}", 2), (f"stopped at {point}", 1)]
     return found
 
 
@@ -84,15 +87,17 @@ def play(on, name, seed, keep):
 
     how = "killed at " if name.startswith("killed at ") else "stopped at "
     point = name.partition(how)[2] if name.startswith(how) else None
-    function, _, shape = (None, 0, {}) if point else strikes.KINDS[name]
+    where = payouts if point in payouts.points() else strikes
+    function, _, shape = (None, 0, getattr(where, "SHAPE", {})) if point \
+        else {**strikes.KINDS, **payouts.KINDS}[name]
     life = Life(on, seed, **shape)
     wrong = ["interrupted"]
 
     try:
         if point:
-            strikes.at_point(life, point, bed.ROOT / POINTS /
-                             "billing_worker",
-                             ":STOP" if how.startswith("stop") else "")
+            where.at_point(life, point, bed.ROOT / POINTS /
+                           "billing_worker",
+                           ":STOP" if how.startswith("stop") else "")
         else:
             function(life)
         wrong = life.finish()
@@ -101,9 +106,9 @@ def play(on, name, seed, keep):
     except Exception:
         wrong = [traceback.format_exc()]
     finally:
-        where = life.close(keep and wrong)
-        if where:
-            wrong.append(f"left at {where}")
+        left = life.close(keep and wrong)
+        if left:
+            wrong.append(f"left at {left}")
 
     return wrong, len(life.talks)
 

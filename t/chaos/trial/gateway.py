@@ -31,6 +31,8 @@ class Gateway(threading.Thread):
         self.lock = threading.RLock()
         self.wanted = set()         # (session, who): with us, to be joined
         self.ends = []              # (session, who) asked for
+        self.switches = []          # those asked for, not answered
+        self.asked = []             # all: see switch()
         self.sessions = {}          # id -> {ver, state, paid}
         self.mine = {}              # (session, who) -> interval
         self.cut = set()            # (session, who) stopped at paid_until
@@ -68,6 +70,12 @@ class Gateway(threading.Thread):
     def end(self, session, who):
         with self.lock:
             self.ends.append((session, who))
+
+    def switch(self, session, who, service):
+        """Remembered as [session, who, service, instant of the first try, of
+        the last, what became of it: None as long as nobody knows]."""
+        with self.lock:
+            self.switches.append([session, who, service, None, None, None])
 
     def has(self, session, who):
         with self.lock:
@@ -162,6 +170,10 @@ class Gateway(threading.Thread):
             if self.id is not None:         # the lease may be gone just now
                 self.do_end(session, who)
 
+        for one in list(self.switches):
+            if self.id is not None:
+                self.do_switch(one)
+
         for key in list(self.wanted):
             if self.id is None:
                 return
@@ -252,6 +264,32 @@ class Gateway(threading.Thread):
         self.ends.remove((session, who))
         self.learn(session, row["ver"], row["state"], row["paid_until_ms"])
         self.nudge(session)
+
+    def do_switch(self, one):
+        session, who, service = one[:3]
+        life = self.life()
+
+        if one[3] is None:
+            one[3] = self.started + life
+            self.asked.append(one)
+
+        one[4] = self.started + life
+        row, = self.call("session_switch", who, session, service, self.id,
+                         life, LIVE)
+
+        if row["status"] == 503:
+            self.forget()
+            return
+
+        # after a try whose answer was lost, dup says that it was carried out,
+        # or that another one was
+        self.switches.remove(one)
+        one[5] = row["status"], row["dup"]
+
+        if row["status"] == 200:
+            self.learn(session, row["ver"], row["state"],
+                       row["paid_until_ms"])
+            self.nudge(session)
 
     # -- what it hears -----------------------------------------------------
 

@@ -41,10 +41,12 @@ class Life:
         self.prefix = f"t{uuid.uuid4().hex[:8]}:"
         self.workers, self.gateways, self.talks = [], [], []
         self.proxy = None
+        self.vendor = None          # of payouts
         self.conn = None
         self.lock = threading.Lock()
         self.funds = {}             # client -> what came in, less what went
         self.gifts = {}             # advisor -> of those, without the fee
+        self.rates = {}             # advisor -> what a switch goes to
         self.payments = []          # [client, reference, not refunded]
         self.stopped = threading.Event()
         self.trouble = None
@@ -94,9 +96,13 @@ class Life:
                  " ORDER BY id")
 
         for advisor in advisors:
+            rates = self.rates[advisor] = {
+                "chat": 6000, "audio": rng.choice([1, 59, 7001, 10**8 + 7]),
+                "video": rng.choice([6001, 77777, 600001])}
             self.sql("INSERT INTO identity.advisor (account_id,"
-                     " rate_chat_minor, commission_bps) VALUES (%s, %s, %s)",
-                     advisor, 6000, ADVISOR_BPS)
+                     " rate_chat_minor, rate_audio_minor, rate_video_minor,"
+                     " commission_bps) VALUES (%s, %s, %s, %s, %s)",
+                     advisor, *rates.values(), ADVISOR_BPS)
 
         for i, advisor in enumerate(advisors):
             self.talk(clients[i % wallets], advisor)
@@ -200,11 +206,13 @@ class Life:
 
     def gift(self, rng):
         talk = rng.choice(self.talks)
-        amount = rng.randrange(1, talk.rate // 10 + 2)
-        if self.move("gift", talk.client, talk.advisor, amount, None,
-                     uuid.uuid4().hex):
-            self.funds[talk.client] -= amount
-            self.gifts[talk.advisor] = self.gifts.get(talk.advisor, 0) \
+        self.give(talk.client, talk.advisor,
+                  rng.randrange(1, talk.rate // 10 + 2))
+
+    def give(self, client, advisor, amount):
+        if self.move("gift", client, advisor, amount, None, uuid.uuid4().hex):
+            self.funds[client] -= amount
+            self.gifts[advisor] = self.gifts.get(advisor, 0) \
                 + amount - floor(Fraction(amount * ADVISOR_BPS, 10000))
 
     def move(self, what, *args):
@@ -245,12 +253,14 @@ class Life:
 
     def something(self, rng):
         talk = rng.choice(self.talks)
-        what = rng.randrange(26)
+        what = rng.randrange(30)
 
         if what < 8:
             talk.toggle(rng)
         elif what < 14:
             self.topup(talk.client, rng.randrange(1, talk.rate // 10 + 2))
+        elif what > 25:
+            talk.switch(rng)
         elif what > 22:
             self.refund(rng)
         elif what > 19:
@@ -340,6 +350,8 @@ class Life:
                 worker.kill()
         if self.proxy:
             self.proxy.close()
+        if self.vendor:
+            self.vendor.close()
         for gateway in self.gateways:
             gateway.join(10)
         self.bed.mend()
@@ -381,6 +393,12 @@ class Talk:
         """The same person by another device."""
         who = rng.choice([self.client, self.advisor])
         rng.choice(self.living()).come(self.id, who)
+
+    def switch(self, rng):
+        """Of the mode, and so of the rate; mostly the client wants it."""
+        rng.choice(self.living()).switch(
+            self.id, rng.choice([self.client] * 3 + [self.advisor]),
+            rng.choice(["chat", "audio", "video"]))
 
     def end(self, rng):
         if not self.ending:

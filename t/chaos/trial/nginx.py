@@ -37,6 +37,7 @@ class City:
 
     gateways = ()
     gifts = {}
+    vendor = None
 
     def __init__(self, bed, rng):
         if bed.stack is None:

@@ -57,6 +57,29 @@ def cost(s, parts):
     return total
 
 
+def both(one, other, cut):
+    """When both were there before cut."""
+    return union([max(a, c), min(b, d, cut)]
+                 for a, b in union(one) for c, d in union(other))
+
+
+def divide(spans, billed, rate, segments):
+    """The first billed ms of them, in parts: (rate, ms) of each segment."""
+    bounds = [-2**62, *(g["from_ms"] for g in segments), 2**62]
+    rates = [rate, *(g["rate_minor"] for g in segments)]
+    parts = []
+
+    for i, its_rate in enumerate(rates):
+        ms = sum(max(0, min(b, bounds[i + 1]) - max(a, bounds[i]))
+                 for a, b in spans)
+        ms = min(ms, billed)
+        billed -= ms
+        parts.append((its_rate, ms))
+
+    # more than there was is said to be wrong elsewhere
+    return parts if billed == 0 else [*parts, (rates[-1], billed)]
+
+
 def clip(spans, within):
     return [[max(a, c), min(b, d)] for a, b in union(spans)
             for c, d in union(within) if max(a, c) < min(b, d)]
@@ -95,6 +118,12 @@ class Books:
                 " i.gateway_id ORDER BY i.id"):
             self.intervals.setdefault(row["session_id"], []).append(row)
 
+        self.segments = {}
+
+        for row in self.dicts("SELECT * FROM consult.segment ORDER BY"
+                              " session_id, no"):
+            self.segments.setdefault(row["session_id"], []).append(row)
+
         for row in self.dicts("SELECT * FROM ledger.transfer WHERE session_id"
                               " IS NOT NULL ORDER BY session_id, charge_no"):
             self.transfers.setdefault(row["session_id"], []).append(row)
@@ -127,6 +156,10 @@ class Books:
 
         yield from self.evidence()
         yield from self.told()
+        yield from self.switched()
+
+        if self.life.vendor:
+            yield from self.payouts()
 
     def session(self, s):
         since = f"s_{s['id']}"
@@ -137,12 +170,17 @@ class Books:
             yield f"not settled, {s['state']}"
             return
 
-        charged = cost(s, [(s["rate_minor"], billed)])
+        never = 2**62
+        until = min(never if s["end_ms"] is None else s["end_ms"],
+                    0 if s["paid_until_ms"] is None else s["paid_until_ms"])
+        parts = divide(both(*self.there(s).values(), until), billed,
+                       s["rate_minor"], self.segments.get(s["id"], []))
+        charged = cost(s, parts)
         fee = floor(Fraction(charged * s["commission_bps"], 10000))
 
         if (s["charged"], s["fee"]) != (charged, fee):
             yield f"{billed} ms are charged {s['charged']}, of it a fee of" \
-                  f" {s['fee']}; they cost {charged} and {fee}"
+                  f" {s['fee']}; they cost {charged} and {fee}: {parts}"
 
         if sum(t["amount"] for t in rows) != charged:
             yield f"transfers of {sum(t['amount'] for t in rows)}"
@@ -166,19 +204,27 @@ class Books:
 
         yield from self.time(s)
 
-    def time(self, s):
-        """Nobody is charged for what is not proven; nothing is given away."""
+    def there(self, s):
+        """When each of the two was there, in instants."""
         there = {s["client_id"]: [], s["advisor_id"]: []}
 
         for i in self.intervals.get(s["id"], []):
             until = i["close_life_ms"]
             if until is None:
-                if not i["closed"]:
-                    yield f"interval {i['id']} is open"
                 until = max(i["life_ms"], i["open_life_ms"])
             there[i["account_id"]].append(
                 (i["started_ms"] + i["open_life_ms"],
                  i["started_ms"] + until))
+
+        return there
+
+    def time(self, s):
+        """Nobody is charged for what is not proven; nothing is given away."""
+        there = self.there(s)
+
+        for i in self.intervals.get(s["id"], []):
+            if i["close_life_ms"] is None and not i["closed"]:
+                yield f"interval {i['id']} is open"
 
         never = 2**62
         end = never if s["end_ms"] is None else s["end_ms"]
@@ -234,7 +280,7 @@ class Books:
         return "\n        ".join(["shown:", *lines])
 
     def wallets(self):
-        spent, earned = {}, {}
+        spent, earned, paid = {}, {}, self.paid_out()
 
         for s in self.sessions:
             spent[s["client_id"]] = spent.get(s["client_id"], 0) \
@@ -252,11 +298,87 @@ class Books:
             who = w["who"]
             want = self.life.funds.get(who, 0) - spent.get(who, 0) \
                 if w["client"] else \
-                earned.get(who, 0) + self.life.gifts.get(who, 0)
+                earned.get(who, 0) + self.life.gifts.get(who, 0) \
+                - paid.get(who, 0)
 
             if (w["balance"], w["held"]) != (want, 0) or w["least"] < 0:
                 yield f"account {who} has {w['balance']}, {w['held']} of it" \
                       f" held, instead of {want}"
+
+    def paid_out(self):
+        """Whom the vendor has paid how much: by its own record."""
+        paid = {}
+
+        for t in self.life.vendor.books("transfer") if self.life.vendor \
+                else []:
+            who = int(t["destination"].removeprefix("acct_"))
+            paid[who] = paid.get(who, 0) + t["amount"]
+
+        return paid
+
+    def payouts(self):
+        """One transfer for each advisor, and none that we do not know."""
+        theirs = self.life.vendor.books("transfer")
+        ours = {row["id"]: row for row in self.dicts(
+            "SELECT * FROM ledger.payout")}
+
+        if not theirs:
+            yield "nobody was paid: nothing was tried"
+
+        if len({t["destination"] for t in theirs}) != len(theirs):
+            yield f"{len(theirs)} transfers to" \
+                  f" {len({t['destination'] for t in theirs})} advisors"
+
+        paid = {int(t["metadata"]["payout"]): t for t in theirs}
+
+        for number in paid.keys() | ours.keys():
+            t, p = paid.get(number), ours.get(number)
+            state = "failed" if t is None else "paid"
+
+            if p is None or p["state"] != state or t is not None and (
+                    p["amount"], p["destination"], p["vendor_id"]) != (
+                    t["amount"], t["destination"], t["id"]):
+                yield f"payout {number}: ours {p}, the vendor's {t}"
+
+    def switched(self):
+        """Each segment is what somebody asked for, at the rate and, but for
+        what may have been billed already, at the instant."""
+        asked = {}
+
+        for g in self.life.gateways:
+            for one in g.asked:
+                asked.setdefault((one[0], one[2]), []).append(one)
+
+        self.life.segments = sum(map(len, self.segments.values()))
+
+        for s in self.sessions:
+            last = {"from_ms": -2**62, "rate_minor": s["rate_minor"]}
+            there = self.there(s).values()
+            proven = min((max((b for _, b in x), default=-2**62)
+                          for x in there))
+
+            for g in self.segments.get(s["id"], []):
+                fits = [one for one in asked.get((s["id"], g["service"]), [])
+                        if one[3] <= g["from_ms"] <= max(
+                            one[4], last["from_ms"], proven)
+                        and (one[1] == s["client_id"]
+                             or g["rate_minor"] <= last["rate_minor"])
+                        and (one[5] is None or one[5][0] == 200)]
+
+                if not fits or g["from_ms"] < last["from_ms"] or \
+                        g["rate_minor"] != \
+                        self.life.rates[s["advisor_id"]][g["service"]]:
+                    yield f"session {s['id']}: nobody asked for {g}; after" \
+                          f" {last}, {asked.get((s['id'], g['service']))}"
+
+                last = g
+
+            for one in (o for k, v in asked.items() if k[0] == s["id"]
+                        for o in v if o[5] == (200, False)):
+                if not any(g["service"] == one[2] and g["from_ms"] >= one[3]
+                           for g in self.segments.get(s["id"], [])):
+                    yield f"session {s['id']}: a switch was confirmed, and" \
+                          f" is not there: {one}"
 
     def evidence(self):
         """What the database believes of presence, gateways have seen."""
@@ -276,14 +398,20 @@ class Books:
                     yield f"interval {i['id']}: nobody has opened it"
                     continue
 
-                if i["open_life_ms"] != known[0]:
-                    yield f"interval {i['id']} opened {i['open_life_ms']}," \
+                opened = i["open_life_ms"]
+                # clocks are apart: not before the last switch of the mode
+                bounds = [g["from_ms"] - i["started_ms"] for g in
+                          self.segments.get(i["session_id"], [])]
+
+                if opened != known[0] and (opened < known[0]
+                                           or opened not in bounds):
+                    yield f"interval {i['id']} opened {opened}," \
                           f" not {known[0]}"
 
                 until = i["close_life_ms"]
                 until = i["life_ms"] if until is None else until
 
-                if until > max(known):
+                if until > max(opened, *known):
                     yield f"interval {i['id']} of session" \
                           f" {i['session_id']} ends {until}," \
                           f" {i['close_reason']}; was seen until {known[1]}"

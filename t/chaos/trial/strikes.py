@@ -23,7 +23,7 @@ def kind(name, weight=1, **shape):
     return add
 
 
-# their points are passed only with a vendor: other tests go there
+# their points are passed only with a vendor: payouts.py
 VENDORS = ("outbox.c", "payouts.c")
 
 
@@ -204,6 +204,35 @@ def clock_jumps(life):
     if life.rng.random() < 0.5:
         worker.kill()
         replace(life, clock=file)
+
+
+@kind("modes switched, and the worker killed", 3, pace=0.03)
+def modes_switched(life):
+    """From one rate to another, again and again, while workers die, and the
+    answers to switches and ticks are lost."""
+    rng = life.rng
+    worker = life.begin(proxied=True)
+    life.traffic(8)
+
+    for _ in range(rng.randrange(3, 6)):
+        for talk in rng.sample(life.talks, 12):
+            talk.switch(rng)
+
+        pause(life, 0.5)
+
+        if rng.random() < 0.3:
+            life.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                     " WHERE usename = 'astro_web' AND datname = %s",
+                     life.name)
+        elif rng.random() < 0.4:
+            life.proxy.lose_answer(ASKED)
+            life.proxy.caught.wait(5 * SLOW)
+            life.proxy.cut(only_lossy=True)
+        else:
+            worker.kill()
+            worker = replace(life, proxied=True)
+
+    life.ticking(1)
 
 
 # between it and PostgreSQL ---------------------------------------------------
