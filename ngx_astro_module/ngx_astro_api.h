@@ -16,7 +16,7 @@
 
 #define NGX_ASTRO_API_PARAMS  4
 #define NGX_ASTRO_BODY_MAX    16384     /* octets of a JSON body */
-#define NGX_ASTRO_RAW_MAX     65536     /* of a raw one */
+#define NGX_ASTRO_RAW_MAX     262144    /* of a raw one: a vendor's event */
 
 
 typedef struct ngx_astro_api_ctx_s  ngx_astro_api_ctx_t;

@@ -86,7 +86,7 @@ ngx_astro_api_too_large(ngx_astro_api_ctx_t *ctx)
 {
     return ngx_astro_api_problem(ctx, NGX_ASTRO_E_TOO_LARGE,
                                  ctx->row->body == NGX_ASTRO_BODY_RAW
-                                 ? "a body is at most 65536 bytes"
+                                 ? "a body is at most 262144 bytes"
                                  : "a body is at most 16384 bytes", NULL);
 }
 
@@ -101,10 +101,13 @@ ngx_astro_api_body_handler(ngx_http_request_t *r)
 
     rc = ngx_astro_api_body_copy(ctx);
 
-    if (rc == NGX_OK && ctx->row->body == NGX_ASTRO_BODY_JSON
-        && astro_json_parse(ngx_astro.json, ctx->body.data, ctx->body.len,
-                            &ctx->doc)
-           != 0)
+    if (rc == NGX_DECLINED) {
+        rc = ngx_astro_api_too_large(ctx);
+
+    } else if (rc == NGX_OK && ctx->row->body == NGX_ASTRO_BODY_JSON
+               && astro_json_parse(ngx_astro.json, ctx->body.data,
+                                   ctx->body.len, &ctx->doc)
+                  != 0)
     {
         rc = ngx_astro_api_problem(ctx, NGX_ASTRO_E_BAD_REQUEST,
                                    ctx->doc.error, "");
@@ -119,7 +122,8 @@ ngx_astro_api_body_handler(ngx_http_request_t *r)
 
 /*
  * Into one piece, with room for a NUL.  What nginx has put into a file is read
- * back: it is small, written a moment ago, and still in memory.
+ * back: it is small, written a moment ago, and still in memory.  NGX_DECLINED:
+ * there is more than we take.
  */
 
 static ngx_int_t
@@ -139,7 +143,7 @@ ngx_astro_api_body_copy(ngx_astro_api_ctx_t *ctx)
     }
 
     if (len > ngx_astro_api_body_max(ctx)) {
-        return ngx_astro_api_too_large(ctx);
+        return NGX_DECLINED;
     }
 
     ctx->body.data = ngx_pnalloc(ctx->r->pool, len + 1);

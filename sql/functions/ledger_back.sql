@@ -10,7 +10,7 @@ SET ROLE astro_engine;
 
 -- billing.refund: amount of a payment went back to the client, outside: takes
 -- it from the wallet, with the same part of the promo that came with the
--- payment (kind 'promo_back').  What a dispute has frozen of the payment is
+-- payment (kind 'promo_back').  What disputes have frozen of the payment is
 -- taken first.  Never more than the payment in all.
 --
 -- payment: the reference of the top-up.
@@ -22,7 +22,43 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off AS $$
 #variable_conflict use_column
+BEGIN
+    RETURN QUERY SELECT x.* FROM billing.ledger_refund(payment, amount,
+                                     reference, NULL) x;
+END
+$$;
+
+
+-- billing.dispute_lost: a dispute of a payment is lost: a refund of amount, for
+-- which what this dispute has frozen is released, and nothing of another one.
+-- dispute: the reference that it was frozen with, if it was; that of the refund
+-- is the same and ":lost".
+CREATE OR REPLACE FUNCTION billing.dispute_lost(payment text, amount bigint,
+    dispute text)
+RETURNS TABLE (transfer_id bigint, wallet_id bigint, balance bigint,
+    dup boolean, moved bigint)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM billing.ledger_wants(amount, dispute);
+
+    RETURN QUERY SELECT x.* FROM billing.ledger_refund(payment, amount,
+                                     dispute || ':lost', dispute) x;
+END
+$$;
+
+
+-- billing.ledger_refund: of refund (dispute NULL) and dispute_lost.
+CREATE OR REPLACE FUNCTION billing.ledger_refund(payment text, amount bigint,
+    reference text, dispute text)
+RETURNS TABLE (transfer_id bigint, wallet_id bigint, balance bigint,
+    dup boolean, moved bigint)
+LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
 DECLARE
+    v_thaw  bigint;
     p       ledger.transfer;
     t       ledger.transfer;
     w       ledger.wallet;
@@ -40,7 +76,8 @@ BEGIN
 
     IF dup THEN
         PERFORM billing.ledger_same(t.about = p.id
-                                    AND t.amount = refund.amount, reference);
+                                    AND t.amount = ledger_refund.amount,
+                                    reference);
 
     ELSE
         s := billing.ledger_payment_sums(p.id);
@@ -50,10 +87,13 @@ BEGIN
                   p.amount - s.refunded USING ERRCODE = 'AS002';
         END IF;
 
-        IF s.frozen > 0 THEN
+        v_thaw := CASE WHEN dispute IS NULL THEN least(s.frozen, amount)
+                       ELSE billing.ledger_dispute_left(p.id, dispute) END;
+
+        IF v_thaw > 0 THEN
             PERFORM billing.ledger_post('release',
                         (billing.ledger_wallet(w.owner_id, 'frozen')).id, w.id,
-                        least(s.frozen, amount), 0, 0, p.id, reference);
+                        v_thaw, 0, 0, p.id, reference);
             w := billing.ledger_wallet(w.owner_id, 'client');
         END IF;
 
@@ -72,7 +112,7 @@ BEGIN
                     p.id, reference);
     END IF;
 
-    RETURN QUERY SELECT transfer_id, x.id, x.balance, dup, refund.amount
+    RETURN QUERY SELECT transfer_id, x.id, x.balance, dup, ledger_refund.amount
                    FROM ledger.wallet x WHERE x.id = w.id;
 END
 $$;
@@ -129,8 +169,10 @@ END
 $$;
 
 
--- billing.dispute_release: the dispute of a payment is won: gives all back that
--- is frozen of it.  moved is how much that was; 0, and no transfer_id, if nothing.
+-- billing.dispute_release: a dispute of a payment is won: gives back what is
+-- still frozen for this one, nothing of another one.  reference: that of the
+-- freeze; the release's own is that and ":won".  moved is how much it was; 0, and
+-- no transfer_id, if nothing.
 CREATE OR REPLACE FUNCTION billing.dispute_release(payment text, reference text)
 RETURNS TABLE (transfer_id bigint, wallet_id bigint, balance bigint,
     dup boolean, moved bigint)
@@ -139,26 +181,27 @@ SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
-    p ledger.transfer;
-    t ledger.transfer;
-    w ledger.wallet;
+    p     ledger.transfer;
+    t     ledger.transfer;
+    w     ledger.wallet;
+    v_ref text := reference || ':won';
 BEGIN
     PERFORM billing.ledger_wants(1, reference);
     p := billing.ledger_payment(payment);
     w := billing.ledger_of_payment(p);
-    t := billing.ledger_done('release', reference);
+    t := billing.ledger_done('release', v_ref);
     transfer_id := t.id;
     dup := t.id IS NOT NULL;
     moved := t.amount;
 
     IF dup THEN
-        PERFORM billing.ledger_same(t.about = p.id, reference);
+        PERFORM billing.ledger_same(t.about = p.id, v_ref);
 
     ELSE
-        SELECT x.frozen INTO moved FROM billing.ledger_payment_sums(p.id) x;
+        moved := billing.ledger_dispute_left(p.id, reference);
         transfer_id := billing.ledger_post('release',
                            (billing.ledger_wallet(w.owner_id, 'frozen')).id,
-                           w.id, moved, 0, 0, p.id, reference);
+                           w.id, moved, 0, 0, p.id, v_ref);
     END IF;
 
     RETURN QUERY SELECT transfer_id, x.id, x.balance, dup, moved
@@ -327,7 +370,39 @@ END
 $$;
 
 
+-- billing.ledger_dispute_left: of what is frozen of a payment, that for this
+-- dispute: what it froze less what was released for it, but no more than there is
+-- (a refund that names no dispute takes of all).
+CREATE OR REPLACE FUNCTION billing.ledger_dispute_left(payment bigint,
+    dispute text) RETURNS bigint
+LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+    v_all bigint;
+    v_own bigint;
+BEGIN
+    SELECT coalesce(sum(x.frozen), 0),
+           coalesce(sum(x.frozen) FILTER (WHERE x.own), 0)
+      INTO v_all, v_own
+      FROM (SELECT CASE t.kind WHEN 'freeze' THEN t.amount
+                        ELSE - t.amount END AS frozen,
+                   t.reference = CASE t.kind WHEN 'freeze' THEN dispute
+                        ELSE dispute || ':won' END
+                   OR t.kind = 'release'
+                      AND t.reference = dispute || ':lost' AS own
+              FROM ledger.transfer t
+             WHERE t.about = payment AND t.session_id IS NULL
+               AND t.kind IN ('freeze', 'release')) x;
+
+    RETURN greatest(least(v_all, v_own), 0);
+END
+$$;
+
+
 REVOKE ALL ON FUNCTION billing.refund(text, bigint, text),
+    billing.ledger_refund(text, bigint, text, text),
+    billing.dispute_lost(text, bigint, text),
+    billing.ledger_dispute_left(bigint, text),
     billing.dispute_freeze(text, bigint, text),
     billing.dispute_release(text, text),
     billing.reverse(bigint, bigint, text),
@@ -336,6 +411,7 @@ REVOKE ALL ON FUNCTION billing.refund(text, bigint, text),
     billing.ledger_of_payment(ledger.transfer),
     billing.ledger_payment_sums(bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION billing.refund(text, bigint, text),
+    billing.dispute_lost(text, bigint, text),
     billing.dispute_freeze(text, bigint, text),
     billing.dispute_release(text, text),
     billing.reverse(bigint, bigint, text) TO astro_worker;

@@ -58,8 +58,8 @@ $$;
 -- everybody else comes to it through the journal, and would wait here with the
 -- journal in hand.
 --
--- Raises AS002 if what is written down is something else, 55P03 if somebody
--- keeps the journal locked.
+-- Raises AS002 if what is written down is something else, or ledger.daily has not
+-- all of it, 55P03 if somebody keeps the journal locked.
 CREATE OR REPLACE FUNCTION ledger.part_drop(part int) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -73,9 +73,11 @@ BEGIN
                    '(SELECT count(*), coalesce(sum(t.amount), 0)::bigint, '
                    'coalesce(sum(t.fee), 0)::bigint, '
                    'coalesce(sum(t.promo), 0)::bigint FROM ledger.%I t) '
+                   'AND NOT EXISTS (SELECT FROM ledger.%I t, '
+                   'ledger.daily_mark m WHERE t.id > m.rolled_id) '
                    'FROM ledger.part_rollup r WHERE r.part = $1 '
                    'AND r.xmin::text = (pg_current_xact_id()::xid)::text',
-                   v_name)
+                   v_name, v_name)
        INTO v_same USING part;
 
     IF v_same IS NOT TRUE THEN
@@ -204,7 +206,7 @@ $$;
 
 -- billing.maintain: makes the partitions of the next four million sessions, and
 -- rolls up the oldest one all of whose sessions ended more than
--- rollup_after_days ago (0: never), one at a call.  A row for each thing done:
+-- rollup_after_days ago (0: never), and are in ledger.daily, one at a call.  A row for each thing done:
 -- 'made' or 'rolled up', the partition's number, its transfers.
 --
 -- One caller works, the others get no row.  Nothing is rolled up while an audit
@@ -261,6 +263,13 @@ BEGIN
                         WHERE s.id >= v_from AND s.id < v_from + 1048576
                           AND (NOT s.settled
                                OR s.ended_at > v_since) LIMIT 1);
+
+        -- billing.totals_roll() counts what is there: when it has, later
+        CONTINUE WHEN (SELECT true FROM ledger.transfer t
+                        WHERE t.session_id >= v_from
+                          AND t.session_id < v_from + 1048576
+                          AND t.id > (SELECT m.rolled_id
+                                        FROM ledger.daily_mark m) LIMIT 1);
 
         IF NOT pg_try_advisory_xact_lock(2, 1) THEN
             RETURN;

@@ -9,12 +9,19 @@
 -- "<provider>:<payment>" for the money that came, "<provider>:<refund>" and
 -- "<provider>:<dispute>" for what was taken back.
 --
--- Nothing is credited but exactly what we asked for.  What does not fit is
--- parked: it stays, is counted (billing.gauges), and listed by `billing_worker
--- reconcile`.  Parked for want of something (the payment is unknown yet, or not
--- paid yet), it is taken up again when that comes.
+-- Nothing is credited but exactly what we asked for.  An order of Razorpay's may
+-- be paid more than once (an attempt that was thought to have failed succeeds
+-- later): each such payment is the client's money, and a ledger.payment of its
+-- own.  What is told of one payment (a refund, a dispute) is never taken from
+-- another one.
 --
--- Locks: one row of the inbox, its payment, then the owner's wallets by id.
+-- What does not fit is parked: it stays, is counted (billing.gauges), and listed
+-- by `billing_worker reconcile`.  Parked for want of something (the payment is
+-- unknown yet, or not paid yet), it is taken up again when that comes.
+--
+-- Locks: one row of the inbox, the advisory lock (3, hash) of the payment's name,
+-- what we asked for, the payment itself, then the owner's wallets by id; for a
+-- payout: the row of the inbox, the payout, the wallets.
 
 SET ROLE astro_api;
 
@@ -100,6 +107,8 @@ BEGIN
               USING ERRCODE = '22023';
     END IF;
 
+    PERFORM billing.payment_lock(provider, payment);
+
     INSERT INTO ledger.payment (provider, payment_id, owner_id, amount,
                 currency)
     VALUES (payment_expect.provider, payment_expect.payment,
@@ -121,6 +130,17 @@ END
 $$;
 
 
+-- billing.payment_lock: who parks an event because the payment is unknown, and
+-- who makes it known, do not miss each other.
+CREATE OR REPLACE FUNCTION billing.payment_lock(provider text, payment text)
+RETURNS void
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(3, hashtext(provider || ':' || payment));
+END
+$$;
+
+
 -- billing.inbox_revive: what was parked for this reason is to be tried again.
 CREATE OR REPLACE FUNCTION billing.inbox_revive(provider text, payment text,
     reason text) RETURNS void
@@ -135,12 +155,22 @@ END
 $$;
 
 
--- billing.webhook_means: what an event says: kind (NULL: nothing to us), of
--- which payment, how much in minor units, and which refund or dispute (about).
--- Vendors' currencies are folded to upper case.
-CREATE OR REPLACE FUNCTION billing.webhook_means(provider text, type text,
-    v jsonb, OUT kind text, OUT payment text, OUT amount bigint,
-    OUT currency text, OUT about text)
+-- billing.webhook_amount: minor units, NULL if it is no such number: one event
+-- that makes no sense is then one that does not fit.
+CREATE OR REPLACE FUNCTION billing.webhook_amount(said text) RETURNS bigint
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN said ~ '^[0-9]{1,15}$' THEN said::bigint END
+$$;
+
+
+-- billing.webhook_says: what an event says: kind (NULL: nothing to us), of
+-- which payment that we asked for, and which one that was made for it (charge);
+-- how much in minor units; which refund or dispute (about).  Of a payout
+-- (returned): payment is the vendor's name for it, about ours, amount how much of
+-- it has come back.  Vendors' currencies are folded to upper case.
+CREATE OR REPLACE FUNCTION billing.webhook_says(provider text, type text,
+    v jsonb, OUT kind text, OUT payment text, OUT charge text,
+    OUT amount bigint, OUT currency text, OUT about text)
 LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
     o jsonb;
@@ -156,11 +186,18 @@ BEGIN
             WHEN type = 'charge.dispute.created' THEN 'disputed'
             WHEN type = 'charge.dispute.closed'
                  AND o ->> 'status' = 'lost' THEN 'lost'
-            WHEN type = 'charge.dispute.closed' THEN 'won' END;
-        payment := CASE o ->> 'object' WHEN 'payment_intent' THEN o ->> 'id'
-                        ELSE o ->> 'payment_intent' END;
-        amount := CASE kind WHEN 'paid' THEN o ->> 'amount_received'
-                       ELSE o ->> 'amount' END;
+            WHEN type = 'charge.dispute.closed' THEN 'won'
+            WHEN type = 'transfer.reversed' THEN 'returned' END;
+        payment := CASE WHEN kind = 'returned'
+                             OR o ->> 'object' = 'payment_intent'
+                        THEN o ->> 'id' ELSE o ->> 'payment_intent' END;
+        charge := CASE kind WHEN 'returned' THEN NULL
+                       WHEN 'paid' THEN o ->> 'latest_charge'
+                       ELSE o ->> 'charge' END;
+        amount := billing.webhook_amount(o ->> CASE kind
+                      WHEN 'paid' THEN 'amount_received'
+                      WHEN 'returned' THEN 'amount_reversed'
+                      ELSE 'amount' END);
 
     ELSE
         kind := CASE type
@@ -169,17 +206,20 @@ BEGIN
             WHEN 'refund.failed' THEN 'refund_failed'
             WHEN 'payment.dispute.created' THEN 'disputed'
             WHEN 'payment.dispute.won' THEN 'won'
+            WHEN 'payment.dispute.closed' THEN 'won'
             WHEN 'payment.dispute.lost' THEN 'lost' END;
         o := v -> 'payload' #> CASE
             WHEN type LIKE 'refund.%' THEN '{refund,entity}'::text[]
             WHEN type LIKE 'payment.dispute.%' THEN '{dispute,entity}'
             ELSE '{payment,entity}' END;
         payment := v #>> '{payload,payment,entity,order_id}';
-        amount := o ->> 'amount';
+        charge := o ->> CASE kind WHEN 'paid' THEN 'id' ELSE 'payment_id' END;
+        amount := billing.webhook_amount(o ->> 'amount');
     END IF;
 
     currency := upper(o ->> 'currency');
     about := CASE WHEN kind IN ('paid', 'failed') THEN NULL
+                  WHEN kind = 'returned' THEN o #>> '{metadata,payout}'
                   ELSE o ->> 'id' END;
 END
 $$;
@@ -216,11 +256,11 @@ BEGIN
 
     BEGIN
         SELECT x.* INTO STRICT m
-          FROM billing.webhook_means(i.provider, i.type, i.body::jsonb) x;
+          FROM billing.webhook_says(i.provider, i.type, i.body::jsonb) x;
         SELECT x.outcome, x.reason, x.wallet_id
           INTO STRICT outcome, reason, wallet_id
-          FROM billing.inbox_apply(i, m.kind, m.payment, m.amount, m.currency,
-                                   m.about) x;
+          FROM billing.inbox_do(i, m.kind, m.payment, m.charge, m.amount,
+                                m.currency, m.about) x;
 
     EXCEPTION WHEN OTHERS THEN
         -- 40, 53, 55, 57: another time it may go well
@@ -248,17 +288,18 @@ END
 $$;
 
 
--- billing.inbox_apply: of inbox_next: does what an event means.
-CREATE OR REPLACE FUNCTION billing.inbox_apply(i ledger.webhook_inbox,
-    kind text, payment text, amount bigint, currency text, about text,
-    OUT outcome text, OUT reason text, OUT wallet_id bigint)
+-- billing.inbox_do: of inbox_next: does what an event means.
+CREATE OR REPLACE FUNCTION billing.inbox_do(i ledger.webhook_inbox,
+    kind text, payment text, charge text, amount bigint, currency text,
+    about text, OUT outcome text, OUT reason text, OUT wallet_id bigint)
 LANGUAGE plpgsql VOLATILE
 SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
     p      ledger.payment;
+    q      ledger.payment;
     t      record;
-    v_name text := i.provider || ':' || payment;
+    v_name text;
     v_ref  text := i.provider || ':' || about;
 BEGIN
     outcome := 'parked';
@@ -269,14 +310,57 @@ BEGIN
         RETURN;
     END IF;
 
+    IF kind = 'returned' THEN
+        SELECT x.outcome, x.reason, x.wallet_id
+          INTO STRICT outcome, reason, wallet_id
+          FROM billing.inbox_payout(i.provider, payment, amount, currency,
+                                    about) x;
+        RETURN;
+    END IF;
+
+    PERFORM billing.payment_lock(i.provider, payment);
+
     SELECT x.* INTO p FROM ledger.payment x
-     WHERE x.provider = i.provider AND x.payment_id = inbox_apply.payment
+     WHERE x.provider = i.provider AND x.payment_id = inbox_do.payment
        FOR NO KEY UPDATE;
 
     IF NOT FOUND THEN
         reason := 'the payment is unknown';
         RETURN;
     END IF;
+
+    -- Stripe charges once for a PaymentIntent, and older events do not say how
+    -- the charge is called
+    IF p.status = 'paid' AND p.charge IS DISTINCT FROM inbox_do.charge
+       AND NOT (i.provider = 'stripe'
+                AND (p.charge IS NULL OR inbox_do.charge IS NULL)) THEN
+
+        SELECT x.* INTO q FROM ledger.payment x
+         WHERE x.provider = i.provider AND x.charge = inbox_do.charge
+           AND x.again_of = p.id
+           FOR NO KEY UPDATE;
+
+        IF NOT FOUND AND kind = 'paid' AND i.provider = 'razorpay'
+           AND p.charge IS NOT NULL AND inbox_do.charge IS NOT NULL
+           AND (amount, currency) = (p.amount, p.currency::text) THEN
+            INSERT INTO ledger.payment AS x (provider, payment_id, owner_id,
+                        amount, currency, charge, again_of)
+            VALUES (p.provider, inbox_do.charge, p.owner_id, p.amount,
+                    p.currency, inbox_do.charge, p.id)
+            RETURNING x.* INTO q;
+        END IF;
+
+        IF q.id IS NULL THEN
+            reason := CASE WHEN kind = 'paid'
+                           THEN 'what was asked for is paid, by another one'
+                           ELSE 'the payment is not paid yet' END;
+            RETURN;
+        END IF;
+
+        p := q;
+    END IF;
+
+    v_name := p.provider || ':' || p.payment_id;
 
     IF kind = 'failed' THEN
         UPDATE ledger.payment x SET status = 'failed'
@@ -298,8 +382,8 @@ BEGIN
                              p.currency, coalesce(amount::text, 'nothing'),
                              coalesce(currency, ''));
             UPDATE ledger.payment x
-               SET status = 'wrong', came_amount = inbox_apply.amount,
-                   came_currency = inbox_apply.currency
+               SET status = 'wrong', came_amount = inbox_do.amount,
+                   came_currency = inbox_do.currency
              WHERE x.id = p.id;
             RETURN;
         END IF;
@@ -308,8 +392,9 @@ BEGIN
           FROM billing.topup(p.owner_id, p.amount, v_name) x;
 
         UPDATE ledger.payment x
-           SET status = 'paid', came_amount = inbox_apply.amount,
-               came_currency = inbox_apply.currency,
+           SET status = 'paid', charge = inbox_do.charge,
+               came_amount = inbox_do.amount,
+               came_currency = inbox_do.currency,
                transfer_id = t.transfer_id, paid_at = clock_timestamp()
          WHERE x.id = p.id;
 
@@ -334,7 +419,7 @@ BEGIN
     IF kind = 'disputed' THEN
         IF EXISTS (SELECT FROM ledger.webhook_inbox x
                     WHERE x.provider = i.provider
-                      AND x.about = inbox_apply.about
+                      AND x.about = inbox_do.about
                       AND x.kind IN ('won', 'lost')
                       AND x.state = 'applied') THEN
             outcome := 'ignored';
@@ -347,11 +432,11 @@ BEGIN
 
     ELSIF kind = 'won' THEN
         SELECT x.* INTO STRICT t
-          FROM billing.dispute_release(v_name, v_ref || ':won') x;
+          FROM billing.dispute_release(v_name, v_ref) x;
 
     ELSIF kind = 'lost' THEN
         SELECT x.* INTO STRICT t
-          FROM billing.refund(v_name, amount, v_ref || ':lost') x;
+          FROM billing.dispute_lost(v_name, amount, v_ref) x;
 
     ELSIF kind = 'refunded' THEN
         SELECT x.* INTO STRICT t
@@ -370,13 +455,70 @@ BEGIN
 
     UPDATE ledger.payment x
        SET refunded = x.refunded + CASE WHEN kind IN ('refunded', 'lost')
-                                        THEN inbox_apply.amount ELSE 0 END,
-           disputed = CASE WHEN kind = 'refunded' THEN x.disputed
-                           ELSE kind = 'disputed' END
+                                        THEN inbox_do.amount ELSE 0 END,
+           disputed = CASE kind WHEN 'refunded' THEN x.disputed
+                           WHEN 'disputed' THEN true
+                           ELSE (SELECT s.frozen > 0 FROM
+                                 billing.ledger_payment_sums(x.transfer_id) s)
+                           END
      WHERE x.id = p.id;
 
     outcome := 'applied';
     wallet_id := t.wallet_id;
+END
+$$;
+
+
+-- billing.inbox_payout: of inbox_do: a payout has come back from the vendor: all
+-- of it is the advisor's again, once, and goes with the next day's.  A part of
+-- one is for somebody to look at.  The vendor may tell before the answer to our
+-- own call was recorded: then it is known by the name that we gave it.
+CREATE OR REPLACE FUNCTION billing.inbox_payout(vendor text, transfer text,
+    amount bigint, currency text, about text,
+    OUT outcome text, OUT reason text, OUT wallet_id bigint)
+LANGUAGE plpgsql VOLATILE
+SET enable_seqscan = off AS $$
+#variable_conflict use_column
+DECLARE
+    p ledger.payout;
+BEGIN
+    outcome := 'parked';
+
+    SELECT x.* INTO p FROM ledger.payout x
+     WHERE x.vendor = inbox_payout.vendor
+       AND x.vendor_id = inbox_payout.transfer;
+
+    IF NOT FOUND AND about ~ '^[0-9]{1,18}$' THEN
+        SELECT x.* INTO p FROM ledger.payout x
+         WHERE x.id = inbox_payout.about::bigint
+           AND x.vendor = inbox_payout.vendor AND x.vendor_id IS NULL;
+    END IF;
+
+    IF p.id IS NULL THEN
+        reason := 'the payout is unknown';
+        RETURN;
+    END IF;
+
+    IF (amount, currency) IS DISTINCT FROM (p.amount, p.currency::text) THEN
+        reason := format('payout %s is of %s %s, of which %s %s came back',
+                         p.id, p.amount, p.currency,
+                         coalesce(amount::text, 'nothing'),
+                         coalesce(currency, ''));
+        RETURN;
+    END IF;
+
+    IF billing.payout_fail(p.id, 'reversed: ' || transfer) THEN
+        outcome := 'applied';
+        wallet_id := p.wallet_id;
+
+    ELSIF (SELECT x.state = 'failed' FROM ledger.payout x WHERE x.id = p.id)
+    THEN
+        outcome := 'ignored';
+        reason := 'it was done before';
+
+    ELSE
+        reason := format('payout %s was not sent', p.id);
+    END IF;
 END
 $$;
 
@@ -414,44 +556,108 @@ SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 
--- billing.inbox_page: a page of Stripe's list of events, which we have asked for
+-- billing.inbox_page: a page of Stripe's list of events, which we asked for
 -- ourselves over a connection that proves who answers.  Puts in what means
--- something to us and did not come.  more and last: how to ask for the next.
+-- something to us and did not come; what cannot be read is parked, and keeps
+-- nothing else out.  more and last: how to ask for the next.
 CREATE OR REPLACE FUNCTION billing.inbox_page(provider text, page text)
 RETURNS TABLE (seen bigint, stored bigint, more boolean, last text)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    v jsonb := page::jsonb;
+    v      jsonb;
+    o      jsonb;
+    v_made int;
 BEGIN
+    BEGIN
+        v := page::jsonb;
+    EXCEPTION WHEN data_exception THEN
+        -- one \u0000, or half a surrogate pair, in one event
+        v := regexp_replace(page, '(?<!\\)((?:\\\\)*)\\u(0000|d[89a-f]..)',
+                            '\1\\ufffd', 'gi')::jsonb;
+    END;
+
     IF jsonb_typeof(v -> 'data') IS DISTINCT FROM 'array' THEN
         RAISE EXCEPTION 'this is no list of events' USING ERRCODE = '22023';
     END IF;
 
-    WITH made AS (
-        INSERT INTO ledger.webhook_inbox (provider, event_id, type, body)
-        SELECT inbox_page.provider, e.o ->> 'id', e.o ->> 'type', e.o::text
-          FROM jsonb_array_elements(v -> 'data') AS e(o)
-         WHERE (billing.webhook_means(inbox_page.provider, e.o ->> 'type',
-                                      e.o)).kind IS NOT NULL
-        ON CONFLICT (provider, event_id) DO NOTHING
-        RETURNING 1)
-    SELECT count(*) INTO stored FROM made;
+    seen := 0;
+    stored := 0;
 
-    RETURN QUERY SELECT jsonb_array_length(v -> 'data')::bigint, stored,
-                        coalesce((v ->> 'has_more')::boolean, false),
-                        v #>> '{data,-1,id}';
+    FOR o IN SELECT x FROM jsonb_array_elements(v -> 'data') x LOOP
+        seen := seen + 1;
+        v_made := 0;
+
+        BEGIN
+            IF (billing.webhook_says(inbox_page.provider, o ->> 'type', o)
+                ).kind IS NOT NULL THEN
+                INSERT INTO ledger.webhook_inbox (provider, event_id, type,
+                            body)
+                VALUES (inbox_page.provider, o ->> 'id', o ->> 'type', o::text)
+                ON CONFLICT (provider, event_id) DO NOTHING;
+                GET DIAGNOSTICS v_made = ROW_COUNT;
+            END IF;
+
+        EXCEPTION WHEN data_exception OR integrity_constraint_violation
+                       OR program_limit_exceeded THEN
+            v_made := billing.inbox_park(inbox_page.provider, o::text,
+                                         SQLSTATE || ': ' || SQLERRM);
+        END;
+
+        stored := stored + v_made;
+    END LOOP;
+
+    more := coalesce((v ->> 'has_more')::boolean, false);
+    last := v #>> '{data,-1,id}';
+    RETURN NEXT;
 END
 $$;
 
 
+-- billing.inbox_park: puts in, parked, what cannot even be read as an event; its
+-- digest is its name.  Returns how many are new.
+CREATE OR REPLACE FUNCTION billing.inbox_park(provider text, said text,
+    reason text) RETURNS int
+LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+    v_id  text := encode(sha256(convert_to(said, 'UTF8')), 'hex');
+BEGIN
+    INSERT INTO ledger.webhook_inbox (provider, event_id, type, body)
+    VALUES (inbox_park.provider, v_id, 'unreadable', said)
+    ON CONFLICT (provider, event_id) DO NOTHING;
+
+    IF NOT FOUND THEN
+        RETURN 0;
+    END IF;
+
+    UPDATE ledger.webhook_inbox i
+       SET state = 'parked', reason = inbox_park.reason,
+           ended_at = clock_timestamp()
+     WHERE i.provider = inbox_park.provider AND i.event_id = v_id;
+
+    RETURN 1;
+END
+$$;
+
+
+-- Of the version before.
+DROP FUNCTION IF EXISTS billing.webhook_means(text, text, jsonb),
+    billing.inbox_apply(ledger.webhook_inbox, text, text, bigint, text, text);
+
+
 REVOKE ALL ON FUNCTION
     billing.payment_expect(text, text, bigint, bigint, text),
+    billing.payment_lock(text, text),
     billing.inbox_revive(text, text, text),
-    billing.webhook_means(text, text, jsonb),
+    billing.webhook_amount(text),
+    billing.webhook_says(text, text, jsonb),
     billing.inbox_next(),
-    billing.inbox_apply(ledger.webhook_inbox, text, text, bigint, text, text),
+    billing.inbox_do(ledger.webhook_inbox, text, text, text, bigint, text,
+        text),
+    billing.inbox_payout(text, text, bigint, text, text),
+    billing.inbox_park(text, text, text),
     billing.inbox_parked(int), billing.inbox_stats(),
     billing.inbox_page(text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION

@@ -21,6 +21,7 @@ class Payment:
     def __init__(self, amount):
         self.amount, self.refunded, self.frozen = amount, 0, 0
         self.promo, self.promo_back = 0, 0
+        self.disputes = {}      # reference -> frozen for it, not yet released
 
 
 class Talk:
@@ -86,13 +87,17 @@ class Books:
         client.promo -= min(client.promo, amount)
         advisor.balance += amount - floor(Fraction(amount * bps, 10000))
 
-    def refund(self, client, payment, amount):
+    def refund(self, client, payment, amount, dispute=None):
         p = client.payments[payment]
 
         if p.refunded + amount > p.amount:
             raise Refusal
 
-        thawed = min(p.frozen, amount)
+        if dispute is None:
+            thawed = min(p.frozen, amount)
+        else:
+            thawed = min(p.frozen, p.disputes.pop(dispute))
+
         p.frozen -= thawed
         client.balance += thawed
         p.refunded += amount
@@ -105,7 +110,7 @@ class Books:
         client.promo -= promo
         client.owed += amount - cash + bonus - promo
 
-    def freeze(self, client, payment, amount):
+    def freeze(self, client, payment, amount, dispute):
         p = client.payments[payment]
 
         if p.refunded + p.frozen + amount > p.amount:
@@ -115,10 +120,17 @@ class Books:
         client.balance -= amount
         p.frozen += amount
 
-    def release(self, client, payment):
+        if amount:
+            p.disputes[dispute] = amount
+
+    def release(self, client, payment, dispute):
         p = client.payments[payment]
-        client.balance += p.frozen
-        p.frozen = 0
+        thawed = min(p.frozen, p.disputes[dispute])
+        client.balance += thawed
+        p.frozen -= thawed
+
+        if thawed:
+            del p.disputes[dispute]
 
     def reverse(self, talk, amount):
         if talk.reversed + amount > talk.charged:
@@ -413,17 +425,24 @@ class Money:
         payment = dice.choice(list(client.payments) or [None])
         books = self.books
         what = what or dice.choice([
-            "topup", "topup", "promo", "gift", "refund", "freeze", "release",
-            "reverse", "reverse", "adjust", "payout", "payout_return",
-            "tick", "tick", "tick", "settle", "talk", "credit"])
+            "topup", "topup", "promo", "gift", "refund", "freeze", "freeze",
+            "release", "lost", "reverse", "reverse", "adjust", "payout",
+            "payout_return", "tick", "tick", "tick", "settle", "talk", "credit"])
 
         if what == "talk" or (what in ("tick", "settle", "reverse", "credit")
                               and talk is None):
             self.talk(client, advisor, dice.choice([1, 59, 6000, 60001]))
             return True
 
-        if what in ("refund", "freeze", "release") and payment is None:
+        if what in ("refund", "freeze", "release", "lost") and payment is None:
             return False
+
+        if what in ("release", "lost"):
+            dispute = dice.choice(list(client.payments[payment].disputes)
+                                  or [None])
+
+            if dispute is None:
+                return False
 
         if what in ("tick", "settle"):
             if talk.settled:
@@ -486,11 +505,14 @@ class Money:
                 lambda: books.refund(client, payment, amount),
                 ("refund", payment, amount, reference)),
             "freeze": lambda: (
-                lambda: books.freeze(client, payment, amount),
+                lambda: books.freeze(client, payment, amount, reference),
                 ("dispute_freeze", payment, amount, reference)),
             "release": lambda: (
-                lambda: books.release(client, payment),
-                ("dispute_release", payment, reference)),
+                lambda: books.release(client, payment, dispute),
+                ("dispute_release", payment, dispute)),
+            "lost": lambda: (
+                lambda: books.refund(client, payment, amount, dispute),
+                ("dispute_lost", payment, amount, dispute)),
             "reverse": lambda: (
                 lambda: books.reverse(talk, amount),
                 ("reverse", talk.id, amount, reference)),

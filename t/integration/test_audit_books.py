@@ -43,7 +43,7 @@ class Books(Bench):
         self.call("refund", "t2", 300, "r2")
         self.call("topup", who, 1000, "t3")
         self.call("dispute_freeze", "t3", 400, "f3")
-        self.call("dispute_release", "t3", "l3")
+        self.call("dispute_release", "t3", "f3")
         self.call("dispute_freeze", "t3", 100, "f4")
         self.call("gift", who, advisor, 6000, talk.id, "g1")
         self.call("gift", who, advisor, 200, None, "g2")

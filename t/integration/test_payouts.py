@@ -200,6 +200,44 @@ def test_the_vendor_says_no(bench, stripe):
     bench.clean()
 
 
+def test_the_vendor_takes_it_back(bench, stripe):
+    """transfer.reversed: the money is the advisor's again, once, and goes with
+    the next day's; a part of it, or what is none of ours, is for somebody to
+    look at."""
+    back, part, lost = advisors(bench, [4000, 3000, 2000])
+    payouts(bench, stripe)
+    sent = {t["amount"]: t["id"] for t in stripe.books("transfer")}
+    # the vendor tells of this one before its answer was recorded
+    bench.rows("UPDATE ledger.payout SET state = 'submitted', vendor_id = NULL"
+               " WHERE advisor_id = %s", lost)
+    stripe.do("reverse", id=sent[4000])
+    stripe.do("reverse", id=sent[2000])
+    stripe.do("reverse", id=sent[3000], amount=1)
+    stripe.do("event", type="transfer.reversed", object={
+        "id": "tr_nobody", "object": "transfer", "amount": 9, "currency":
+            "inr", "amount_reversed": 9, "reversed": True, "metadata": {}})
+
+    for _ in range(2):
+        done = subprocess.run(
+            [BINARY, "reconcile", *options(bench, stripe)], text=True,
+            capture_output=True, timeout=60 * SLOW, check=False)
+        assert done.returncode == 1 and " 2 parked" in done.stdout, done
+        assert "of which 1 INR came back" in done.stdout
+        assert "the payout is unknown" in done.stdout
+        assert balances(bench, [back, part, lost]) == [4000, 0, 2000]
+
+    # all the same by another event, and the rest of what was a part
+    stripe.do("event", type="transfer.reversed",
+              object=stripe.books("transfer")[0])
+    stripe.do("reverse", id=sent[3000])
+    subprocess.run([BINARY, "reconcile", *options(bench, stripe)], check=False,
+                   stdout=subprocess.DEVNULL, timeout=60 * SLOW)
+    assert balances(bench, [back, part, lost]) == [4000, 3000, 2000]
+    assert bench.rows("SELECT DISTINCT state, left(reason, 12)"
+                      " FROM ledger.payout") == [("failed", "reversed: tr")]
+    bench.clean()
+
+
 # a live session, and the daily run -------------------------------------------
 
 def test_what_live_sessions_earned_is_paid(bench, stripe):

@@ -84,6 +84,12 @@ def young(bench):
     return talk
 
 
+def counted(bench):
+    """All there is reaches the daily totals."""
+    for _ in range(2):      # the second time as far as the first one looked
+        assert bench.one("SELECT billing.totals_roll()") is not None
+
+
 def maintain(bench, days=90):
     """What was rolled up; with days = 0, what was made.  None: somebody keeps
     the journal locked."""
@@ -144,6 +150,7 @@ def test_rolled_up_and_the_same_as_before(bench, old):
     bench.settled(live.id)
     before, was = books(bench, talks), charges(bench)
     assert was >= 4
+    counted(bench)
 
     # somebody reads the journal for long: it cannot be dropped
     reader = psycopg.connect(bench.dsn())
@@ -253,6 +260,7 @@ def rolled(sql, redis, old):    # noqa: F811
     live.end()
     bench.settled(live.id)
     assert bench.workers[0].stop() == 0
+    counted(bench)
     assert [row[:2] for row in maintain(bench)] == [("rolled up", 0)]
     bench.clean()
     yield bench, old[1][0]
@@ -286,6 +294,7 @@ def test_what_is_not_settled_or_right_stays(bench, old):
     assert maintain(bench, 200) == []
     assert {row[0] for row in maintain(bench, 0)} <= {"made"}
 
+    counted(bench)
     bench.rows("CREATE TABLE kept AS SELECT * FROM ledger.transfer")
 
     for change in ("amount = amount + 1", "fee = fee - 1",
@@ -302,11 +311,36 @@ def test_what_is_not_settled_or_right_stays(bench, old):
         assert said.value.sqlstate == "AS002"
 
 
+def test_not_before_the_daily_totals_have_it(bench):
+    """What is gone cannot be counted any more."""
+    bench.worker(rollup_after_days=0).ready()
+    live = young(bench)
+    live.end()
+    bench.settled(live.id)
+    assert bench.workers[0].stop() == 0
+    assert bench.one("SELECT rolled_id < (SELECT max(id) FROM ledger.transfer"
+                     " WHERE session_id < %s) FROM ledger.daily_mark", PART)
+    assert maintain(bench) == [] and 0 in parts(bench)
+    with psycopg.connect(bench.dsn(), autocommit=True) as conn:
+        conn.execute("SET ROLE astro_engine")
+        with pytest.raises(psycopg.DatabaseError) as said:
+            conn.execute("SELECT billing.roll_up(0)")
+        assert said.value.sqlstate == "AS002"
+
+    counted(bench)
+    assert [row[:2] for row in maintain(bench)] == [("rolled up", 0)]
+    assert bench.one("SELECT sum(amount), sum(fee) FROM ledger.daily"
+                     " WHERE kind = 'session'") \
+        == bench.one("SELECT sum(charged), sum(fee) FROM consult.session")
+    bench.clean()
+
+
 def test_an_audit_and_a_roll_up_keep_apart(bench):
     bench.worker(rollup_after_days=0).ready()
     live = young(bench)
     live.end()
     bench.settled(live.id)
+    counted(bench)
 
     with psycopg.connect(bench.dsn("astro_worker")) as audit:
         audit.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ

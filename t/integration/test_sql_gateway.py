@@ -5,6 +5,7 @@ import random
 import time
 
 import psycopg
+import pytest
 
 from sql_fixture import (LIVE, Pair, at_once, call, call1, make_session, pair,
                          refused, sql, web)
@@ -162,6 +163,46 @@ def test_gateway_close(pair):
     assert elsewhere > mine
     assert pair.sql.one("SELECT count(*) FROM consult.presence WHERE"
                         " gateway_id = %s", pair.gateway) == 0
+
+
+def test_roles_lock_sessions_in_order(sql, web):
+    """Two clients at once are made something else: of their sessions the one
+    with the lower id is locked first, whoever's it is."""
+    first, second = Pair(sql, web), Pair(sql, web)
+    low, high = second.start()["session_id"], first.start()["session_id"]
+    who = [first.client, second.client]
+    revs = [first.row(s, "rev") for s in (low, high)]
+
+    with psycopg.connect(sql.dsn()) as holder, \
+            psycopg.connect(sql.dsn()) as changer:
+        lock = "SELECT 1 FROM consult.session WHERE id = %s" \
+            " FOR NO KEY UPDATE"
+        holder.execute(lock, (high,))
+
+        def work(i, barrier):
+            barrier.wait()
+
+            if i == 0:
+                changer.execute("UPDATE identity.account SET role = 'admin'"
+                                " WHERE id = ANY(%s)", (who,))
+                return
+
+            while sql.admin("SELECT 1 FROM pg_locks WHERE NOT granted AND"
+                            " pid = %s", changer.info.backend_pid) == []:
+                time.sleep(0.01)
+
+            try:
+                with sql.connect("postgres") as other, \
+                        pytest.raises(psycopg.errors.LockNotAvailable):
+                    other.execute(lock + " NOWAIT", (low,))
+            finally:
+                holder.rollback()
+
+        at_once(work, 2)
+        assert [r[0] for r in changer.execute(
+            "SELECT rev FROM consult.session WHERE id = ANY(%s) ORDER BY id",
+            ([low, high],))] == [rev + 1 for rev in revs]
+        changer.rollback()
 
 
 def test_presence(pair):

@@ -84,6 +84,37 @@ def test_spent_money_is_a_debt(money):              # noqa: F811
     assert money.wallet(client, "receivable")[1] == 0
 
 
+def test_each_dispute_frees_its_own(money):         # noqa: F811
+    """Two disputes of one payment and one that froze nothing: what is won or
+    lost of one leaves the other frozen; a refund that names none takes of
+    all."""
+    client = money.client()
+    pay, one, two, none = (f"{x}{client.id}" for x in ("p", "d", "e", "n"))
+    money.call("topup", client.id, 1000, pay)
+    money.call("dispute_freeze", pay, 300, one)
+    money.call("dispute_freeze", pay, 200, two)
+
+    def state():
+        return money.wallet(client)[1], money.wallet(client, "frozen")[1]
+
+    assert money.call("dispute_release", pay, none)[4] == 0
+    assert money.call("dispute_release", pay, one)[3:] == (False, 300)
+    assert money.call("dispute_release", pay, one)[3:] == (True, 300)
+    assert state() == (800, 200)
+
+    # another one is lost; nothing was frozen for it
+    for dup in (False, True):
+        assert money.call("dispute_lost", pay, 250, none)[3:] == (dup, 250)
+        assert state() == (550, 200)
+
+    money.call("refund", pay, 150, f"r{client.id}")
+    assert state() == (550, 50)
+    money.call("dispute_lost", pay, 200, two)
+    assert state() == (400, 0)
+    assert money.call("dispute_release", pay, two)[4] == 0
+    money.refused("dispute_lost", pay, 401, f"x{client.id}")
+
+
 def test_what_is_held_is_nobody_elses(money):       # noqa: F811
     """A hold of 600 of 1000: a gift, a refund, a freeze and an adjustment get
     at the other 400."""
@@ -318,20 +349,27 @@ def test_many_at_once_on_one_wallet(money, sql):    # noqa: F811
         with psycopg.connect(sql.dsn(), autocommit=True) as conn:
             return conn.execute(query, args).fetchall()
 
+    disputes = []
+
     def move(dice, conn):
         ref, n = uuid.uuid4().hex, dice.randint(1, 900)
+        old = dice.choice(disputes or [ref])
         name, *args = dice.choice([
             ("topup", client.id, n, ref),
             ("promo", client.id, n, ref, None),
             ("gift", client.id, dice.choice(advisors).id, n, None, ref),
             ("refund", f"p{client.id}", n, ref),
             ("dispute_freeze", f"p{client.id}", n, ref),
-            ("dispute_release", f"p{client.id}", ref),
+            ("dispute_release", f"p{client.id}", old),
+            ("dispute_lost", f"p{client.id}", 50, old),
             ("adjust", client.id, -n, ref),
             ("reverse", dice.choice(talks).id, n % 9 + 1, ref),
             ("payout_take", dice.choice(advisors).id, n, ref),
             ("credit", list(range(256)))])
         marks = ", ".join(["%s"] * len(args))
+
+        if name == "dispute_freeze":
+            disputes.append(ref)
 
         try:
             conn.execute(f"SELECT * FROM billing.{name}({marks})", args)

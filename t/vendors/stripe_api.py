@@ -149,6 +149,8 @@ class Api:
                                  "pm_card_visa")
         elif what == "dispute":
             done = self._dispute(self._get("payment_intent", given["id"]))
+        elif what == "reverse":
+            done = self._reverse(self._get("transfer", given["id"]), given)
         elif what == "event":
             done = self._event(given["type"], given["object"])
         else:
@@ -340,6 +342,14 @@ class Api:
             "currency": charge["currency"], "payment_intent": intent["id"],
             "reason": "fraudulent", "status": "needs_response"}, {},
             "charge.dispute.created")
+
+    def _reverse(self, transfer, given):
+        """Of a transfer's amount, so much comes back; all that is left."""
+        gone = transfer["amount_reversed"]
+        gone += given.get("amount", transfer["amount"] - gone)
+        return self._change("transfer", transfer, {
+            "amount_reversed": gone, "reversed": gone == transfer["amount"]},
+            "transfer.reversed")
 
     # small things -----------------------------------------------------------
 
