@@ -45,6 +45,7 @@ enum {
 static void billing_batch_facts(void *data, const billing_pg_reply_t *reply);
 static void billing_batch_decide(billing_batch_t *b, const PGresult *res,
     int row);
+static void billing_batch_wrong(billing_place_t *place, const char *why);
 static void billing_batch_known(billing_batch_t *b, billing_place_t *place,
     billing_known_t *known, const billing_facts_t *f,
     const billing_decision_t *d);
@@ -175,9 +176,7 @@ billing_batch_decide(billing_batch_t *b, const PGresult *res, int row)
     d = &p->decision;
 
     if (billing_facts_read(w, res, row, &f, p) != BILLING_OK) {
-        billing_log(BILLING_LOG_ERROR, "cannot read the facts of a session",
-                    billing_log_int("session", id));
-        place->turn = BILLING_TURN_FAILED;
+        billing_batch_wrong(place, "they cannot be read");
         return;
     }
 
@@ -205,12 +204,11 @@ billing_batch_decide(billing_batch_t *b, const PGresult *res, int row)
 
     if (billing_engine_decide(&f, &w->settings, d) != BILLING_OK) {
         billing_known_free(&w->sessions.wallets, known);
-        billing_log(BILLING_LOG_ERROR, "the books of a session contradict "
-                    "each other, it is left alone: run the audit",
-                    billing_log_int("session", id));
-        place->turn = BILLING_TURN_FAILED;
+        billing_batch_wrong(place, d->reason);
         return;
     }
+
+    place->session->wrong = 0;
 
     billing_purses_note(b->worker, place->session, d);
 
@@ -231,6 +229,31 @@ billing_batch_decide(billing_batch_t *b, const PGresult *res, int row)
         billing_engine_claim(&f, d, &place->claim);
         b->nplans++;
     }
+}
+
+
+/*
+ * Nothing is done with it, but for looking again, less and less often.  That is
+ * told once, unless it has been well since.
+ */
+
+static void
+billing_batch_wrong(billing_place_t *place, const char *why)
+{
+    billing_count(FACTS_REFUSED, 1);
+
+    place->turn = BILLING_TURN_FAILED;
+
+    if (place->session->wrong) {
+        return;
+    }
+
+    place->session->wrong = 1;
+
+    billing_log(BILLING_LOG_ERROR, "the books of a session contradict "
+                "each other, it is left alone: run the audit",
+                billing_log_int("session", place->session->id),
+                billing_log_str("why", why));
 }
 
 

@@ -321,7 +321,7 @@ static int64_t
 billing_gauge_pg(billing_worker_t *w)
 {
     return billing_pg_ready(&w->bill) + billing_pg_ready(&w->lease)
-           + billing_pg_ready(&w->chores);
+           + billing_pg_ready(&w->chores) + billing_pg_ready(&w->reaper);
 }
 
 

@@ -52,6 +52,8 @@
     C(BATCHES_LOST, "batches_lost", "", "transactions whose answer was lost") \
     C(FENCED, "fenced", "", "transactions refused because a shard is "        \
       "another worker's")                                                     \
+    C(FACTS_REFUSED, "facts_refused", "", "facts of a session that "          \
+      "contradict each other, or make no sense; it is left alone")            \
     C(ENDED, "sessions_ended", "", "sessions ended by this worker")           \
     C(SETTLED, "sessions_settled", "", "sessions settled by this worker")     \
     C(REAPED, "gateways_reaped", "", "leases of dead gateways closed")        \

@@ -182,10 +182,9 @@ billing_purses_wallets(billing_worker_t *w, billing_text_t *t)
 static void
 billing_purses_told(void *data, const billing_pg_reply_t *reply)
 {
-    int                 i;
-    int64_t             now, wallet;
-    billing_worker_t   *w;
-    billing_session_t  *one;
+    int                i;
+    int64_t            now, wallet;
+    billing_worker_t  *w;
 
     w = data;
     w->purses.asking = 0;
@@ -204,13 +203,7 @@ billing_purses_told(void *data, const billing_pg_reply_t *reply)
 
     for (i = 0; i < PQntuples(reply->results[0]); i++) {
         wallet = billing_pg_int(reply->results[0], i, 0, 0);
-
-        for (one = billing_sessions_of_wallet(&w->sessions, wallet, NULL);
-             one != NULL;
-             one = billing_sessions_of_wallet(&w->sessions, wallet, one))
-        {
-            (void) billing_sessions_moved(&w->sessions, one, now);
-        }
+        billing_sessions_look_wallet(&w->sessions, wallet, now);
     }
 
     billing_ticker_run(w);

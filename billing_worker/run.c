@@ -58,6 +58,8 @@ static int billing_run_lease_start(billing_worker_t *w);
 static void billing_run_lease_stop(billing_worker_t *w);
 static int billing_run_chores_start(billing_worker_t *w);
 static void billing_run_chores_stop(billing_worker_t *w);
+static int billing_run_reaper_start(billing_worker_t *w);
+static void billing_run_reaper_stop(billing_worker_t *w);
 static int billing_run_redis_start(billing_worker_t *w);
 static void billing_run_redis_stop(billing_worker_t *w);
 static void billing_run_up(void *data);
@@ -118,6 +120,9 @@ static const billing_part_t  billing_run_parts[] = {
     { "redis", billing_run_redis_start, billing_run_redis_stop, NULL, NULL },
 
     { "chores", billing_run_chores_start, billing_run_chores_stop, NULL,
+      NULL },
+
+    { "reaper", billing_run_reaper_start, billing_run_reaper_stop, NULL,
       NULL },
 
     { "lease", billing_run_lease_start, billing_run_lease_stop, NULL, NULL },
@@ -347,6 +352,28 @@ static void
 billing_run_chores_stop(billing_worker_t *w)
 {
     billing_pg_stop(&w->chores);
+}
+
+
+static int
+billing_run_reaper_start(billing_worker_t *w)
+{
+    w->reaper.loop = w->loop;
+    w->reaper.name = "reaper";
+    w->reaper.conninfo = w->config->pg;
+    w->reaper.statements = billing_reaper_statements;
+    w->reaper.up = billing_run_idle;
+    w->reaper.down = billing_run_idle;
+    w->reaper.data = w;
+
+    return billing_pg_start(&w->reaper);
+}
+
+
+static void
+billing_run_reaper_stop(billing_worker_t *w)
+{
+    billing_pg_stop(&w->reaper);
 }
 
 

@@ -161,14 +161,7 @@ billing_scan_nudge(billing_worker_t *w, const char *text)
     }
 
     if (*text == 'w') {
-
-        for (one = billing_sessions_of_wallet(&w->sessions, id, NULL);
-             one != NULL;
-             one = billing_sessions_of_wallet(&w->sessions, id, one))
-        {
-            (void) billing_sessions_moved(&w->sessions, one, now);
-        }
-
+        billing_sessions_look_wallet(&w->sessions, id, now);
         billing_ticker_run(w);
         return;
     }
@@ -176,7 +169,7 @@ billing_scan_nudge(billing_worker_t *w, const char *text)
     one = billing_sessions_find(&w->sessions, id);
 
     if (one != NULL) {
-        (void) billing_sessions_moved(&w->sessions, one, now);
+        billing_sessions_look(&w->sessions, one, now);
         billing_ticker_run(w);
         return;
     }
@@ -272,7 +265,12 @@ billing_scan_learn(billing_worker_t *w, const billing_pg_reply_t *reply)
 
         if (one != NULL) {
             if (ver > one->ver || rev > one->rev) {
-                (void) billing_sessions_moved(&w->sessions, one, now);
+
+                /* once: one whose facts are no good is not read each second */
+
+                one->ver = ver;
+                one->rev = rev;
+                billing_sessions_look(&w->sessions, one, now);
             }
 
             continue;

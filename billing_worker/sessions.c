@@ -171,6 +171,34 @@ billing_sessions_moved(billing_sessions_t *s, billing_session_t *one,
 
 
 void
+billing_sessions_look(billing_sessions_t *s, billing_session_t *one,
+    int64_t at)
+{
+    /* a busy one needs no memory, and is not dropped */
+
+    if (billing_sessions_moved(s, one, at) != BILLING_OK) {
+        billing_sessions_drop(s, one);
+    }
+}
+
+
+void
+billing_sessions_look_wallet(billing_sessions_t *s, int64_t wallet,
+    int64_t at)
+{
+    billing_session_t  *one, *next;
+
+    for (one = billing_sessions_of_wallet(s, wallet, NULL);
+         one != NULL;
+         one = next)
+    {
+        next = billing_sessions_of_wallet(s, wallet, one);
+        billing_sessions_look(s, one, at);
+    }
+}
+
+
+void
 billing_sessions_forget(billing_sessions_t *s, billing_session_t *one)
 {
     billing_known_free(&s->wallets, one->known);

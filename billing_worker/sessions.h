@@ -41,6 +41,7 @@ struct billing_session_s {
     uint8_t                alone;           /* goes in a batch of its own */
     uint8_t                purse;           /* of purses.c */
     uint8_t                asked;           /* this turn is not by heart */
+    uint8_t                wrong;           /* and it was logged */
     billing_session_t     *next_id;
     billing_session_t     *next_wallet;
 };
@@ -88,6 +89,17 @@ void billing_sessions_move(billing_session_t *one, billing_heap_t *heap);
  * at at; after its batch, if it is busy.
  */
 int billing_sessions_moved(billing_sessions_t *s, billing_session_t *one,
+    int64_t at);
+
+/*
+ * The same; if there is no memory for it, it is dropped, and found again by the
+ * next scan: one may be gone after this.
+ */
+void billing_sessions_look(billing_sessions_t *s, billing_session_t *one,
+    int64_t at);
+
+/* The same for all sessions of a wallet. */
+void billing_sessions_look_wallet(billing_sessions_t *s, int64_t wallet,
     int64_t at);
 
 /* Not while it is busy: a batch needs it. */

@@ -66,6 +66,18 @@ const billing_pg_statement_t  billing_lease_statements[] = {
       "SELECT id, lease_ms, silence_ms, age_ms, now_ms FROM billing.lives()",
       0 },
 
+    { NULL, NULL, 0 }
+};
+
+
+/* both in one transaction, for which the limits are */
+
+const billing_pg_statement_t  billing_reaper_statements[] = {
+
+    { "limit",
+      "SELECT set_config('lock_timeout', $1, true), "
+      "set_config('statement_timeout', $2, true)", 2 },
+
     { "reap",
       "SELECT * FROM billing.reap($1::bigint, $2::bigint)", 2 },
 

@@ -109,7 +109,9 @@ typedef struct {
     size_t                n;
     size_t                size;
     int64_t               polled;           /* when it last went well */
+    int64_t               closing;          /* whose lease is being closed */
     unsigned              polling:1;
+    unsigned              busy:1;           /* one is */
 } billing_reap_t;
 
 /* sessions that hold the last of their client's money */
@@ -142,6 +144,7 @@ struct billing_worker_s {
     billing_pg_t          bill;
     billing_pg_t          lease;
     billing_pg_t          chores;
+    billing_pg_t          reaper;           /* locks what others may hold */
     billing_redis_t       redis;
 
     billing_leases_t      leases;
@@ -307,6 +310,7 @@ void billing_events_reaped(billing_worker_t *w, const PGresult *res, int row);
 extern const billing_pg_statement_t  billing_bill_statements[];
 extern const billing_pg_statement_t  billing_lease_statements[];
 extern const billing_pg_statement_t  billing_chores_statements[];
+extern const billing_pg_statement_t  billing_reaper_statements[];
 extern const billing_pg_statement_t  billing_lane_statements[];
 
 /* the columns of billing.apply() */

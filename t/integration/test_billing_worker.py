@@ -16,7 +16,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from billing_fixture import (BINARY, SLOW, Bench, Proxy, Redis, Talk, boot_ms,
-                             eventually)
+                             eventually, metric)
 from sql_fixture import sql     # noqa: F401
 
 pytestmark = pytest.mark.skipif(not BINARY.exists(),
@@ -455,6 +455,83 @@ def test_a_lease_made_before_the_clock_was_put_back(bench):
         assert taken[2] == before + 1
         assert dict(bench.rows("SELECT * FROM billing.lease('next', 3000)")
                     ) == taken
+
+
+def test_a_dead_gateway_that_is_locked(bench):
+    """Its row is somebody's for long: no lease of a shard runs out for it, and
+    the next dead gateway need not wait."""
+    bench.expected = {"cannot close a gateway's lease"}
+    worker = bench.worker().ready()
+    dead = [bench.gateway() for _ in range(4)]
+    stuck = [gateway.id for gateway in dead[:3]]
+    talk = Talk(bench, rate=60000, topup=10**7).active()
+
+    with psycopg.connect(bench.dsn()) as other:
+        other.execute("SELECT FROM consult.gateway WHERE id = ANY (%s)"
+                      "   FOR UPDATE", (stuck,))
+
+        for gateway in dead:
+            gateway.die()
+
+        def seen():
+            assert bench.one("SELECT min(expires_at) > clock_timestamp()"
+                             "  FROM billing.shard_lease"), "leases ran out"
+            return (len(worker.said("cannot close a gateway's lease")) > 4
+                    and bench.one("SELECT closed FROM consult.gateway"
+                                  " WHERE id = %s", dead[3].id))
+
+        eventually(seen)
+        assert not bench.one("SELECT bool_or(closed) FROM consult.gateway"
+                             " WHERE id = ANY (%s)", stuck)
+        talk.ticked()
+
+    eventually(lambda: bench.one("SELECT bool_and(closed) FROM consult.gateway"
+                                 " WHERE id = ANY (%s)", stuck))
+    talk.end()
+    bench.settled(talk.id)
+    bench.clean()
+
+
+# books that are wrong --------------------------------------------------------
+
+def test_a_session_that_contradicts_itself(bench, tmp_path):
+    """Told once, counted, and read less and less often, not at each scan; until
+    it is well again."""
+    bench.expected = {"the books of a session contradict each other, it is"
+                      " left alone: run the audit"}
+    place = tmp_path / "metrics.sock"
+    worker = bench.worker(paid_ahead_seconds=30,
+                          metrics_listen=f"unix:{place}").ready()
+    wrong, well = (Talk(bench, rate=60000, topup=10**7).active().ticked()
+                   for _ in range(2))
+    since = time.monotonic()
+    bench.rows("INSERT INTO consult.segment (session_id, no, from_ms, service,"
+               " rate_minor) SELECT %s, no, 9 - no, 'audio', 60000"
+               "  FROM generate_series(2, 3) no", wrong.id)
+    change = "UPDATE consult.session SET segments = %s, ver = ver + 1" \
+             " WHERE id = %s"
+    bench.rows(change, 2, wrong.id)
+    eventually(lambda: metric(place, "facts_refused_total") >= 3)
+    well.ticked(3)
+    time.sleep(max(0, since + 9 - time.monotonic()))
+
+    # at once, after 1, 2, 4 s; and once for the tick that found out
+    assert metric(place, "facts_refused_total") <= 6
+    said = [line for line in worker.lines if line["msg"] in bench.expected]
+    assert [(line["session"], line["why"]) for line in said] == [
+        (wrong.id, "they cannot be read")]
+
+    bench.rows("DELETE FROM consult.segment")
+    bench.rows(change, 0, wrong.id)
+
+    for talk in (wrong, well):
+        talk.ticked()
+        talk.end()
+
+    for talk in (wrong, well):
+        bench.settled(talk.id)
+
+    bench.clean()
 
 
 # several sessions on one wallet ----------------------------------------------
