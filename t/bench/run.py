@@ -18,7 +18,7 @@ import sys
 import time
 
 from figures import (billing, chat, exhaustion, growth, idle, machine, relay,
-                     rest, table, ticks)
+                     rest, storm, table, ticks)
 from figures.common import BUILD, HERE, TROUBLE, reason, run, say
 from figures.ours import Ours
 from figures.stack import Stack
@@ -26,7 +26,7 @@ from figures.stack import Stack
 PARTS = {'relay': relay, 'idle': idle, 'growth': growth, 'chat': chat,
          'rest': rest, 'exhaustion': exhaustion,
          # last: they leave many sessions behind
-         'ticks': ticks, 'billing': billing}
+         'storm': storm, 'ticks': ticks, 'billing': billing}
 
 
 class Bench:
