@@ -65,6 +65,41 @@ def copied(sql, tmp_path):
     sql.drop_database(name)
 
 
+def test_what_was_credited_before_is_known_by_its_charge(copied):
+    """0013 finds in the inbox which payment of an order was credited."""
+    copy, dsn = copied
+    last = copy / "migrations" / "0013_charge.sql"
+    text = last.read_text()
+    last.unlink()
+    migrate(dsn, copy)
+
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute(
+            "INSERT INTO identity.account (email, name, role, password_hash)"
+            " VALUES ('a@x.test', 'a', 'client', 'h')")
+        conn.execute(
+            "INSERT INTO ledger.payment (provider, payment_id, owner_id,"
+            " amount, currency, status, transfer_id) SELECT v.p, v.i, a.id, 7,"
+            " 'INR', v.s, v.t FROM identity.account a, (VALUES"
+            " ('razorpay', 'order_1', 'paid', 1), ('stripe', 'pi_1', 'paid',"
+            " 2), ('stripe', 'pi_2', 'expected', NULL)) v (p, i, s, t)")
+        conn.execute(
+            "INSERT INTO ledger.webhook_inbox (provider, event_id, type, body,"
+            " state, kind, payment_id) VALUES"
+            " ('razorpay', '1', 'x', '{\"payload\": {\"payment\":"
+            " {\"entity\": {\"id\": \"pay_1\"}}}}', 'applied', 'paid',"
+            " 'order_1'), ('stripe', '2', 'x', '{\"data\": {\"object\":"
+            " {\"latest_charge\": \"ch_1\"}}}', 'applied', 'paid',"
+            " 'pi_1'), ('razorpay', '3', 'x', '{\"payload\": {\"payment\":"
+            " {\"entity\": {\"id\": \"pay_2\"}}}}', 'ignored', 'paid',"
+            " 'order_1'), ('stripe', '4', 'x', 'none', 'parked', 'paid',"
+            " 'pi_2')")
+        last.write_text(text)
+        migrate(dsn, copy)
+        assert conn.execute("SELECT charge FROM ledger.payment ORDER BY id"
+                            ).fetchall() == [("pay_1",), ("ch_1",), (None,)]
+
+
 def test_migrate_refuses(copied):
     copy, dsn = copied
     migrate(dsn, copy)
