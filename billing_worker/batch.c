@@ -128,6 +128,12 @@ billing_batch_facts(void *data, const billing_pg_reply_t *reply)
 
     BILLING_POINT("facts-read");
 
+    if (PQntuples(reply->results[0]) > 0) {
+        billing_lives_clock(b->worker,
+                            billing_facts_now(reply->results[0], 0),
+                            b->read_at);
+    }
+
     /* what gets no row is settled, or not ours */
 
     for (i = 0; i < b->n; i++) {

@@ -70,6 +70,9 @@ void billing_batch_share(billing_batch_t *b, const PGresult *res);
 int billing_facts_read(billing_worker_t *w, const PGresult *res, int row,
     billing_facts_t *f, billing_plan_t *p);
 
+/* What the database's clock said as it read a row. */
+int64_t billing_facts_now(const PGresult *res, int row);
+
 /* The id and shard of a row, to find whose it is. */
 int64_t billing_facts_id(const PGresult *res, int row);
 

@@ -69,6 +69,13 @@ billing_facts_id(const PGresult *res, int row)
 }
 
 
+int64_t
+billing_facts_now(const PGresult *res, int row)
+{
+    return billing_facts_int(res, row, BILLING_FACTS_NOW);
+}
+
+
 int
 billing_facts_read(billing_worker_t *w, const PGresult *res, int row,
     billing_facts_t *f, billing_plan_t *p)
@@ -115,7 +122,8 @@ billing_facts_read(billing_worker_t *w, const PGresult *res, int row,
     f->payer = (billing_pg_bool(res, row, BILLING_FACTS_PAYER) != 0);
     f->balance = billing_facts_int(res, row, BILLING_FACTS_BALANCE);
     f->wallet_held = billing_facts_int(res, row, BILLING_FACTS_WALLET_HELD);
-    f->now_ms = billing_facts_int(res, row, BILLING_FACTS_NOW);
+    f->now_ms = billing_facts_now(res, row)
+                - billing_jumps_since(&w->jumps, f->state_ms);
     f->lease_ms = billing_facts_int(res, row, BILLING_FACTS_LEASE);
     f->est_ms = billing_facts_int(res, row, BILLING_FACTS_EST);
     f->silence_ms = billing_facts_int(res, row, BILLING_FACTS_SILENCE);

@@ -11,6 +11,7 @@
 
 #include "clock.h"
 #include "log.h"
+#include "metrics.h"
 #include "worker.h"
 
 
@@ -79,6 +80,8 @@ billing_lives_poll(billing_worker_t *w)
     q.statement = "lives";
     q.nvalues = 0;
 
+    w->lives.sent = billing_clock();
+
     if (billing_pg_call(&w->lease, &q, 1, billing_lives_polled, w)
         == BILLING_OK)
     {
@@ -126,6 +129,26 @@ billing_lives_polled(void *data, const billing_pg_reply_t *reply)
 
     w->lives.n = (size_t) n;
     w->lives.read_at = billing_clock();
+
+    if (n > 0) {
+        billing_lives_clock(w, w->lives.now_ms, w->lives.sent);
+    }
+}
+
+
+void
+billing_lives_clock(billing_worker_t *w, int64_t ms, int64_t sent)
+{
+    int64_t  by;
+
+    by = billing_jumps_heard(&w->jumps, ms, sent, billing_clock());
+
+    if (by > 0) {
+        billing_count(CLOCK_JUMPS, 1);
+        billing_log(BILLING_LOG_ERROR, "the database's clock leapt forward, "
+                    "deadlines are put off by that",
+                    billing_log_int("ms", by));
+    }
 }
 
 

@@ -54,6 +54,8 @@
       "another worker's")                                                     \
     C(FACTS_REFUSED, "facts_refused", "", "facts of a session that "          \
       "contradict each other, or make no sense; it is left alone")            \
+    C(CLOCK_JUMPS, "clock_jumps", "", "times that the database's clock "      \
+      "leapt forward, by more than a second")                                 \
     C(ENDED, "sessions_ended", "", "sessions ended by this worker")           \
     C(SETTLED, "sessions_settled", "", "sessions settled by this worker")     \
     C(REAPED, "gateways_reaped", "", "leases of dead gateways closed")        \

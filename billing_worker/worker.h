@@ -14,6 +14,7 @@
 
 #include "config.h"
 #include "engine.h"
+#include "jumps.h"
 #include "leases.h"
 #include "outbox.h"
 #include "payouts.h"
@@ -100,6 +101,7 @@ typedef struct {
     size_t                size;
     int64_t               read_at;          /* by billing_clock() */
     int64_t               now_ms;           /* the database's clock then */
+    int64_t               sent;             /* the poll under way */
     unsigned              polling:1;
 } billing_lives_t;
 
@@ -154,6 +156,7 @@ struct billing_worker_s {
     billing_ticker_t      ticker;
     billing_lanes_t       lanes;
     billing_lives_t       lives;
+    billing_jumps_t       jumps;            /* of the database's clock */
     billing_reap_t        reap;
     billing_purses_t      purses;
     billing_outbox_t      outbox;
@@ -264,6 +267,9 @@ void billing_lives_stop(billing_worker_t *w);
 
 /* Polls now, not when it is time. */
 void billing_lives_poll(billing_worker_t *w);
+
+/* The database's clock said ms; it was asked at sent, by billing_clock(). */
+void billing_lives_clock(billing_worker_t *w, int64_t ms, int64_t sent);
 
 /* NULL: it is closed, or was not there when they were polled. */
 const billing_life_t *billing_lives_find(const billing_worker_t *w,

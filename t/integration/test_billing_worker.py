@@ -492,6 +492,27 @@ def test_a_dead_gateway_that_is_locked(bench):
     bench.clean()
 
 
+def test_the_clock_leaps_forward(bench):
+    """Whoever rings then is not missed at once, but when it is time."""
+    bench.expected = {"the database's clock leapt forward, deadlines are put"
+                      " off by that"}
+    worker = bench.worker(ring_seconds=8).ready()
+    since = time.monotonic()
+    talk = Talk(bench, accept=False)
+    time.sleep(2)               # for some polls of the clock
+    bench.rows("CREATE OR REPLACE FUNCTION consult.ms(at timestamptz)"
+               " RETURNS bigint LANGUAGE sql STABLE AS"
+               " 'SELECT (extract(epoch FROM at) * 1000)::bigint + 7200000'")
+    eventually(lambda: [w for w in worker.lines if w["msg"] in bench.expected])
+    talk.cgw.nudge(talk.id)
+    again = Talk(bench, accept=False)
+    bench.until(talk.id, "state = 'ended'")
+    assert time.monotonic() - since > 7
+    assert bench.session(talk.id, "reason") == "missed"
+    bench.settled(again.id, "missed", timeout=20)
+    bench.clean()
+
+
 # books that are wrong --------------------------------------------------------
 
 def test_a_session_that_contradicts_itself(bench, tmp_path):
