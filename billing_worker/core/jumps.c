@@ -34,7 +34,7 @@ billing_jumps_heard(billing_jumps_t *j, int64_t ms, int64_t sent, int64_t got)
 
     } else if (j->known && j->low - high > BILLING_JUMP_MS) {
 
-        /* put back: what began before the leap that this mends is right again */
+        /* put back: what began before the leap before is right again */
 
         j->n = 0;
 
