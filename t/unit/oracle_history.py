@@ -160,9 +160,11 @@ def check(line):
     served = presence.until(cut)
 
     # of one ms more: at the rate of its end, or, as it had been apart for a
-    # while, at that of a switch since
-    last = price(sum(at <= int(end_ms) for at, _ in segments))
-    dearer = max(last.plain(billed + 1), cost.plain(billed + 1))
+    # while, at that of any switch since: both may have come back between two
+    # of them, and been cut off, before anybody decided
+    since = sum(at <= int(end_ms) for at, _ in segments)
+    dearer = max(price(count).plain(billed + 1)
+                 for count in range(since, len(segments) + 1))
 
     if billed >= served or not (billed == max_ms or dearer > funds
                                 or (most is not None and dearer > most)):
