@@ -12,7 +12,7 @@
 #     lint          clang-tidy, cppcheck, house rules
 #     unit          the C units; unit-asan: again under ASan and UBSan;
 #                   unit-tsan: what threads share, under ThreadSanitizer
-#     fuzz          the parsers under libFuzzer, 12 s each (FUZZ_SECONDS)
+#     fuzz          the parsers under libFuzzer, 8 s each (FUZZ_SECONDS)
 #     integration   against a private stack; integration-asan: again, sanitized
 #     chaos         kills in mid-session: 200 pairs for a minute, and sanitized
 #     trials        short lives in which something dies, and whose books must
@@ -94,11 +94,11 @@ units() {
 }
 
 
-# Each target of t/fuzz is a test; 12 s of it finds what is near its corpus.
+# Each target of t/fuzz is a test; 8 s of it finds what is near its corpus.
 fuzzes() {
     local name=fuzz ran bad
 
-    make BUILD="$BUILD" FUZZ_SECONDS="${FUZZ_SECONDS:-12}" fuzz \
+    make BUILD="$BUILD" FUZZ_SECONDS="${FUZZ_SECONDS:-8}" fuzz \
         > "$LOGS/$name.log" 2>&1
     ran=$(grep -c '^fuzz: .* inputs, ' "$LOGS/$name.log")
     bad=$(find t/fuzz -name 'fuzz_*.c' | wc -l)
@@ -162,7 +162,7 @@ together() {
 
 # again NAME BUILD PATH...: what failed beside others is tried once more, with
 # the machine to itself.  A test that fails twice has failed.  One that passes
-# now is named in the report: five files at a time on two cores is not what
+# now is named in the report: seven files at a time on two cores is not what
 # time limits are made for, or it is a rare fault, which only a person can
 # tell.  More than a few at once are no accident and are not tried again.
 again() {
@@ -255,8 +255,8 @@ trap 'trap "" INT TERM; [ ${#pids[@]} = 0 ] || kill "${pids[@]}"; wait
       exit 130' INT TERM
 pids=()
 
-# These mostly wait: five files at a time.  SQL alone has nothing to sanitize.
-SPREAD=(-n "${ASTRO_TEST_JOBS:-5}" --dist loadfile)
+# These mostly wait: seven files at a time.  SQL alone has nothing to sanitize.
+SPREAD=(-n "${ASTRO_TEST_JOBS:-7}" --dist loadfile)
 mapfile -t SANITIZED < <(ls t/integration/test_*.py \
     | grep -vE '/test_(sql|audit_books|statement|rollup)')
 
@@ -286,7 +286,12 @@ for what in "$@"; do
 
     lint)             step lint "$REPO/scripts/lint.sh" ;;
     unit)             units unit BUILD="$BUILD" ;;
-    unit-asan)        units unit-asan BUILD="$ASAN" SANITIZE=1 ;;
+
+    # what is random is for "unit": here each line of it has to run
+    unit-asan)
+        ASTRO_EFFORT="${ASTRO_EFFORT:-0.3}" \
+            units unit-asan BUILD="$ASAN" SANITIZE=1 ;;
+
     fuzz)             fuzzes ;;
     unit-tsan)
         units unit-tsan BUILD="$BUILD/tsan" SAN=-fsanitize=thread \

@@ -62,7 +62,7 @@ START_TEST(histories)
     clock_gettime(CLOCK_MONOTONIC, &from);
 
     one = getenv("ASTRO_HISTORY");
-    n = one ? 1 : HISTORIES * (int) unit_effort;
+    n = one ? 1 : (int) (HISTORIES * unit_effort);
 
     ck_assert_int_lt(snprintf(command, sizeof(command),
                               "/usr/bin/python3 %s", oracle()),

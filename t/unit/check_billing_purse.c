@@ -96,7 +96,7 @@ START_TEST(fair)
     __int128          needs, rates, given;
     billing_claim_t  *p, *q, c[CLAIMS];
 
-    for (i = 0; i < 100000 * (int) unit_effort; i++) {
+    for (i = 0; i < (int) (100000 * unit_effort); i++) {
         n = 1 + (size_t) up_to(CLAIMS - 1);
         needs = 0;
         rates = 0;
@@ -168,7 +168,7 @@ START_TEST(within)
     billing_decision_t   d[CLAIMS];
     billing_interval_t   iv[CLAIMS][2];
 
-    for (round = 0; round < 20000 * (int) unit_effort; round++) {
+    for (round = 0; round < (int) (20000 * unit_effort); round++) {
         n = 1 + (int) up_to(CLAIMS - 1);
         wallet_held = 0;
 

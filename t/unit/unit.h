@@ -37,8 +37,8 @@
     } while (0)
 
 
+static double    unit_effort = 1;      /* times what a test does by itself */
 static uint64_t  unit_seed;
-static uint64_t  unit_effort = 1;
 
 
 /* xorshift64*: the same numbers on every machine */
@@ -94,7 +94,7 @@ unit_main(Suite *s)
     unit_seed = (unit_seed + 1) * UINT64_C(0x9e3779b97f4a7c15);
 
     value = getenv("ASTRO_EFFORT");
-    unit_effort = value ? strtoull(value, NULL, 10) : 1;
+    unit_effort = value ? strtod(value, NULL) : 1;
 
     sr = srunner_create(s);
     srunner_run_all(sr, CK_ENV);
