@@ -43,6 +43,8 @@ typedef struct {
     char        *stripe_url;
     char        *stripe_key_file;           /* "": no calls to vendors */
     char        *stripe_ca_file;            /* "": those of the system */
+    char        *razorpay_url;
+    char        *razorpay_key_file;         /* "": it is not asked */
     int64_t      call_timeout_seconds;
     int64_t      calls_at_once;
     int64_t      outbox_attempts;

@@ -33,10 +33,19 @@
 
 
 typedef struct {
+    const char            *path;                /* the list, and what follows */
+    const char            *sql;                 /* puts a page of it in */
+    unsigned               razorpay:1;
+} billing_reconcile_what_t;
+
+
+typedef struct {
     PGconn                *conn;
     uv_loop_t              loop;
     billing_http_t         http;
     billing_http_peer_t    peer;
+    const billing_reconcile_what_t  *what;
+    int64_t                skip;                /* Razorpay's pages before */
     char                   last[256];           /* event of the page before */
     char                   since[24];
     int64_t                seen;
@@ -56,7 +65,8 @@ static int billing_reconcile_main(billing_config_t *config, int argc,
 static int billing_reconcile_all(billing_reconcile_t *r,
     const billing_config_t *config, const char *since);
 static int billing_reconcile_ask(billing_reconcile_t *r,
-    const billing_config_t *config);
+    const billing_config_t *config, unsigned razorpay);
+static int billing_reconcile_lists(billing_reconcile_t *r, unsigned razorpay);
 static int billing_reconcile_pages(billing_reconcile_t *r);
 static int billing_reconcile_page(billing_reconcile_t *r);
 static void billing_reconcile_answered(void *data,
@@ -77,10 +87,31 @@ static const billing_option_t  billing_reconcile_options[] = {
 };
 
 
+/* payments first: a refund is of one of them */
+
+static const billing_reconcile_what_t  billing_reconcile_whats[] = {
+
+    { "/v1/events?limit=100&created%5Bgte%5D=",
+      "SELECT seen, stored, more, last FROM "
+      "billing.inbox_page('stripe', $1::text)", 0 },
+
+    { "/v1/payments?count=100&from=",
+      "SELECT seen, stored, seen >= 100, 'x' FROM "
+      "billing.inbox_items('payments', $1::text)", 1 },
+
+    { "/v1/refunds?count=100&from=",
+      "SELECT seen, stored, seen >= 100, 'x' FROM "
+      "billing.inbox_items('refunds', $1::text)", 1 },
+
+    { NULL, NULL, 0 }
+};
+
+
 const billing_command_t  billing_reconcile_command = {
     "reconcile",
     "asks for payments whose webhook was lost; lists what is parked",
-    "Without stripe_key_file nobody is asked.  Stripe keeps events for 30 "
+    "Who has no key file (stripe_key_file, razorpay_key_file) is not asked.  "
+    "Stripe keeps events for 30 "
     "days.\n\n"
     "exit status: 0 nothing is parked, 1 somebody must look, 2 it could not\n",
     NULL,
@@ -148,9 +179,16 @@ billing_reconcile_all(billing_reconcile_t *r, const billing_config_t *config,
     PQclear(res);
 
     if (config->stripe_key_file[0] == '\0') {
-        printf("reconcile: no stripe_key_file, nobody is asked\n");
+        printf("reconcile: no stripe_key_file, Stripe is not asked\n");
 
-    } else if (billing_reconcile_ask(r, config) != BILLING_OK) {
+    } else if (billing_reconcile_ask(r, config, 0) != BILLING_OK) {
+        return BILLING_ERROR;
+    }
+
+    if (config->razorpay_key_file[0] == '\0') {
+        printf("reconcile: no razorpay_key_file, Razorpay is not asked\n");
+
+    } else if (billing_reconcile_ask(r, config, 1) != BILLING_OK) {
         return BILLING_ERROR;
     }
 
@@ -163,19 +201,28 @@ billing_reconcile_all(billing_reconcile_t *r, const billing_config_t *config,
 
 
 static int
-billing_reconcile_ask(billing_reconcile_t *r, const billing_config_t *config)
+billing_reconcile_ask(billing_reconcile_t *r, const billing_config_t *config,
+    unsigned razorpay)
 {
     int   rc;
     char  error[512];
 
-    r->peer.base = config->stripe_url;
-    r->peer.ca_file = config->stripe_ca_file;
+    memset(&r->peer, 0, sizeof(billing_http_peer_t));
+    memset(&r->http, 0, sizeof(billing_http_t));
+
+    r->seen = 0;
+    r->stored = 0;
+
+    r->peer.base = razorpay ? config->razorpay_url : config->stripe_url;
+    r->peer.ca_file = razorpay ? "" : config->stripe_ca_file;
+    r->peer.basic = razorpay;
     r->peer.connect_ms = BILLING_RECONCILE_CONNECT;
     r->peer.timeout_ms = config->call_timeout_seconds * 1000;
     r->peer.body_max = BILLING_RECONCILE_BODY;
 
-    if (billing_http_secret(&r->peer, config->stripe_key_file, error,
-                            sizeof(error))
+    if (billing_http_secret(&r->peer, razorpay ? config->razorpay_key_file
+                                               : config->stripe_key_file,
+                            error, sizeof(error))
         != BILLING_OK)
     {
         fprintf(stderr, "billing_worker: reconcile: %s\n", error);
@@ -190,7 +237,7 @@ billing_reconcile_ask(billing_reconcile_t *r, const billing_config_t *config)
     rc = billing_http_start(&r->http, 1);
 
     if (rc == BILLING_OK) {
-        rc = billing_reconcile_pages(r);
+        rc = billing_reconcile_lists(r, razorpay);
         billing_http_stop(&r->http);
     }
 
@@ -200,11 +247,33 @@ billing_reconcile_ask(billing_reconcile_t *r, const billing_config_t *config)
     uv_loop_close(&r->loop);
 
     if (rc == BILLING_OK) {
-        printf("reconcile: %" PRId64 " events looked at, %" PRId64
-               " had not come\n", r->seen, r->stored);
+        printf("reconcile: %s: %" PRId64 " %s looked at, %" PRId64
+               " had not come\n", razorpay ? "Razorpay" : "Stripe", r->seen,
+               razorpay ? "payments and refunds" : "events", r->stored);
     }
 
     return rc;
+}
+
+
+static int
+billing_reconcile_lists(billing_reconcile_t *r, unsigned razorpay)
+{
+    for (r->what = billing_reconcile_whats; r->what->path; r->what++) {
+
+        if (r->what->razorpay != razorpay) {
+            continue;
+        }
+
+        r->skip = 0;
+        r->last[0] = '\0';
+
+        if (billing_reconcile_pages(r) != BILLING_OK) {
+            return BILLING_ERROR;
+        }
+    }
+
+    return BILLING_OK;
 }
 
 
@@ -243,9 +312,14 @@ billing_reconcile_page(billing_reconcile_t *r)
 {
     char  path[512];
 
-    snprintf(path, sizeof(path),
-             "/v1/events?limit=100&created%%5Bgte%%5D=%s%s%s", r->since,
-             r->last[0] ? "&starting_after=" : "", r->last);
+    if (r->what->razorpay) {
+        snprintf(path, sizeof(path), "%s%s&skip=%" PRId64, r->what->path,
+                 r->since, r->skip);
+
+    } else {
+        snprintf(path, sizeof(path), "%s%s%s%s", r->what->path, r->since,
+                 r->last[0] ? "&starting_after=" : "", r->last);
+    }
 
     r->done = 0;
     r->rc = BILLING_ERROR;
@@ -303,21 +377,20 @@ billing_reconcile_store(billing_reconcile_t *r, const char *body)
     PGresult    *res;
     const char  *last;
 
-    res = billing_reconcile_query(r, "SELECT seen, stored, more, last FROM "
-                                  "billing.inbox_page('stripe', $1::text)", 1,
-                                  &body);
+    res = billing_reconcile_query(r, r->what->sql, 1, &body);
     if (res == NULL) {
         r->wait_s = -1;
         return BILLING_ERROR;
     }
 
     r->seen += billing_pg_int(res, 0, 0, 0);
+    r->skip += billing_pg_int(res, 0, 0, 0);
     r->stored += billing_pg_int(res, 0, 1, 0);
 
     last = PQgetvalue(res, 0, 3);
     r->more = billing_pg_bool(res, 0, 2) && last[0] != '\0'
               && strlen(last) < sizeof(r->last)
-              && strcmp(last, r->last) != 0;
+              && (r->what->razorpay || strcmp(last, r->last) != 0);
 
     snprintf(r->last, sizeof(r->last), "%.255s", last);
 

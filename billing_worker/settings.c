@@ -79,6 +79,12 @@ const billing_setting_t  billing_settings[] = {
     billing_setting_text(stripe_ca_file, "", START,
         "whom to trust for it, instead of the system's authorities"),
 
+    billing_setting_text(razorpay_url, "https://api.razorpay.com", START,
+        "where Razorpay is; plain http to this machine alone"),
+
+    billing_setting_text(razorpay_key_file, "", START,
+        "the file with KEY_ID:KEY_SECRET; empty: reconcile does not ask it"),
+
     billing_setting_number(call_timeout_seconds, "s", 1, 120, 30, LIVE,
         "for a call to a vendor, all in all"),
 
@@ -145,6 +151,14 @@ billing_settings_check_vendors(const billing_config_t *config,
         *blamed = "stripe_url";
         snprintf(error, size, "stripe_url = \"%s\" is not https://host[:port], "
                  "or http://127.0.0.1:port", config->stripe_url);
+        return BILLING_ERROR;
+    }
+
+    if (billing_http_base_ok(config->razorpay_url) != BILLING_OK) {
+        *blamed = "razorpay_url";
+        snprintf(error, size, "razorpay_url = \"%s\" is not "
+                 "https://host[:port], or http://127.0.0.1:port",
+                 config->razorpay_url);
         return BILLING_ERROR;
     }
 

@@ -556,6 +556,19 @@ SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 
+-- billing.webhook_json: a vendor's answer; one \u0000, or half a surrogate pair,
+-- in something that it lists does not make all of it unreadable.
+CREATE OR REPLACE FUNCTION billing.webhook_json(page text) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+    RETURN page::jsonb;
+EXCEPTION WHEN data_exception THEN
+    RETURN regexp_replace(page, '(?<!\\)((?:\\\\)*)\\u(0000|d[89a-f]..)',
+                          '\1\\ufffd', 'gi')::jsonb;
+END
+$$;
+
+
 -- billing.inbox_page: a page of Stripe's list of events, which we asked for
 -- ourselves over a connection that proves who answers.  Puts in what means
 -- something to us and did not come; what cannot be read is parked, and keeps
@@ -566,18 +579,10 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    v      jsonb;
+    v      jsonb := billing.webhook_json(page);
     o      jsonb;
     v_made int;
 BEGIN
-    BEGIN
-        v := page::jsonb;
-    EXCEPTION WHEN data_exception THEN
-        -- one \u0000, or half a surrogate pair, in one event
-        v := regexp_replace(page, '(?<!\\)((?:\\\\)*)\\u(0000|d[89a-f]..)',
-                            '\1\\ufffd', 'gi')::jsonb;
-    END;
-
     IF jsonb_typeof(v -> 'data') IS DISTINCT FROM 'array' THEN
         RAISE EXCEPTION 'this is no list of events' USING ERRCODE = '22023';
     END IF;
@@ -651,7 +656,7 @@ REVOKE ALL ON FUNCTION
     billing.payment_expect(text, text, bigint, bigint, text),
     billing.payment_lock(text, text),
     billing.inbox_revive(text, text, text),
-    billing.webhook_amount(text),
+    billing.webhook_amount(text), billing.webhook_json(text),
     billing.webhook_says(text, text, jsonb),
     billing.inbox_next(),
     billing.inbox_do(ledger.webhook_inbox, text, text, text, bigint, text,
