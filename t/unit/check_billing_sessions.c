@@ -60,8 +60,8 @@ setup(void)
 static void
 teardown(void)
 {
+    billing_heap_free(&lane);       /* first: it knows the sessions */
     billing_sessions_free(&s);
-    billing_heap_free(&lane);
 }
 
 
