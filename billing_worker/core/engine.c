@@ -414,6 +414,19 @@ billing_engine_end(billing_engine_t *e, const char *reason, int64_t end_ms,
         end_ms = billing_proof_instant(f->intervals, f->n, ms,
                                        BILLING_PROJECT);
 
+        /*
+         * of what may still be proven, some may be before what is: then they
+         * were there for ms only later, and nothing billed is after the end
+         */
+
+        if (end_ms != BILLING_NEVER
+            && billing_proof_measure(f->intervals, f->n, end_ms,
+                                     BILLING_PROVEN) < ms)
+        {
+            end_ms = billing_proof_instant(f->intervals, f->n, ms,
+                                           BILLING_PROVEN);
+        }
+
         if (end_ms == BILLING_NEVER) {
             end_ms = billing_engine_last(e);
         }
