@@ -14,9 +14,12 @@
 #include "ngx_astro_sql.h"
 
 
-#define NGX_ASTRO_API_PARAMS  4
+#define NGX_ASTRO_API_PARAMS  12        /* and two for Idempotency-Key */
 #define NGX_ASTRO_BODY_MAX    16384     /* octets of a JSON body */
 #define NGX_ASTRO_RAW_MAX     262144    /* of a raw one: a vendor's event */
+
+#define NGX_ASTRO_METHODS_LEN                                                 \
+    (sizeof("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS") - 1)
 
 
 typedef struct ngx_astro_api_ctx_s  ngx_astro_api_ctx_t;
@@ -24,6 +27,7 @@ typedef struct ngx_astro_api_ctx_s  ngx_astro_api_ctx_t;
 typedef enum {
     NGX_ASTRO_BODY_NONE = 0,
     NGX_ASTRO_BODY_JSON,                    /* an object of ours */
+    NGX_ASTRO_BODY_OPTIONAL,                /* or nothing, which is {} */
     NGX_ASTRO_BODY_RAW                      /* octets, of whatever type */
 } ngx_astro_body_e;
 
@@ -31,13 +35,19 @@ typedef ngx_int_t (*ngx_astro_api_pt)(ngx_astro_api_ctx_t *ctx);
 
 typedef struct {
     ngx_uint_t                method;       /* NGX_HTTP_GET: HEAD too */
-    ngx_str_t                 pattern;      /* "{s}" stands for an id "s_1" */
+    ngx_str_t                 pattern;      /* "{s}": an id "s_1" */
     ngx_uint_t                roles;        /* 0: anybody */
-    const ngx_astro_sql_t    *sql;
+    const char               *function;     /* of the schema api */
 
     /*
-     * What is given to the function, in order: 'u' the caller, 'p' the id in
-     * the path, 'l' ?limit, 'c' ?cursor
+     * What is given to the function, in order and of these types (a pattern
+     * has two ids at most):
+     *
+     *     'u'  bigint  the caller             'r'  text  its role
+     *     'p'  bigint  first id of the path   'q'  bigint  the second
+     *     'b'  json    the body               'Q'  json  the query: strings
+     *     'l'  int     ?limit                 'c'  text  ?cursor, or NULL
+     *     'm'  text    If-Match, or NULL: etags without quotes, or "*"
      */
     const char               *params;
 
@@ -45,19 +55,48 @@ typedef struct {
     ngx_astro_api_pt          handler;      /* instead of the generic one */
 } ngx_astro_route_row_t;
 
-extern const ngx_astro_route_row_t  ngx_astro_routes[];
+/* One file for each theme; each ends with a row of method 0. */
+extern const ngx_astro_route_row_t  ngx_astro_routes_system[];
+extern const ngx_astro_route_row_t  ngx_astro_routes_auth[];
+extern const ngx_astro_route_row_t  ngx_astro_routes_people[];
+extern const ngx_astro_route_row_t  ngx_astro_routes_consult[];
+extern const ngx_astro_route_row_t  ngx_astro_routes_chat[];
+extern const ngx_astro_route_row_t  ngx_astro_routes_wallet[];
+
+/* A row and the statements made from it, once, when the worker starts. */
+typedef struct {
+    const ngx_astro_route_row_t  *row;
+    ngx_astro_sql_t               call;
+    ngx_astro_sql_t               once;     /* with Idempotency-Key */
+} ngx_astro_endpoint_t;
+
+ngx_int_t ngx_astro_routes_init(void);
+
+/*
+ * The route of a method and path, with the ids in it (0: what stands there is
+ * no id).  NULL: there is none; then *allowed has the methods that there are.
+ */
+const ngx_astro_endpoint_t *ngx_astro_routes_find(ngx_uint_t method,
+    ngx_str_t *path, uint64_t *ids, ngx_uint_t *allowed);
 
 struct ngx_astro_api_ctx_s {
     ngx_http_request_t           *r;
-    const ngx_astro_route_row_t  *row;
-    uint64_t                      path_id;
+    const ngx_astro_endpoint_t   *route;    /* NULL: no such one */
+    const ngx_astro_route_row_t  *row;      /* of route */
+    uint64_t                      path_id[2];
     astro_claims_t                claims;
     ngx_str_t                     request_id;
     uint64_t                      came_us;
     ngx_uint_t                    retry_s;  /* Retry-After, 0: a second */
     u_char                        retry[NGX_INT_T_LEN];
-    ngx_str_t                     body;
+    ngx_str_t                     body;     /* and a NUL behind it */
     astro_json_doc_t              doc;      /* of body; reused by others! */
+    ngx_str_t                     query;    /* as JSON, and a NUL behind it */
+    ngx_str_t                     limit;    /* of the query; empty: none */
+    ngx_str_t                     cursor;
+    char                         *once;     /* Idempotency-Key, NULL: none */
+    ngx_str_t                     etag;     /* without quotes; empty: none */
+    ngx_uint_t                    replayed;
     void                         *data;     /* of a handler of its own */
 };
 
@@ -96,8 +135,31 @@ ngx_int_t ngx_astro_api_ask(ngx_astro_api_ctx_t *ctx,
     ngx_astro_pg_handler_pt handler);
 void ngx_astro_api_finish(ngx_astro_api_ctx_t *ctx, ngx_int_t rc);
 
+/* Calls the row's function with what its params say. */
+ngx_int_t ngx_astro_api_generic(ngx_astro_api_ctx_t *ctx);
+
 /* The generic answer to a call. */
 void ngx_astro_api_answer(void *data, ngx_astro_pg_rc_e rc, PGresult *res);
+
+/* Adds a header; key and value live as long as the request. */
+ngx_int_t ngx_astro_api_header(ngx_http_request_t *r, const char *key,
+    const char *value, size_t len);
+
+/* The methods of a set, for Allow: "GET, HEAD, PUT" */
+size_t ngx_astro_api_methods(ngx_uint_t methods, u_char *buf);
+
+/*
+ * Reads the query string into ctx.  NULL, or what is wrong with it, and the
+ * parameter at fault as a JSON pointer (allocated).
+ */
+const char *ngx_astro_api_query(ngx_astro_api_ctx_t *ctx, const char **field);
+
+/* Reads Idempotency-Key; 0: it is none. */
+ngx_uint_t ngx_astro_api_once(ngx_astro_api_ctx_t *ctx);
+
+/* NUL-terminated: what 'm' is; NULL: no such header.  NGX_ERROR: malformed */
+ngx_int_t ngx_astro_api_if_match(ngx_http_request_t *r, const char **value);
+ngx_uint_t ngx_astro_api_none_match(ngx_http_request_t *r, ngx_str_t *etag);
 
 /* handlers of their own */
 ngx_int_t ngx_astro_api_health(ngx_astro_api_ctx_t *ctx);

@@ -13,6 +13,8 @@ static off_t ngx_astro_api_body_max(ngx_astro_api_ctx_t *ctx);
 static ngx_int_t ngx_astro_api_too_large(ngx_astro_api_ctx_t *ctx);
 static void ngx_astro_api_body_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_astro_api_body_copy(ngx_astro_api_ctx_t *ctx);
+static ngx_int_t ngx_astro_api_body_parsed(ngx_astro_api_ctx_t *ctx);
+static ngx_uint_t ngx_astro_api_body_type(ngx_str_t *type);
 
 
 ngx_int_t
@@ -37,11 +39,19 @@ ngx_astro_api_body(ngx_astro_api_ctx_t *ctx)
         type = r->headers_in.content_type->value;
     }
 
-    if (ctx->row->body == NGX_ASTRO_BODY_JSON
-        && (type.len < 16
-            || ngx_strncasecmp(type.data, (u_char *) "application/json", 16)
-               != 0
-            || (type.len > 16 && type.data[16] != ';' && type.data[16] != ' ')))
+    if (ctx->row->body == NGX_ASTRO_BODY_OPTIONAL
+        && r->headers_in.content_length_n <= 0 && !r->headers_in.chunked)
+    {
+        rc = ngx_http_discard_request_body(r);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        return ngx_astro_api_body_parsed(ctx);
+    }
+
+    if (ctx->row->body != NGX_ASTRO_BODY_RAW && !ngx_astro_api_body_type(&type))
     {
         rc = ngx_http_discard_request_body(r);
 
@@ -104,16 +114,8 @@ ngx_astro_api_body_handler(ngx_http_request_t *r)
     if (rc == NGX_DECLINED) {
         rc = ngx_astro_api_too_large(ctx);
 
-    } else if (rc == NGX_OK && ctx->row->body == NGX_ASTRO_BODY_JSON
-               && astro_json_parse(ngx_astro.json, ctx->body.data,
-                                   ctx->body.len, &ctx->doc)
-                  != 0)
-    {
-        rc = ngx_astro_api_problem(ctx, NGX_ASTRO_E_BAD_REQUEST,
-                                   ctx->doc.error, "");
-
     } else if (rc == NGX_OK) {
-        rc = ctx->row->handler(ctx);
+        rc = ngx_astro_api_body_parsed(ctx);
     }
 
     ngx_http_finalize_request(r, rc);
@@ -175,5 +177,70 @@ ngx_astro_api_body_copy(ngx_astro_api_ctx_t *ctx)
         ctx->body.len += n;
     }
 
+    ctx->body.data[ctx->body.len] = '\0';
+
     return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_astro_api_body_parsed(ngx_astro_api_ctx_t *ctx)
+{
+    const char  *error;
+
+    if (ctx->row->body == NGX_ASTRO_BODY_OPTIONAL && ctx->body.len == 0) {
+        ngx_str_set(&ctx->body, "{}");
+    }
+
+    if (ctx->row->body != NGX_ASTRO_BODY_RAW) {
+
+        error = astro_json_parse(ngx_astro.json, ctx->body.data,
+                                 ctx->body.len, &ctx->doc)
+                ? ctx->doc.error
+                : astro_json_unique(ctx->body.data, ctx->body.len);
+
+        if (error) {
+            return ngx_astro_api_problem(ctx, NGX_ASTRO_E_BAD_REQUEST, error,
+                                         "");
+        }
+    }
+
+    return ctx->row->handler ? ctx->row->handler(ctx)
+                             : ngx_astro_api_generic(ctx);
+}
+
+
+/* application/json, with charset=utf-8 or none (RFC 8259 section 8.1) */
+
+static ngx_uint_t
+ngx_astro_api_body_type(ngx_str_t *type)
+{
+    u_char  *p, *last;
+
+    if (type->len < 16
+        || ngx_strncasecmp(type->data, (u_char *) "application/json", 16) != 0)
+    {
+        return 0;
+    }
+
+    p = type->data + 16;
+    last = type->data + type->len;
+
+    if (p < last && *p != ';' && *p != ' ') {
+        return 0;
+    }
+
+    while (p < last && (*p == ';' || *p == ' ')) {
+        p++;
+    }
+
+    if (last - p < 8 || ngx_strncasecmp(p, (u_char *) "charset=", 8) != 0) {
+        return 1;
+    }
+
+    p += 8;
+    p += (p < last && *p == '"');
+
+    return last - p >= 5 && ngx_strncasecmp(p, (u_char *) "utf-8", 5) == 0
+           && (last - p == 5 || p[5] == '"' || p[5] == ';' || p[5] == ' ');
 }

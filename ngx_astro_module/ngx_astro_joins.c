@@ -152,6 +152,15 @@ ngx_astro_sessions_joined_handler(void *data, ngx_astro_pg_rc_e rc,
         j->joining = 0;
     }
 
+    if (rc == NGX_ASTRO_PG_REFUSED) {
+        if (call->id) {
+            ngx_astro_reply_refused(conn, call->id, res);
+        }
+
+        ngx_astro_call_free(call);
+        return;
+    }
+
     if (rc != NGX_ASTRO_PG_OK || PQntuples(res) != 1
         || call->gateway != ngx_astro_gateway_id())
     {

@@ -28,7 +28,7 @@
 #define NGX_ASTRO_PG_WAITING_MAX  4096
 #define NGX_ASTRO_PG_BACKOFF_MIN  50
 #define NGX_ASTRO_PG_BACKOFF_MAX  2000
-#define NGX_ASTRO_PG_PREPARED     64
+#define NGX_ASTRO_PG_PREPARED     512     /* all statements that there are */
 
 
 typedef enum {
@@ -48,6 +48,7 @@ typedef struct {
     ngx_uint_t                 pending;     /* results yet to come */
     unsigned                   parsing:1;   /* result of Parse comes first */
     unsigned                   failed:1;
+    unsigned                   refused:1;
     PGresult                  *res;
     const char                *values[NGX_ASTRO_PG_MAX_PARAMS];
 } ngx_astro_pg_op_t;
@@ -454,6 +455,7 @@ ngx_astro_pg_call(ngx_astro_pg_t *pg, const ngx_astro_sql_t *sql,
     op->pending = 0;
     op->parsing = 0;
     op->failed = 0;
+    op->refused = 0;
     op->res = NULL;
 
     p = (char *) (op + 1);
@@ -679,7 +681,8 @@ ngx_astro_pg_results(ngx_astro_pg_t *pg)
             }
 
             ngx_astro_pg_arm(pg);
-            ngx_astro_pg_finish(op, op->failed || op->res == NULL
+            ngx_astro_pg_finish(op, op->refused ? NGX_ASTRO_PG_REFUSED
+                                    : op->failed || op->res == NULL
                                     ? NGX_ASTRO_PG_ERROR : NGX_ASTRO_PG_OK);
 
             if (pg->state != ngx_astro_pg_up || pg->conn != conn) {
@@ -700,6 +703,15 @@ ngx_astro_pg_results(ngx_astro_pg_t *pg)
 
         } else {
             op->failed = 1;
+
+            if (ngx_strcmp(ngx_astro_pg_field(res, PG_DIAG_SQLSTATE), "AS400")
+                == 0)
+            {
+                op->refused = 1;
+                PQclear(op->res);
+                op->res = res;
+                continue;
+            }
 
             if (status != PGRES_PIPELINE_ABORTED) {
 
@@ -765,13 +777,14 @@ ngx_astro_pg_unprepare(ngx_astro_pg_t *pg, const ngx_astro_sql_t *sql)
 static void
 ngx_astro_pg_finish(ngx_astro_pg_op_t *op, ngx_astro_pg_rc_e rc)
 {
-    if (rc != NGX_ASTRO_PG_OK) {
+    if (rc == NGX_ASTRO_PG_ERROR || rc == NGX_ASTRO_PG_LOST) {
         ngx_astro_count(PG_FAILED);
     }
 
     ngx_astro_observe(PG_TIME, ngx_astro_boot_us() - op->called_us);
 
-    op->handler(op->data, rc, rc == NGX_ASTRO_PG_OK ? op->res : NULL);
+    op->handler(op->data, rc, rc == NGX_ASTRO_PG_OK
+                              || rc == NGX_ASTRO_PG_REFUSED ? op->res : NULL);
 
     PQclear(op->res);
     ngx_free(op);

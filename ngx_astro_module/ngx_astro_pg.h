@@ -17,7 +17,7 @@
 #include <libpq-fe.h>
 
 
-#define NGX_ASTRO_PG_MAX_PARAMS  12
+#define NGX_ASTRO_PG_MAX_PARAMS  16
 
 
 /* A row for each SQL function that the module calls: see ngx_astro_sql.h */
@@ -29,6 +29,7 @@ typedef struct {
 
 typedef enum {
     NGX_ASTRO_PG_OK = 0,
+    NGX_ASTRO_PG_REFUSED,   /* by the function: see ngx_astro_pg_refusal_t */
     NGX_ASTRO_PG_ERROR,     /* the server refused: a bug or a timeout */
     NGX_ASTRO_PG_LOST       /* no connection, or it broke: unknown outcome */
 } ngx_astro_pg_rc_e;
@@ -36,7 +37,7 @@ typedef enum {
 /*
  * Called exactly once for each call that was taken, never before
  * ngx_astro_pg_call() has returned.  res lives until it
- * returns and is NULL unless rc is OK.
+ * returns and is NULL unless rc is OK or REFUSED.
  */
 typedef void (*ngx_astro_pg_handler_pt)(void *data, ngx_astro_pg_rc_e rc,
     PGresult *res);
@@ -62,6 +63,19 @@ ngx_int_t ngx_astro_pg_call(ngx_astro_pg_t *pg, const ngx_astro_sql_t *sql,
 void ngx_astro_pg_on_connect(ngx_astro_pg_t *pg, void (*handler)(void));
 
 ngx_uint_t ngx_astro_pg_is_up(ngx_astro_pg_t *pg);
+
+
+/*
+ * What a function raised with consult.fail() (sql/functions/fields.sql): the
+ * texts live as long as the result.
+ */
+typedef struct {
+    ngx_astro_error_e   error;
+    const char         *message;
+    const char         *field;      /* a JSON pointer, NULL: none */
+} ngx_astro_pg_refusal_t;
+
+void ngx_astro_pg_refusal(PGresult *res, ngx_astro_pg_refusal_t *refusal);
 
 
 /* reading text results */

@@ -8,6 +8,37 @@
 #include "ngx_astro_pg.h"
 
 
+static const char *ngx_astro_pg_text(PGresult *res, int field);
+
+
+void
+ngx_astro_pg_refusal(PGresult *res, ngx_astro_pg_refusal_t *refusal)
+{
+    const char  *code;
+
+    code = ngx_astro_pg_text(res, PG_DIAG_MESSAGE_DETAIL);
+
+    refusal->error = ngx_astro_error_parse((u_char *) code, ngx_strlen(code));
+    refusal->message = ngx_astro_pg_text(res, PG_DIAG_MESSAGE_PRIMARY);
+    refusal->field = ngx_astro_pg_text(res, PG_DIAG_MESSAGE_HINT);
+
+    if (refusal->field[0] == '\0') {
+        refusal->field = NULL;
+    }
+}
+
+
+static const char *
+ngx_astro_pg_text(PGresult *res, int field)
+{
+    const char  *value;
+
+    value = PQresultErrorField(res, field);
+
+    return value ? value : "";
+}
+
+
 int64_t
 ngx_astro_pg_int(PGresult *res, int row, int column)
 {

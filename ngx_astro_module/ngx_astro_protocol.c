@@ -368,6 +368,41 @@ ngx_astro_reply_sql_error(ngx_astro_conn_t *conn, int64_t id, ngx_str_t *body)
 }
 
 
+void
+ngx_astro_reply_refused(ngx_astro_conn_t *conn, int64_t id, PGresult *res)
+{
+    u_char                   *p;
+    u_char                    message[256], field[128];
+    ngx_astro_pg_refusal_t    refusal;
+
+    ngx_astro_pg_refusal(res, &refusal);
+
+    p = astro_json_escape(message, message + sizeof(message) - 1,
+                          (u_char *) refusal.message,
+                          ngx_strlen(refusal.message));
+    *(p ? p : message) = '\0';
+
+    p = refusal.field
+        ? astro_json_escape(field, field + sizeof(field) - 1,
+                            (u_char *) refusal.field,
+                            ngx_strlen(refusal.field))
+        : NULL;
+
+    if (p) {
+        *p = '\0';
+    }
+
+    if (ngx_astro_errors[refusal.error].status == 403
+        || ngx_astro_errors[refusal.error].status == 404)
+    {
+        ngx_astro_count(DENIED);
+    }
+
+    ngx_astro_reply_error(conn, id, refusal.error, (char *) message,
+                          p ? (char *) field : NULL);
+}
+
+
 uint64_t
 ngx_astro_req_id(ngx_astro_req_t *req, const char *name, char kind)
 {

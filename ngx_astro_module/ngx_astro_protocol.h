@@ -11,6 +11,7 @@
 
 
 #include "ngx_astro_conn.h"
+#include "ngx_astro_pg.h"
 
 
 /* A request as its handler gets it; valid until the handler returns. */
@@ -47,6 +48,10 @@ void ngx_astro_reply_error(ngx_astro_conn_t *conn, int64_t id,
  */
 void ngx_astro_reply_sql_error(ngx_astro_conn_t *conn, int64_t id,
     ngx_str_t *body);
+
+/* What consult.fail() raised (NGX_ASTRO_PG_REFUSED), as a reply. */
+void ngx_astro_reply_refused(ngx_astro_conn_t *conn, int64_t id,
+    PGresult *res);
 
 
 /* Members of the payload.  On a missing or wrong one they reply, return 0. */

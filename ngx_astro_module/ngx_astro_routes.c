@@ -2,51 +2,231 @@
 /*
  * Copyright (C) The Astro authors
  *
- * The table of REST routes.
+ * The tables of routes joined, the statements made from their rows, and the
+ * search of a path.
  */
 
 #include "ngx_astro_api.h"
 
 
-#define GET   NGX_HTTP_GET
-#define POST  NGX_HTTP_POST
-#define ANY   ASTRO_ROLE_ANY
-#define JSON  NGX_ASTRO_BODY_JSON
-#define RAW   NGX_ASTRO_BODY_RAW
+#define NGX_ASTRO_STATEMENT_MAX  1024
 
 
-const ngx_astro_route_row_t  ngx_astro_routes[] = {
-
-    { GET, ngx_string("/api/health"), 0, NULL, "", 0,
-      ngx_astro_api_health },
-
-    { POST, ngx_string("/api/auth/register"), 0,
-      &ngx_astro_sql_register, "", JSON, ngx_astro_api_register },
-    { POST, ngx_string("/api/auth/login"), 0,
-      &ngx_astro_sql_credentials, "", JSON, ngx_astro_api_login },
-
-    { GET, ngx_string("/api/me"), ANY,
-      &ngx_astro_sql_me, "u", 0, NULL },
-
-    { GET, ngx_string("/api/advisors"), ANY,
-      &ngx_astro_sql_advisors, "ulc", 0, NULL },
-    { GET, ngx_string("/api/advisors/{u}"), ANY,
-      &ngx_astro_sql_advisor, "up", 0, NULL },
-
-    { GET, ngx_string("/api/wallet"), ANY,
-      &ngx_astro_sql_wallet, "u", 0, NULL },
-    { GET, ngx_string("/api/wallet/transactions"), ANY,
-      &ngx_astro_sql_wallet_transactions, "ulc", 0, NULL },
-
-    { GET, ngx_string("/api/sessions/{s}"), ANY,
-      &ngx_astro_sql_session, "up", 0, NULL },
-    { GET, ngx_string("/api/conversations/{c}/messages"), ANY,
-      &ngx_astro_sql_messages, "uplc", 0, NULL },
-
-    { POST, ngx_string("/api/webhooks/stripe"), 0,
-      &ngx_astro_sql_webhook, "", RAW, ngx_astro_api_webhook_stripe },
-    { POST, ngx_string("/api/webhooks/razorpay"), 0,
-      &ngx_astro_sql_webhook, "", RAW, ngx_astro_api_webhook_razorpay },
-
-    { 0, ngx_null_string, 0, NULL, NULL, 0, NULL }
+static const ngx_astro_route_row_t *const  ngx_astro_routes_tables[] = {
+    ngx_astro_routes_system,
+    ngx_astro_routes_auth,
+    ngx_astro_routes_people,
+    ngx_astro_routes_consult,
+    ngx_astro_routes_chat,
+    ngx_astro_routes_wallet
 };
+
+#define NGX_ASTRO_TABLES                                                      \
+    (sizeof(ngx_astro_routes_tables) / sizeof(ngx_astro_routes_tables[0]))
+
+
+static ngx_int_t ngx_astro_routes_statements(ngx_astro_endpoint_t *route,
+    ngx_uint_t n);
+static const char *ngx_astro_routes_type(char param);
+static char *ngx_astro_routes_text(u_char *text, u_char *end);
+static ngx_int_t ngx_astro_routes_match(const ngx_str_t *pattern,
+    ngx_str_t *path, uint64_t *ids);
+
+
+static ngx_uint_t          ngx_astro_nroutes;
+static ngx_astro_endpoint_t  *ngx_astro_routes;
+
+
+ngx_int_t
+ngx_astro_routes_init(void)
+{
+    ngx_uint_t                    i, n;
+    const ngx_astro_route_row_t  *row;
+
+    n = 0;
+
+    for (i = 0; i < NGX_ASTRO_TABLES; i++) {
+        for (row = ngx_astro_routes_tables[i]; row->method; row++) {
+            n++;
+        }
+    }
+
+    ngx_astro_routes = ngx_calloc(n * sizeof(ngx_astro_endpoint_t),
+                                  ngx_astro.log);
+    if (ngx_astro_routes == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_astro_nroutes = n;
+    n = 0;
+
+    for (i = 0; i < NGX_ASTRO_TABLES; i++) {
+        for (row = ngx_astro_routes_tables[i]; row->method; row++, n++) {
+
+            ngx_astro_routes[n].row = row;
+
+            if (row->handler == NULL
+                && ngx_astro_routes_statements(&ngx_astro_routes[n], n)
+                   != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * From the table alone: nothing that a client sends becomes SQL.  The name has
+ * the row's number, for two rows may call one function.
+ */
+
+static ngx_int_t
+ngx_astro_routes_statements(ngx_astro_endpoint_t *route, ngx_uint_t n)
+{
+    u_char      *p, *last;
+    u_char       args[256], text[NGX_ASTRO_STATEMENT_MAX];
+    ngx_uint_t   i;
+
+    p = args;
+    last = args + sizeof(args) - 1;
+
+    for (i = 0; route->row->params[i]; i++) {
+        p = ngx_slprintf(p, last, "%s$%ui::%s", i ? ", " : "", i + 1,
+                         ngx_astro_routes_type(route->row->params[i]));
+    }
+
+    *p = '\0';
+    last = text + sizeof(text);
+
+    route->call.nparams = i;
+    route->call.name = ngx_astro_routes_text(text,
+                           ngx_slprintf(text, last, "%s.%ui",
+                                        route->row->function, n));
+    route->call.text = ngx_astro_routes_text(text,
+                           ngx_slprintf(text, last,
+                                        "SELECT * FROM api.%s(%s)",
+                                        route->row->function, args));
+
+    route->once.nparams = i;
+    route->once.name = route->call.name;
+    route->once.text = route->call.text;
+
+    return route->call.name && route->call.text ? NGX_OK : NGX_ERROR;
+}
+
+
+static char *
+ngx_astro_routes_text(u_char *text, u_char *end)
+{
+    u_char  *s;
+
+    s = ngx_alloc(end - text + 1, ngx_astro.log);
+
+    if (s) {
+        *ngx_cpymem(s, text, end - text) = '\0';
+    }
+
+    return (char *) s;
+}
+
+
+static const char *
+ngx_astro_routes_type(char param)
+{
+    switch (param) {
+
+    case 'u':
+    case 'p':
+    case 'q':
+        return "bigint";
+
+    case 'l':
+        return "int";
+
+    case 'b':
+    case 'Q':
+        return "json";
+
+    default: /* 'c', 'm', 'r' */
+        return "text";
+    }
+}
+
+
+const ngx_astro_endpoint_t *
+ngx_astro_routes_find(ngx_uint_t method, ngx_str_t *path, uint64_t *ids,
+    ngx_uint_t *allowed)
+{
+    ngx_uint_t                    i;
+    const ngx_astro_route_row_t  *row;
+
+    *allowed = 0;
+
+    for (i = 0; i < ngx_astro_nroutes; i++) {
+
+        row = ngx_astro_routes[i].row;
+
+        if (ngx_astro_routes_match(&row->pattern, path, ids) != NGX_OK) {
+            continue;
+        }
+
+        if (row->method == method) {
+            return &ngx_astro_routes[i];
+        }
+
+        *allowed |= row->method;
+    }
+
+    return NULL;
+}
+
+
+static ngx_int_t
+ngx_astro_routes_match(const ngx_str_t *pattern, ngx_str_t *path,
+    uint64_t *ids)
+{
+    u_char      *p, *plast, *u, *ulast, *end;
+    ngx_uint_t   n;
+
+    n = 0;
+    p = pattern->data;
+    plast = p + pattern->len;
+    u = path->data;
+    ulast = u + path->len;
+
+    while (p < plast) {
+
+        if (*p != '{') {
+
+            if (u == ulast || *u != *p) {
+                return NGX_DECLINED;
+            }
+
+            p++;
+            u++;
+            continue;
+        }
+
+        end = u;
+
+        while (end < ulast && *end != '/') {
+            end++;
+        }
+
+        if (end == u) {
+            return NGX_DECLINED;
+        }
+
+        /* what is no id names nothing: 0, which the handler finds missing */
+
+        ids[n++] = astro_id_parse(p[1], u, end - u);
+
+        u = end;
+        p += 3;
+    }
+
+    return u == ulast ? NGX_OK : NGX_DECLINED;
+}

@@ -282,6 +282,12 @@ ngx_astro_session_failed(ngx_astro_call_t *call, ngx_astro_pg_rc_e rc,
 {
     ngx_str_t  body;
 
+    if (rc == NGX_ASTRO_PG_REFUSED) {
+        ngx_astro_reply_refused(call->conn, call->id, res);
+        ngx_astro_call_free(call);
+        return NGX_ERROR;
+    }
+
     if (rc != NGX_ASTRO_PG_OK || PQntuples(res) != 1) {
         ngx_astro_reply_error(call->conn, call->id, NGX_ASTRO_E_UNAVAILABLE,
                               "no answer from the database, try again", NULL);

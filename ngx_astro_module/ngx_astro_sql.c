@@ -15,13 +15,6 @@
 
 ngx_astro_sql(register, 3, "$1::text, $2::text, $3::text");
 ngx_astro_sql(credentials, 1, "$1::text");
-ngx_astro_sql(me, 1, "$1::bigint");
-ngx_astro_sql(advisors, 3, "$1::bigint, $2::int, $3::text");
-ngx_astro_sql(advisor, 2, "$1::bigint, $2::bigint");
-ngx_astro_sql(wallet, 1, "$1::bigint");
-ngx_astro_sql(wallet_transactions, 3, "$1::bigint, $2::int, $3::text");
-ngx_astro_sql(session, 2, "$1::bigint, $2::bigint");
-ngx_astro_sql(messages, 4, "$1::bigint, $2::bigint, $3::int, $4::text");
 
 ngx_astro_sql(webhook, 2, "$1::text, $2::text");
 

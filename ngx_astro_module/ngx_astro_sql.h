@@ -2,7 +2,8 @@
 /*
  * Copyright (C) The Astro authors
  *
- * Every statement that the module sends.  Each is one call of one function in
+ * Every statement that the module sends, but for those that routes make of
+ * their rows (ngx_astro_routes.c).  Each is one call of one function in
  * the schema api; sql/README.md says what they return.
  */
 
@@ -15,13 +16,6 @@
 
 extern const ngx_astro_sql_t  ngx_astro_sql_register;
 extern const ngx_astro_sql_t  ngx_astro_sql_credentials;
-extern const ngx_astro_sql_t  ngx_astro_sql_me;
-extern const ngx_astro_sql_t  ngx_astro_sql_advisors;
-extern const ngx_astro_sql_t  ngx_astro_sql_advisor;
-extern const ngx_astro_sql_t  ngx_astro_sql_wallet;
-extern const ngx_astro_sql_t  ngx_astro_sql_wallet_transactions;
-extern const ngx_astro_sql_t  ngx_astro_sql_session;
-extern const ngx_astro_sql_t  ngx_astro_sql_messages;
 extern const ngx_astro_sql_t  ngx_astro_sql_webhook;
 
 extern const ngx_astro_sql_t  ngx_astro_sql_hello_batch;

@@ -173,7 +173,7 @@ ngx_astro_webhook(ngx_astro_api_ctx_t *ctx, astro_webhook_vendor_e vendor,
     values[0] = astro_webhook_vendor_name(vendor);
     values[1] = (char *) ctx->body.data;
 
-    return ngx_astro_api_ask(ctx, ctx->row->sql, values,
+    return ngx_astro_api_ask(ctx, &ngx_astro_sql_webhook, values,
                              ngx_astro_webhook_stored);
 }
 

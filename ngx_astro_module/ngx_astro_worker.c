@@ -5,6 +5,7 @@
  * A worker's own state, and the order in which its rooms open and close.
  */
 
+#include "ngx_astro_api.h"
 #include "ngx_astro_barred.h"
 #include "ngx_astro_chat.h"
 #include "ngx_astro_conn.h"
@@ -58,7 +59,8 @@ ngx_astro_worker_init(ngx_cycle_t *cycle, ngx_astro_conf_t *conf)
     ngx_astro.json = astro_json_parser_create();
 
     if (ngx_astro.json == NULL || ngx_astro_conns_init(cycle) != NGX_OK
-        || ngx_astro_deflate_init() != NGX_OK)
+        || ngx_astro_deflate_init() != NGX_OK
+        || ngx_astro_routes_init() != NGX_OK)
     {
         return NGX_ERROR;
     }

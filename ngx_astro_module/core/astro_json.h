@@ -70,6 +70,13 @@ int astro_json_parse(astro_json_parser_t *p, const uint8_t *text, size_t len,
     astro_json_doc_t *doc);
 
 /*
+ * NULL, or static text: of a text that was parsed, an object at any depth has a
+ * member twice, or objects have more members than are looked at (1024 open at
+ * a time).
+ */
+const char *astro_json_unique(const uint8_t *text, size_t len);
+
+/*
  * The member of that name, or NULL.  A key with escapes is the name that it
  * stands for: "\u0066rom" is "from" to whoever parses relayed bytes, so it has
  * to be that to us.

@@ -18,5 +18,8 @@
  */
 const char *astro_json_sweep(const uint8_t *text, size_t len, size_t *offset);
 
+/* One octet, or one escape, of the inside of a string; 1 to 4 octets out. */
+const uint8_t *astro_json_unescape(const uint8_t *s, uint8_t *out, size_t *n);
+
 
 #endif /* _ASTRO_JSON_PRIVATE_H_INCLUDED_ */

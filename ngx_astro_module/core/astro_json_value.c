@@ -11,13 +11,11 @@
 
 #include <string.h>
 
-#include "astro_json.h"
+#include "astro_json_private.h"
 
 
 static int astro_json_key_is(const astro_json_member_t *m,
     const uint8_t *name, size_t len);
-static const uint8_t *astro_json_unescape(const uint8_t *s, uint8_t *out,
-    size_t *n);
 static uint32_t astro_json_unit(const uint8_t *s);
 static void astro_json_set_key(astro_json_member_t *m,
     const astro_json_member_t *string);
@@ -174,9 +172,7 @@ astro_json_string(const astro_json_member_t *m, uint8_t *buf, size_t size)
 }
 
 
-/* One octet, or one escape, of the inside of a string; 1 to 4 octets out. */
-
-static const uint8_t *
+const uint8_t *
 astro_json_unescape(const uint8_t *s, uint8_t *out, size_t *n)
 {
     uint32_t  c;

@@ -90,6 +90,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         members(&doc.root, &want.root);
         members(&doc.payload, &want.payload);
 
+        (void) astro_json_unique(text, size);
+
         for (i = 0; i < doc.root.n; i++) {
             (void) astro_json_scalars(parser, &doc.root.member[i], scalar,
                                       NULL);

@@ -1,0 +1,430 @@
+
+/*
+ * Copyright (C) The Astro authors
+ *
+ * The call of a row's function, and its answer.  A request that waits for the
+ * database is held by its count, but nginx may terminate it all the same (a
+ * broken body that is being discarded, worker_shutdown_timeout).  So what the
+ * answer needs lies in memory of its own, and the request's cleanup says that
+ * it has gone.
+ */
+
+#include "ngx_astro_api.h"
+
+
+#define NGX_ASTRO_LIMIT_DEFAULT  50
+#define NGX_ASTRO_LIMIT_MAX      200
+#define NGX_ASTRO_CURSOR_MAX     128
+#define NGX_ASTRO_TEXT_MAX       512    /* of a refusal, escaped */
+
+
+typedef struct {
+    ngx_astro_api_ctx_t      *ctx;      /* NULL: the request has gone */
+    ngx_http_cleanup_t       *cleanup;
+    ngx_astro_pg_handler_pt   handler;
+} ngx_astro_api_pending_t;
+
+
+static ngx_int_t ngx_astro_api_param(ngx_astro_api_ctx_t *ctx, char param,
+    const char **value);
+static ngx_int_t ngx_astro_api_limit(ngx_astro_api_ctx_t *ctx,
+    const char **value);
+static ngx_uint_t ngx_astro_api_cursor_ok(ngx_str_t *cursor);
+static const char *ngx_astro_api_number(ngx_astro_api_ctx_t *ctx, uint64_t n);
+static void ngx_astro_api_gone(void *data);
+static void ngx_astro_api_answered(void *data, ngx_astro_pg_rc_e rc,
+    PGresult *res);
+static ngx_int_t ngx_astro_api_refused(ngx_astro_api_ctx_t *ctx,
+    PGresult *res);
+static ngx_int_t ngx_astro_api_done(ngx_astro_api_ctx_t *ctx, PGresult *res);
+static ngx_int_t ngx_astro_api_error(ngx_astro_api_ctx_t *ctx,
+    ngx_str_t *body);
+static void ngx_astro_api_escape(u_char *buf, const char *text);
+
+
+ngx_int_t
+ngx_astro_api_generic(ngx_astro_api_ctx_t *ctx)
+{
+    ngx_int_t    rc;
+    const char  *p;
+    const char  *values[NGX_ASTRO_API_PARAMS];
+    ngx_uint_t   i;
+
+    for (i = 0, p = ctx->row->params; *p; i++, p++) {
+
+        rc = ngx_astro_api_param(ctx, *p, &values[i]);
+
+        if (rc != NGX_DECLINED) {
+            return rc;
+        }
+    }
+
+    return ngx_astro_api_call(ctx, &ctx->route->call, values);
+}
+
+
+/* NGX_DECLINED: go on; anything else: it was answered. */
+
+static ngx_int_t
+ngx_astro_api_param(ngx_astro_api_ctx_t *ctx, char param, const char **value)
+{
+    uint64_t  id;
+
+    *value = NULL;
+
+    switch (param) {
+
+    case 'u':
+        *value = ngx_astro_api_number(ctx, ctx->claims.user);
+        break;
+
+    case 'p':
+    case 'q':
+        id = ctx->path_id[param - 'p'];
+
+        if (id == 0) {
+            return ngx_astro_api_problem(ctx, NGX_ASTRO_E_NOT_FOUND,
+                                         "no such resource", NULL);
+        }
+
+        *value = ngx_astro_api_number(ctx, id);
+        break;
+
+    case 'r':
+        *value = astro_role_name(ctx->claims.role);
+        break;
+
+    case 'b':
+        *value = (char *) ctx->body.data;
+        break;
+
+    case 'Q':
+        *value = (char *) ctx->query.data;
+        break;
+
+    case 'l':
+        return ngx_astro_api_limit(ctx, value);
+
+    case 'm':
+        if (ngx_astro_api_if_match(ctx->r, value) != NGX_OK) {
+            return ngx_astro_api_problem(ctx, NGX_ASTRO_E_BAD_REQUEST,
+                                         "no list of etags", "/If-Match");
+        }
+
+        return NGX_DECLINED;
+
+    default: /* 'c' */
+        if (ctx->cursor.data == NULL) {
+            return NGX_DECLINED;
+        }
+
+        if (!ngx_astro_api_cursor_ok(&ctx->cursor)) {
+            return ngx_astro_api_problem(ctx, NGX_ASTRO_E_BAD_REQUEST,
+                                         "no cursor of ours", "/cursor");
+        }
+
+        *value = (char *) ctx->cursor.data;
+    }
+
+    return *value ? NGX_DECLINED : NGX_HTTP_INTERNAL_SERVER_ERROR;
+}
+
+
+static ngx_int_t
+ngx_astro_api_limit(ngx_astro_api_ctx_t *ctx, const char **value)
+{
+    ngx_int_t  n;
+
+    n = NGX_ASTRO_LIMIT_DEFAULT;
+
+    if (ctx->limit.data) {
+        n = ngx_atoi(ctx->limit.data, ctx->limit.len);
+
+        if (n < 1 || n > NGX_ASTRO_LIMIT_MAX) {
+            return ngx_astro_api_problem(ctx, NGX_ASTRO_E_BAD_REQUEST,
+                                         "limit is from 1 to 200", "/limit");
+        }
+    }
+
+    *value = ngx_astro_api_number(ctx, n);
+
+    return *value ? NGX_DECLINED : NGX_HTTP_INTERNAL_SERVER_ERROR;
+}
+
+
+/* Ours are digits; whatever is printable may go and be refused further on. */
+
+static ngx_uint_t
+ngx_astro_api_cursor_ok(ngx_str_t *cursor)
+{
+    size_t  i;
+
+    if (cursor->len == 0 || cursor->len > NGX_ASTRO_CURSOR_MAX) {
+        return 0;
+    }
+
+    for (i = 0; i < cursor->len; i++) {
+        if (cursor->data[i] <= ' ' || cursor->data[i] >= 0x7f) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+static const char *
+ngx_astro_api_number(ngx_astro_api_ctx_t *ctx, uint64_t n)
+{
+    u_char  *p;
+
+    p = ngx_pnalloc(ctx->r->pool, NGX_INT64_LEN + 1);
+
+    if (p) {
+        *ngx_sprintf(p, "%uL", n) = '\0';
+    }
+
+    return (char *) p;
+}
+
+
+ngx_int_t
+ngx_astro_api_call(ngx_astro_api_ctx_t *ctx, const ngx_astro_sql_t *sql,
+    const char *const *values)
+{
+    return ngx_astro_api_ask(ctx, sql, values, ngx_astro_api_answer);
+}
+
+
+ngx_int_t
+ngx_astro_api_ask(ngx_astro_api_ctx_t *ctx, const ngx_astro_sql_t *sql,
+    const char *const *values, ngx_astro_pg_handler_pt handler)
+{
+    ngx_astro_api_pending_t  *pending;
+
+    pending = ngx_alloc(sizeof(ngx_astro_api_pending_t), ngx_astro.log);
+    if (pending == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    pending->ctx = ctx;
+    pending->handler = handler;
+    pending->cleanup = ngx_http_cleanup_add(ctx->r, 0);
+
+    if (pending->cleanup == NULL) {
+        ngx_free(pending);
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (ngx_astro_pg_call(ngx_astro.pg_api, sql, values,
+                          ngx_astro_api_answered, pending)
+        != NGX_OK)
+    {
+        pending->cleanup->handler = NULL;
+        ngx_free(pending);
+
+        return ngx_astro_api_problem(ctx, NGX_ASTRO_E_UNAVAILABLE,
+                                     "the database is away, try again", NULL);
+    }
+
+    pending->cleanup->handler = ngx_astro_api_gone;
+    pending->cleanup->data = pending;
+
+    ctx->r->main->count++;
+
+    return NGX_DONE;
+}
+
+
+static void
+ngx_astro_api_gone(void *data)
+{
+    ngx_astro_api_pending_t  *pending = data;
+
+    pending->ctx = NULL;
+}
+
+
+static void
+ngx_astro_api_answered(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
+{
+    ngx_astro_api_pending_t  *pending = data;
+
+    ngx_astro_api_ctx_t      *ctx;
+    ngx_astro_pg_handler_pt   handler;
+
+    ctx = pending->ctx;
+    handler = pending->handler;
+
+    if (ctx) {
+        pending->cleanup->handler = NULL;
+    }
+
+    ngx_free(pending);
+
+    if (ctx) {
+        handler(ctx, rc, res);
+    }
+}
+
+
+void
+ngx_astro_api_finish(ngx_astro_api_ctx_t *ctx, ngx_int_t rc)
+{
+    ngx_connection_t  *c;
+
+    c = ctx->r->connection;
+
+    ngx_http_finalize_request(ctx->r, rc);
+    ngx_http_run_posted_requests(c);
+}
+
+
+void
+ngx_astro_api_answer(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
+{
+    ngx_astro_api_ctx_t  *ctx = data;
+
+    ngx_int_t  status;
+
+    if (rc == NGX_ASTRO_PG_REFUSED) {
+        status = ngx_astro_api_refused(ctx, res);
+
+    } else if (rc == NGX_ASTRO_PG_OK && PQntuples(res) == 1) {
+        status = ngx_astro_api_done(ctx, res);
+
+    } else {
+        status = ngx_astro_api_problem(ctx, rc == NGX_ASTRO_PG_LOST
+                                       ? NGX_ASTRO_E_UNAVAILABLE
+                                       : NGX_ASTRO_E_INTERNAL,
+                                       "no answer from the database, try again",
+                                       NULL);
+    }
+
+    ngx_astro_api_finish(ctx, status);
+}
+
+
+/* By an exception: what it says is text, not JSON. */
+
+static ngx_int_t
+ngx_astro_api_refused(ngx_astro_api_ctx_t *ctx, PGresult *res)
+{
+    u_char                   detail[NGX_ASTRO_TEXT_MAX];
+    u_char                   field[NGX_ASTRO_TEXT_MAX];
+    ngx_astro_pg_refusal_t   refusal;
+
+    ngx_astro_pg_refusal(res, &refusal);
+    ngx_astro_api_escape(detail, refusal.message);
+
+    if (refusal.field) {
+        ngx_astro_api_escape(field, refusal.field);
+    }
+
+    return ngx_astro_api_problem(ctx, refusal.error, (char *) detail,
+                                 refusal.field ? (char *) field : NULL);
+}
+
+
+/* Cut where it is too long, between two characters. */
+
+static void
+ngx_astro_api_escape(u_char *buf, const char *text)
+{
+    size_t   n;
+    u_char  *p, *next, *last;
+
+    p = buf;
+    last = buf + NGX_ASTRO_TEXT_MAX - 1;
+
+    while (*text) {
+
+        for (n = 1; ((u_char) text[n] & 0xc0) == 0x80; n++) { /* void */ }
+
+        next = astro_json_escape(p, last, (u_char *) text, n);
+
+        if (next == NULL) {
+            break;
+        }
+
+        p = next;
+        text += n;
+    }
+
+    *p = '\0';
+}
+
+
+/* A row of (status, body) or (status, body, etag). */
+
+static ngx_int_t
+ngx_astro_api_done(ngx_astro_api_ctx_t *ctx, PGresult *res)
+{
+    ngx_int_t  status;
+    ngx_str_t  body, etag;
+
+    status = ngx_astro_pg_int(res, 0, 0);
+    body = ngx_astro_pg_str(res, 0, 1);
+
+    if (status >= 300) {
+        return ngx_astro_api_error(ctx, &body);
+    }
+
+    if (PQnfields(res) > 2 && ngx_strcmp(PQfname(res, 2), "etag") == 0) {
+
+        etag = ngx_astro_pg_str(res, 0, 2);
+
+        if (etag.len) {
+            ctx->etag.data = ngx_pstrdup(ctx->r->pool, &etag);
+
+            if (ctx->etag.data == NULL) {
+                return NGX_HTTP_INTERNAL_SERVER_ERROR;
+            }
+
+            ctx->etag.len = etag.len;
+        }
+    }
+
+    return ngx_astro_api_send(ctx, status, body.data, body.len);
+}
+
+
+/* A body made by consult.error(). */
+
+static ngx_int_t
+ngx_astro_api_error(ngx_astro_api_ctx_t *ctx, ngx_str_t *body)
+{
+    char                        detail[256], field[64];
+    ngx_astro_error_e           error;
+    astro_json_doc_t            doc;
+    const astro_json_member_t  *code, *m;
+
+    error = NGX_ASTRO_E_INTERNAL;
+    detail[0] = '\0';
+    field[0] = '\0';
+
+    if (astro_json_parse(ngx_astro.json, body->data, body->len, &doc) == 0) {
+
+        code = astro_json_get(&doc.root, "code");
+
+        if (code && code->kind == ASTRO_JSON_STRING) {
+            error = ngx_astro_error_parse(code->raw + 1, code->raw_len - 2);
+        }
+
+        m = astro_json_get(&doc.root, "message");
+
+        if (m && m->kind == ASTRO_JSON_STRING) {
+            *ngx_snprintf((u_char *) detail, sizeof(detail) - 1, "%*s",
+                          m->raw_len - 2, m->raw + 1) = '\0';
+        }
+
+        m = astro_json_get(&doc.root, "field");
+
+        if (m && m->kind == ASTRO_JSON_STRING) {
+            *ngx_snprintf((u_char *) field, sizeof(field) - 1, "%*s",
+                          m->raw_len - 2, m->raw + 1) = '\0';
+        }
+    }
+
+    return ngx_astro_api_problem(ctx, error, detail, field[0] ? field : NULL);
+}

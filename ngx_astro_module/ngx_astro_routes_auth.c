@@ -1,0 +1,22 @@
+
+/*
+ * Copyright (C) The Astro authors
+ *
+ * Routes: accounts and tokens.
+ * The columns are explained in ngx_astro_api.h.
+ */
+
+#include "ngx_astro_routes.h"
+
+
+const ngx_astro_route_row_t  ngx_astro_routes_auth[] = {
+
+    { POST, ngx_string("/api/auth/register"), 0, "register", "", JSON,
+      ngx_astro_api_register },
+    { POST, ngx_string("/api/auth/login"), 0, "credentials", "", JSON,
+      ngx_astro_api_login },
+
+    { GET, ngx_string("/api/me"), ANY, "me", "u", 0, NULL },
+
+    { 0, ngx_null_string, 0, NULL, NULL, 0, NULL }
+};
