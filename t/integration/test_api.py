@@ -47,9 +47,15 @@ def instead(stack, name, args, body, returns=PLAIN):
 
 def renew(stack, db):
     """A statement that was prepared returns the columns that it did then."""
-    db.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-               " WHERE application_name = 'astro nginx'")
-    eventually(lambda: stack.rest.get('/api/health').status == 200)
+    ours = "FROM pg_stat_activity WHERE application_name = 'astro nginx'"
+    old = {pid for pid, _ in db.execute(
+        f'SELECT pid, pg_terminate_backend(pid) {ours}').fetchall()}
+
+    def renewed():
+        new = {pid for pid, in db.execute(f'SELECT pid {ours}').fetchall()}
+        return len(new) >= len(old) and not new & old
+
+    eventually(renewed, 20)
 
 
 def me(stack, body, **kw):
