@@ -42,7 +42,8 @@ typedef struct {
     ngx_str_t            redis_prefix;
     ngx_str_t            node;
     ngx_str_t            secret_file;
-    ngx_str_t            secret;
+    ngx_str_t            keys_file;
+    astro_keys_t        *keys;          /* of our own tokens */
     ngx_str_t            webhook_file;
     astro_webhook_secrets_t  *webhook_secrets;  /* NULL: no webhooks */
     ngx_str_t            pool_name;

@@ -8,6 +8,7 @@
 
 #include "ngx_astro_auth.h"
 #include "ngx_astro_barred.h"
+#include "ngx_astro_keys.h"
 #include "astro_password.h"
 
 
@@ -83,9 +84,7 @@ ngx_astro_auth_check(ngx_http_request_t *r, astro_claims_t *claims)
     token = ngx_astro_auth_bearer(r);
 
     rc = token.len == 0 ? ASTRO_JWT_MALFORMED
-         : astro_jwt_verify(ngx_astro.json, ngx_astro.conf->secret.data,
-                            ngx_astro.conf->secret.len, token.data, token.len,
-                            ngx_time(), claims);
+         : ngx_astro_token_verify(&token, claims);
 
     if (rc == ASTRO_JWT_OK
         && !ngx_astro_barred(claims->user, claims->iat))

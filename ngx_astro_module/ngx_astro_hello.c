@@ -15,6 +15,7 @@
 
 #include "ngx_astro_gateway.h"
 #include "ngx_astro_hello_private.h"
+#include "ngx_astro_keys.h"
 #include "ngx_astro_listen.h"
 #include "ngx_astro_sql.h"
 #include "ngx_astro_users.h"
@@ -197,13 +198,7 @@ ngx_astro_hello_token(ngx_astro_req_t *req, astro_claims_t *claims)
         token = req->conn->bearer;
     }
 
-    if (token.len == 0) {
-        return ASTRO_JWT_MALFORMED;
-    }
-
-    return astro_jwt_verify(ngx_astro.json, ngx_astro.conf->secret.data,
-                            ngx_astro.conf->secret.len, token.data, token.len,
-                            ngx_time(), claims);
+    return ngx_astro_token_verify(&token, claims);
 }
 
 

@@ -291,9 +291,7 @@ ngx_astro_login_token(ngx_astro_login_t *login)
     claims.iat = ngx_time();
     claims.exp = claims.iat + ngx_astro.conf->token_ttl;
 
-    n = astro_jwt_issue(ngx_astro.conf->secret.data,
-                        ngx_astro.conf->secret.len, &claims, token,
-                        sizeof(token));
+    n = astro_jwt_issue(ngx_astro.conf->keys, &claims, token, sizeof(token));
     if (n < 0) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }

@@ -11,6 +11,7 @@
 #include "ngx_astro_echo.h"
 #include "ngx_astro_handshake.h"
 #include "ngx_astro_health.h"
+#include "ngx_astro_keys.h"
 #include "ngx_astro_limits.h"
 #include "ngx_astro_metrics.h"
 #include "ngx_astro_shm.h"
@@ -24,7 +25,6 @@ static char *ngx_astro_origin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *ngx_astro_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *ngx_astro_handler(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-static ngx_int_t ngx_astro_read_secret(ngx_conf_t *cf, ngx_astro_conf_t *conf);
 static ngx_int_t ngx_astro_init_module(ngx_cycle_t *cycle);
 static ngx_int_t ngx_astro_init_process(ngx_cycle_t *cycle);
 static void ngx_astro_exit_process(ngx_cycle_t *cycle);
@@ -98,6 +98,7 @@ static ngx_command_t  ngx_astro_commands[] = {
     ngx_astro_main("astro_node", ngx_conf_set_str_slot, node),
     ngx_astro_main("astro_jwt_secret_file", ngx_conf_set_str_slot,
                    secret_file),
+    ngx_astro_main("astro_jwt_keys", ngx_conf_set_str_slot, keys_file),
     ngx_astro_main("astro_webhook_secrets_file", ngx_conf_set_str_slot,
                    webhook_file),
     ngx_astro_main("astro_token_ttl", ngx_conf_set_sec_slot, token_ttl),
@@ -341,7 +342,7 @@ ngx_astro_init_conf(ngx_conf_t *cf, void *c)
         return NGX_CONF_ERROR;
     }
 
-    if (ngx_astro_read_secret(cf, conf) != NGX_OK
+    if (ngx_astro_keys_read(cf, conf) != NGX_OK
         || ngx_astro_webhook_secrets(cf, conf) != NGX_OK)
     {
         return NGX_CONF_ERROR;
@@ -354,66 +355,6 @@ ngx_astro_init_conf(ngx_conf_t *cf, void *c)
     }
 
     return NGX_CONF_OK;
-}
-
-
-static ngx_int_t
-ngx_astro_read_secret(ngx_conf_t *cf, ngx_astro_conf_t *conf)
-{
-    u_char     *buf;
-    ssize_t     n;
-    ngx_fd_t    fd;
-
-    if (conf->secret_file.len == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"astro_jwt_secret_file\" is needed");
-        return NGX_ERROR;
-    }
-
-    if (ngx_conf_full_name(cf->cycle, &conf->secret_file, 1) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    buf = ngx_pnalloc(cf->pool, 1024);
-    if (buf == NULL) {
-        return NGX_ERROR;
-    }
-
-    fd = ngx_open_file(conf->secret_file.data, NGX_FILE_RDONLY, NGX_FILE_OPEN,
-                       0);
-
-    if (fd == NGX_INVALID_FILE) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                           ngx_open_file_n " \"%V\" of "
-                           "\"astro_jwt_secret_file\" failed",
-                           &conf->secret_file);
-        return NGX_ERROR;
-    }
-
-    n = ngx_read_fd(fd, buf, 1024);
-
-    if (ngx_close_file(fd) == NGX_FILE_ERROR) {
-        ngx_conf_log_error(NGX_LOG_ALERT, cf, ngx_errno,
-                           ngx_close_file_n " \"%V\" failed",
-                           &conf->secret_file);
-    }
-
-    while (n > 0 && (buf[n - 1] == '\n' || buf[n - 1] == '\r')) {
-        n--;
-    }
-
-    if (n < ASTRO_JWT_MIN_KEY || n == 1024) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"astro_jwt_secret_file\" \"%V\" must hold from "
-                           "%d to 1023 bytes", &conf->secret_file,
-                           ASTRO_JWT_MIN_KEY);
-        return NGX_ERROR;
-    }
-
-    conf->secret.data = buf;
-    conf->secret.len = n;
-
-    return NGX_OK;
 }
 
 

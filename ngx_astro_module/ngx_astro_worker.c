@@ -14,6 +14,7 @@
 #include "ngx_astro_gateway.h"
 #include "ngx_astro_heal.h"
 #include "ngx_astro_hello.h"
+#include "ngx_astro_keys.h"
 #include "ngx_astro_nodes.h"
 #include "ngx_astro_pg.h"
 #include "ngx_astro_presence.h"
@@ -60,6 +61,7 @@ ngx_astro_worker_init(ngx_cycle_t *cycle, ngx_astro_conf_t *conf)
 
     if (ngx_astro.json == NULL || ngx_astro_conns_init(cycle) != NGX_OK
         || ngx_astro_deflate_init() != NGX_OK
+        || ngx_astro_tokens_init() != NGX_OK
         || ngx_astro_routes_init() != NGX_OK)
     {
         return NGX_ERROR;

@@ -22,6 +22,7 @@ RUN="nginx nginx-dev postgresql-15 postgresql-client-15 redis-server
 
 TEST="check clang libclang-rt-14-dev clang-tidy cppcheck python3-pytest
       python3-pytest-xdist python3-hypothesis python3-redis python3-jwt
+      python3-cryptography
       prometheus libfaketime"
 
 BENCH="libnginx-mod-nchan wrk"
@@ -112,7 +113,7 @@ install_peers() {
     [ -d "$to/node_modules" ] \
         && cmp -s "$from/package-lock.json" "$to/package-lock.json" && return
 
-    say "npm ci: ws, stripe and razorpay, into build/test-peers"
+    say "npm ci: ws, jose, stripe and razorpay, into build/test-peers"
     rm -rf "$to"
     mkdir -p "$to"
     cp "$from/package.json" "$to"

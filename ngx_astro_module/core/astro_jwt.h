@@ -2,7 +2,8 @@
 /*
  * Copyright (C) The Astro authors
  *
- * JSON Web Tokens, HS256 (RFC 7519, RFC 7515): issue and verify our own.
+ * JSON Web Tokens (RFC 7519, RFC 7515, RFC 8725): issue and verify our own,
+ * verify those of others.
  */
 
 #ifndef _ASTRO_JWT_H_INCLUDED_
@@ -13,10 +14,11 @@
 #include <stdint.h>
 
 #include "astro_json.h"
+#include "astro_keys.h"
 
 
 #define ASTRO_JWT_MAX       4096    /* longer tokens are refused unread */
-#define ASTRO_JWT_MIN_KEY   32      /* bytes, RFC 7518 section 3.2 */
+#define ASTRO_JWT_JTI       32      /* hex digits */
 
 typedef enum {
     ASTRO_ROLE_NONE    = 0,
@@ -32,12 +34,23 @@ typedef struct {
     uint64_t       user;        /* "sub": "u_<id>" */
     astro_role_e   role;        /* "role" */
     int64_t        iat, exp;    /* seconds */
-    char           jti[33];     /* 32 hex digits */
+    char           jti[ASTRO_JWT_JTI + 1];
+    char           sid[ASTRO_JWT_JTI + 1];  /* the login; "" if none */
 } astro_claims_t;
+
+/* What a token of another issuer says of somebody. */
+typedef struct {
+    int64_t        exp;         /* seconds */
+    unsigned       email_verified:1;
+    char           sub[256];
+    char           email[255];  /* "": none */
+    char           name[101];   /* "": none */
+} astro_outside_t;
 
 typedef enum {
     ASTRO_JWT_OK = 0,
-    ASTRO_JWT_MALFORMED,    /* not a JWT of ours: alg, aud, iss, sub, role */
+    ASTRO_JWT_MALFORMED,    /* not a JWT for us: alg, aud, iss, sub, role */
+    ASTRO_JWT_KEY,          /* no key of that name and algorithm */
     ASTRO_JWT_SIGNATURE,
     ASTRO_JWT_EXPIRED,      /* -> token_expired, all others: unauthorized */
     ASTRO_JWT_NOT_YET       /* nbf or iat in the future */
@@ -47,21 +60,37 @@ typedef enum {
 #define ASTRO_JWT_AUDIENCE  "astro"
 #define ASTRO_JWT_LEEWAY    5       /* seconds, for nbf and iat alone */
 
+#define ASTRO_JWT_LEEWAY_OUTSIDE  30    /* their clock; for exp as well */
+
 /*
- * Verifies the signature first, then header and claims: alg must be HS256
- * exactly, iss and aud ours (aud a string or an array with it), exp required.
- * now in seconds since the epoch.
+ * Nothing is believed before the signature is checked, but the names of key and
+ * algorithm, and these only choose among our keys: one whose own algorithm is
+ * another is not tried.  A name matches the key of that name, or one without.
+ * "crit" is refused, whatever it names.  Then the claims: iss and aud ours (aud
+ * a string or an array with it), exp required.  now in seconds since the epoch.
  */
-astro_jwt_rc_e astro_jwt_verify(astro_json_parser_t *p, const uint8_t *key,
-    size_t key_len, const uint8_t *token, size_t len, int64_t now,
+astro_jwt_rc_e astro_jwt_verify(astro_json_parser_t *p,
+    const astro_keys_t *keys, const uint8_t *token, size_t len, int64_t now,
     astro_claims_t *claims);
 
 /*
- * Issues a token into buf; jti is filled with fresh randomness if it is empty.
- * Returns its length or -1 (buf too small, no randomness).
+ * The same for the token of another issuer: iss is exactly that; aud is, or
+ * has, the one given; with aud NULL a token for somebody named is refused.
  */
-ssize_t astro_jwt_issue(const uint8_t *key, size_t key_len,
-    astro_claims_t *claims, uint8_t *buf, size_t size);
+astro_jwt_rc_e astro_jwt_verify_outside(astro_json_parser_t *p,
+    const astro_keys_t *keys, const char *iss, const char *aud,
+    const uint8_t *token, size_t len, int64_t now, astro_outside_t *who);
+
+/*
+ * Issues a token into buf, signed with the first key; jti is filled with fresh
+ * randomness if it is empty.  Returns its length or -1 (buf too small, no
+ * randomness, a key that cannot sign).
+ */
+ssize_t astro_jwt_issue(const astro_keys_t *keys, astro_claims_t *claims,
+    uint8_t *buf, size_t size);
+
+/* 32 hex digits of randomness, terminated; -1: there is none. */
+int astro_jwt_random_id(char id[ASTRO_JWT_JTI + 1]);
 
 const char *astro_role_name(astro_role_e role);
 astro_role_e astro_role_parse(const uint8_t *name, size_t len);

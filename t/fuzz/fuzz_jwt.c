@@ -20,6 +20,8 @@
 #define TEXT  8192
 
 
+static astro_keys_t  *keys;
+
 static const uint8_t  header[] = "{\"alg\":\"HS256\",\"typ\":\"JWT\"}";
 
 
@@ -32,7 +34,7 @@ verify(astro_json_parser_t *parser, const uint8_t *token, size_t len,
     astro_jwt_rc_e    rc;
 
     copy = copy_of(token, len);
-    rc = astro_jwt_verify(parser, KEY, 32, copy, len, NOW, &claims);
+    rc = astro_jwt_verify(parser, keys, copy, len, NOW, &claims);
     free(copy);
 
     must(rc <= ASTRO_JWT_NOT_YET);
@@ -61,7 +63,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (parser == NULL) {
         parser = astro_json_parser_create();
-        must(parser);
+        keys = astro_keys_create();
+        must(parser && keys && astro_keys_add_secret(keys, KEY, 32) == 0);
     }
 
     kind = take(&data, &size);

@@ -43,6 +43,7 @@ static const char  envelope[] =
     "\"text\":\"Namaste, when will I get the promotion that we spoke about "
     "last month, in Mercury retrograde?\"}}";
 
+static astro_keys_t         *keys;
 static astro_json_parser_t  *parser;
 static uint8_t               text[LARGE], frames[LARGE + 16];
 static size_t                frames_len;
@@ -378,9 +379,8 @@ run_jwt(void *data, unsigned n)
     astro_claims_t   claims;
 
     for (sum = 0; n; n--) {
-        sum += astro_jwt_verify(parser, (const uint8_t *) KEY, 32,
-                                token->text, (size_t) token->len, 1000,
-                                &claims);
+        sum += astro_jwt_verify(parser, keys, token->text,
+                                (size_t) token->len, 1000, &claims);
     }
 
     return sum;
@@ -625,8 +625,16 @@ main(void)
     claims.role = ASTRO_ROLE_CLIENT;
     claims.exp = 2000;
 
-    token.len = astro_jwt_issue((const uint8_t *) KEY, 32, &claims,
-                                token.text, sizeof(token.text));
+    keys = astro_keys_create();
+
+    if (keys == NULL
+        || astro_keys_add_secret(keys, (const uint8_t *) KEY, 32) != 0)
+    {
+        return 1;
+    }
+
+    token.len = astro_jwt_issue(keys, &claims, token.text,
+                                sizeof(token.text));
 
     if (token.len < 0) {
         return 1;
@@ -637,6 +645,7 @@ main(void)
     printf("password, verify                  %8.1f ms\n",
            measure(run_password, NULL, 1) * 1e3);
 
+    astro_keys_destroy(keys);
     astro_json_parser_destroy(parser);
 
     return 0;

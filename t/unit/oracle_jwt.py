@@ -7,6 +7,11 @@
 #     oracle_jwt.py make KEY NOW     one token a line: "<expected> <token>"
 #     oracle_jwt.py read KEY NOW     verifies the token on standard input and
 #                                    prints "sub role iat exp jti"
+#     oracle_jwt.py sets KEY NOW     a line with a set of keys to sign with, one
+#                                    with the public half of another issuer's,
+#                                    then "<whose> <expected> <token>" a line
+#     oracle_jwt.py check KEY NOW    verifies "<set> <token>" on standard input
+#                                    with the key that it names, prints "alg kid"
 #
 # KEY is text, used as it stands.
 
@@ -17,6 +22,8 @@ import sys
 import warnings
 
 import jwt
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 warnings.filterwarnings("ignore")
 
@@ -79,17 +86,22 @@ def make(key, now):
     show("malformed", {"jti": "short"})
     show("malformed", {"jti": "g" * 32})
     show("malformed", {"jti": JTI + "0"})
+    show("ok", {"sid": JTI})
+    show("malformed", {"sid": "short"})
+    show("malformed", {"sid": None})
     for claim in ("iss", "aud", "sub", "role", "exp"):
         show("malformed", drop=(claim,))
     show("malformed", headers={"typ": "at+jwt"})
     show("malformed", headers={"crit": ["exp"]})
 
     show("signature", key=key + "x")
-    show("signature", alg="HS384")
-    show("signature", alg="HS512")
-    show("signature", alg="none", key=None)
+    show("malformed", alg="HS384")
+    show("malformed", alg="HS512")
+    show("malformed", alg="none", key=None)
 
     # signed by HMAC-SHA256, whatever the header says
+    for header in ('{"alg":"RS256"}', '{"alg":"ES256","kid":"1"}'):
+        forge("key", header, json.dumps(good), key)
     for header in ('{"alg":"none"}', '{"alg":"HS384"}', '{"alg":"hs256"}',
                    '{"alg":["HS256"]}', '{"typ":"JWT"}', '{}', '[]', '',
                    '{"alg":"HS256","alg":"HS256"}', '{"alg":"HS256"'):
@@ -122,5 +134,125 @@ def read(key, now):
           claims["jti"])
 
 
+def number(n, octets=None):
+    return base64.urlsafe_b64encode(n.to_bytes(
+        octets or (n.bit_length() + 7) // 8, "big")).rstrip(b"=").decode()
+
+
+def rsa_jwk(kid, bits=2048, factors=True):
+    key = rsa.generate_private_key(public_exponent=65537, key_size=bits)
+    n = key.private_numbers()
+    jwk = {"kty": "RSA", "kid": kid, "alg": "RS256", "use": "sig",
+           "n": number(n.public_numbers.n), "e": number(n.public_numbers.e),
+           "d": number(n.d)}
+    if factors:
+        jwk.update(p=number(n.p), q=number(n.q), dp=number(n.dmp1),
+                   dq=number(n.dmq1), qi=number(n.iqmp))
+    return key, jwk
+
+
+def ec_jwk(kid, curve=ec.SECP256R1, name="P-256"):
+    key = ec.generate_private_key(curve())
+    n = key.private_numbers()
+    size = (key.curve.key_size + 7) // 8
+    return key, {"kty": "EC", "kid": kid, "crv": name,
+                 "x": number(n.public_numbers.x, size),
+                 "y": number(n.public_numbers.y, size),
+                 "d": number(n.private_value, size)}
+
+
+def oct_jwk(kid, secret):
+    return secret, {"kty": "oct", "kid": kid, "alg": "HS256", "k":
+                    base64.urlsafe_b64encode(secret).rstrip(b"=").decode()}
+
+
+def public(jwk):
+    return {k: v for k, v in jwk.items()
+            if k not in ("d", "p", "q", "dp", "dq", "qi")}
+
+
+def sets(key, now):
+    own = [ec_jwk("2026-11"), rsa_jwk("2026-10"), rsa_jwk("old", 2048, False),
+           oct_jwk("2026-09", key.encode())]
+    theirs = [rsa_jwk("ins_1"), ec_jwk("f/1+="), oct_jwk("shared", b"x" * 32)]
+    others = [ec_jwk("p384", ec.SECP384R1, "P-384")[1],
+              rsa_jwk("short", 1024)[1],
+              dict(rsa_jwk("enc")[1], use="enc"),
+              dict(rsa_jwk("rs512")[1], alg="RS512"), {"kty": "OKP"},
+              {"a \\\" [{": ["]", {"}": "\\"}]}]
+    print(json.dumps({"keys": [jwk for _, jwk in own]}, indent=None))
+    print(json.dumps({"x": 1, "keys": others[:3]
+                      + [public(jwk) for _, jwk in theirs] + others[3:]}))
+
+    mine = {"iss": "astro", "aud": "astro", "sub": "u_17", "role": "client",
+            "iat": now, "exp": now + 3600}
+    good = {"iss": "https://clerk.test", "sub": "user_2abc", "iat": now,
+            "exp": now + 60, "aud": ["web", "x"], "email": "a@b.test",
+            "email_verified": True, "name": "A \u00e9"}
+
+    def show(whose, expected, which, alg, kid=None, changes=None, drop=()):
+        claims = {**(mine if whose == "own" else good), **(changes or {})}
+        claims = {k: v for k, v in claims.items() if k not in drop}
+        print(whose, expected, jwt.encode(
+            claims, which, alg, headers={"kid": kid} if kid else None))
+
+    for (secret, jwk), alg in zip(own, ("ES256", "RS256", "RS256", "HS256")):
+        show("own", "ok", secret, alg, jwk["kid"])
+        show("own", "ok", secret, alg)
+        show("own", "key", secret, alg, "unknown")
+        show("own", "expired", secret, alg, jwk["kid"], {"exp": now})
+    # the right signature under the name of another key
+    show("own", "signature", own[2][0], "RS256", "2026-10")
+    show("own", "key", own[0][0], "ES256", "2026-10")
+    show("own", "key", own[1][0], "RS256", "2026-09")
+    # a public key as a secret, the oldest trick
+    for which in (own[0], own[1]):
+        pem = which[0].public_key().public_bytes(
+            serialization.Encoding.PEM,
+            serialization.PublicFormat.SubjectPublicKeyInfo)
+        head = base64.urlsafe_b64encode(json.dumps(
+            {"alg": "HS256", "kid": which[1]["kid"]}).encode()).rstrip(b"=")
+        text = head + b"." + base64.urlsafe_b64encode(
+            json.dumps(mine).encode()).rstrip(b"=")
+        mac = base64.urlsafe_b64encode(
+            hmac.new(pem, text, "sha256").digest()).rstrip(b"=")
+        print("own key", (text + b"." + mac).decode())
+    # right keys, and an algorithm that they are not for
+    show("own", "malformed", own[1][0], "RS384", "2026-10")
+    show("own", "malformed", own[1][0], "PS256", "2026-10")
+
+    for (secret, jwk), alg in zip(theirs, ("RS256", "ES256", "HS256")):
+        show("outside", "ok" if alg != "HS256" else "key", secret, alg,
+             jwk["kid"])
+        show("file", "ok", secret, alg, jwk["kid"])
+    ins = theirs[0][0], "RS256", "ins_1"
+    show("outside", "ok", *ins, {"exp": now - 29})
+    show("outside", "ok", *ins, {"nbf": now + 30})
+    show("outside", "ok", *ins, {"aud": "web"})
+    show("outside", "ok", *ins, {"email": 5, "name": ""})
+    show("outside", "expired", *ins, {"exp": now - 30})
+    show("outside", "not_yet", *ins, {"nbf": now + 31})
+    show("outside", "malformed", *ins, {"aud": "other"})
+    show("outside", "malformed", *ins, drop=("aud",))
+    show("outside", "malformed", *ins, drop=("sub",))
+    show("outside", "malformed", *ins, {"sub": "x" * 256})
+    show("outside", "malformed", *ins, {"iss": "https://clerk.test/"})
+    show("outside", "malformed", *ins, {"iss": "astro"})
+    show("outside", "malformed", *ins, drop=("exp",))
+    show("outside", "key", own[1][0], "RS256", "2026-10")
+    show("own", "key", *ins, changes=mine)
+
+
+def check(_key, now):
+    keys, token = sys.stdin.read().strip().rsplit(" ", 1)
+    header = jwt.get_unverified_header(token)
+    jwk, = [k for k in json.loads(keys)["keys"] if k["kid"] == header["kid"]]
+    jwt.decode(token, jwt.PyJWK(dict(public(jwk), alg=header["alg"])).key,
+               algorithms=[header["alg"]], audience="astro", issuer="astro",
+               options={"verify_exp": False, "verify_iat": False,
+                        "require": ["exp"]})
+    print(header["alg"], header["kid"])
+
+
 if __name__ == "__main__":
-    {"make": make, "read": read}[sys.argv[1]](sys.argv[2], int(sys.argv[3]))
+    {"make": make, "read": read, "sets": sets, "check": check}[sys.argv[1]](sys.argv[2], int(sys.argv[3]))
