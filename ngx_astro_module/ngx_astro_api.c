@@ -68,6 +68,11 @@ ngx_astro_api_handler(ngx_http_request_t *r)
     }
 
     if (ctx->row == NULL) {
+
+        if (allowed && r->method == NGX_HTTP_OPTIONS) {
+            return ngx_astro_cors_options(ctx, allowed);
+        }
+
         return allowed ? ngx_astro_api_method(ctx, allowed)
                        : ngx_astro_api_problem(ctx, NGX_ASTRO_E_NOT_FOUND,
                                                "no such resource", NULL);
@@ -109,6 +114,7 @@ ngx_astro_api_handler(ngx_http_request_t *r)
 static ngx_int_t
 ngx_astro_api_read(ngx_astro_api_ctx_t *ctx)
 {
+    ngx_int_t    rc;
     const char  *error, *field;
 
     if (ctx->row->body != NGX_ASTRO_BODY_RAW) {
@@ -119,6 +125,18 @@ ngx_astro_api_read(ngx_astro_api_ctx_t *ctx)
             return ngx_astro_api_problem(ctx, NGX_ASTRO_E_BAD_REQUEST, error,
                                          field);
         }
+    }
+
+    rc = ngx_astro_api_once(ctx);
+
+    if (rc == NGX_DECLINED) {
+        return ngx_astro_api_problem(ctx, NGX_ASTRO_E_BAD_REQUEST,
+                                     "a key has 1 to 128 visible characters",
+                                     "/Idempotency-Key");
+    }
+
+    if (rc != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     if (ctx->row->body != NGX_ASTRO_BODY_NONE) {
@@ -200,7 +218,7 @@ ngx_astro_api_method(ngx_astro_api_ctx_t *ctx, ngx_uint_t allowed)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    len = ngx_astro_api_methods(allowed, allow);
+    len = ngx_astro_api_methods(allowed|NGX_HTTP_OPTIONS, allow);
 
     if (ngx_astro_api_header(ctx->r, "Allow", (char *) allow, len) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;

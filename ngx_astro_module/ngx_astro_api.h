@@ -14,7 +14,7 @@
 #include "ngx_astro_sql.h"
 
 
-#define NGX_ASTRO_API_PARAMS  12        /* and two for Idempotency-Key */
+#define NGX_ASTRO_API_PARAMS  12        /* and three for Idempotency-Key */
 #define NGX_ASTRO_BODY_MAX    16384     /* octets of a JSON body */
 #define NGX_ASTRO_RAW_MAX     262144    /* of a raw one: a vendor's event */
 
@@ -154,12 +154,20 @@ size_t ngx_astro_api_methods(ngx_uint_t methods, u_char *buf);
  */
 const char *ngx_astro_api_query(ngx_astro_api_ctx_t *ctx, const char **field);
 
-/* Reads Idempotency-Key; 0: it is none. */
-ngx_uint_t ngx_astro_api_once(ngx_astro_api_ctx_t *ctx);
+/* Reads Idempotency-Key of a request that may have one; NGX_DECLINED: bad */
+ngx_int_t ngx_astro_api_once(ngx_astro_api_ctx_t *ctx);
+
+/* What is asked for under it: method, path, body; NULL: an error */
+char *ngx_astro_api_once_hash(ngx_astro_api_ctx_t *ctx);
 
 /* NUL-terminated: what 'm' is; NULL: no such header.  NGX_ERROR: malformed */
 ngx_int_t ngx_astro_api_if_match(ngx_http_request_t *r, const char **value);
 ngx_uint_t ngx_astro_api_none_match(ngx_http_request_t *r, ngx_str_t *etag);
+
+/* The headers of CORS, on every answer; the answer to OPTIONS. */
+ngx_int_t ngx_astro_cors(ngx_http_request_t *r);
+ngx_int_t ngx_astro_cors_options(ngx_astro_api_ctx_t *ctx,
+    ngx_uint_t allowed);
 
 /* handlers of their own */
 ngx_int_t ngx_astro_api_health(ngx_astro_api_ctx_t *ctx);

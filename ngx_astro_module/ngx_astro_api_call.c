@@ -47,7 +47,7 @@ ngx_astro_api_generic(ngx_astro_api_ctx_t *ctx)
 {
     ngx_int_t    rc;
     const char  *p;
-    const char  *values[NGX_ASTRO_API_PARAMS];
+    const char  *values[NGX_ASTRO_API_PARAMS + 3];
     ngx_uint_t   i;
 
     for (i = 0, p = ctx->row->params; *p; i++, p++) {
@@ -59,7 +59,19 @@ ngx_astro_api_generic(ngx_astro_api_ctx_t *ctx)
         }
     }
 
-    return ngx_astro_api_call(ctx, &ctx->route->call, values);
+    if (ctx->once == NULL) {
+        return ngx_astro_api_call(ctx, &ctx->route->call, values);
+    }
+
+    values[i] = ngx_astro_api_number(ctx, ctx->claims.user);
+    values[i + 1] = ctx->once;
+    values[i + 2] = ngx_astro_api_once_hash(ctx);
+
+    if (values[i] == NULL || values[i + 2] == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_astro_api_call(ctx, &ctx->route->once, values);
 }
 
 
@@ -355,7 +367,7 @@ ngx_astro_api_escape(u_char *buf, const char *text)
 }
 
 
-/* A row of (status, body) or (status, body, etag). */
+/* A row of (status, body), (status, body, etag), or of api.kept. */
 
 static ngx_int_t
 ngx_astro_api_done(ngx_astro_api_ctx_t *ctx, PGresult *res)
@@ -383,6 +395,10 @@ ngx_astro_api_done(ngx_astro_api_ctx_t *ctx, PGresult *res)
 
             ctx->etag.len = etag.len;
         }
+    }
+
+    if (ctx->once) {
+        ctx->replayed = ngx_astro_pg_bool(res, 0, 3);
     }
 
     return ngx_astro_api_send(ctx, status, body.data, body.len);

@@ -174,7 +174,15 @@ ngx_astro_api_headers(ngx_astro_api_ctx_t *ctx)
     u_char              *p;
     size_t               len;
     const char          *cache;
+    ngx_uint_t           i;
     ngx_http_request_t  *r;
+
+    static const char *const  fixed[][2] = {
+        { "X-Content-Type-Options", "nosniff" },
+        { "Referrer-Policy", "no-referrer" },
+        { "Content-Security-Policy",
+          "default-src 'none'; frame-ancestors 'none'" }
+    };
 
     r = ctx->r;
     cache = ctx->etag.len ? "private, no-cache" : "no-store";
@@ -185,10 +193,20 @@ ngx_astro_api_headers(ngx_astro_api_ctx_t *ctx)
         != NGX_OK
         || ngx_astro_api_header(r, "Cache-Control", cache, ngx_strlen(cache))
            != NGX_OK
-        || ngx_astro_api_header(r, "X-Content-Type-Options", "nosniff", 7)
-           != NGX_OK)
+        || ngx_astro_cors(r) != NGX_OK)
     {
         return NGX_ERROR;
+    }
+
+    /* whatever a browser may take an answer for, it is data */
+
+    for (i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++) {
+        if (ngx_astro_api_header(r, fixed[i][0], fixed[i][1],
+                                 ngx_strlen(fixed[i][1]))
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
     }
 
     if (ctx->replayed

@@ -110,11 +110,33 @@ ngx_astro_routes_statements(ngx_astro_endpoint_t *route, ngx_uint_t n)
                                         "SELECT * FROM api.%s(%s)",
                                         route->row->function, args));
 
-    route->once.nparams = i;
-    route->once.name = route->call.name;
-    route->once.text = route->call.text;
+    /*
+     * A CASE evaluates one of its branches, and a subquery without references
+     * to what is around it when it is first asked for: a function whose answer
+     * is replayed is not called.  OFFSET 0 keeps the CASE from being copied for
+     * each column.
+     */
 
-    return route->call.name && route->call.text ? NGX_OK : NGX_ERROR;
+    route->once.nparams = i + 3;
+    route->once.name = ngx_astro_routes_text(text,
+                           ngx_slprintf(text, last, "%s.%ui.once",
+                                        route->row->function, n));
+    route->once.text = ngx_astro_routes_text(text,
+                           ngx_slprintf(text, last,
+                                        "SELECT (x.r).* FROM (SELECT CASE"
+                                        " WHEN (c.k).status IS NULL"
+                                        " THEN api.once_keep($%ui, $%ui,"
+                                        " (SELECT row_to_json(f)"
+                                        " FROM api.%s(%s) f))"
+                                        " ELSE c.k END AS r"
+                                        " FROM (SELECT api.once_claim("
+                                        "$%ui::bigint, $%ui::text, $%ui::text)"
+                                        " AS k OFFSET 0) c OFFSET 0) x",
+                                        i + 1, i + 2, route->row->function,
+                                        args, i + 1, i + 2, i + 3));
+
+    return route->call.name && route->call.text && route->once.name
+           && route->once.text ? NGX_OK : NGX_ERROR;
 }
 
 

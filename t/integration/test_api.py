@@ -172,4 +172,34 @@ def test_methods_that_are_allowed_are_listed(stack, rest):
     answer = rest.call('DELETE', '/api/advisors/u_1',
                        token=stack.person().token)
     assert answer.status == 405
-    assert answer.headers['Allow'] == 'GET, HEAD'
+    assert answer.headers['Allow'] == 'GET, HEAD, OPTIONS'
+
+
+# -- browsers ----------------------------------------------------------------
+
+def test_security_headers(stack, rest):
+    token = stack.person().token
+    for answer in (rest.get('/api/me', token), rest.get('/api/me'),
+                   rest.get('/api/nothing'), rest.call('PUT', '/api/me'),
+                   rest.call('OPTIONS', '/api/me'),
+                   rest.post('/api/auth/login', b'{')):
+        assert answer.headers['X-Content-Type-Options'] == 'nosniff'
+        assert answer.headers['Referrer-Policy'] == 'no-referrer'
+        assert "default-src 'none'" \
+            in answer.headers['Content-Security-Policy']
+        assert answer.headers['Cache-Control'] == 'no-store'
+
+
+def test_without_a_list_no_other_origin(rest):
+    for method in ('GET', 'OPTIONS'):
+        answer = rest.call(method, '/api/me', headers={
+            'Origin': 'https://app.example.com',
+            'Access-Control-Request-Method': 'GET'})
+        assert not [h for h in answer.headers if 'access-control' in h.lower()]
+
+
+def test_options_lists_methods(rest):
+    answer = rest.call('OPTIONS', '/api/advisors/u_1')
+    assert (answer.status, answer.body) == (204, b'')
+    assert answer.headers['Allow'] == 'GET, HEAD, OPTIONS'
+    assert rest.call('OPTIONS', '/api/nothing').status == 404

@@ -489,3 +489,25 @@ def test_the_same_host_without_a_list(shipped, origin, may):
     with pytest.raises(HandshakeRefused) as e:
         shipped.connect(headers=headers)
     assert e.value.status == 403
+
+
+@pytest.mark.parametrize('origin, may', ORIGINS)
+def test_m7_origins_of_rest(choosy, origin, may):
+    """CORS: who may read an answer, and ask first what may be sent."""
+    for method, status in (('GET', 401), ('OPTIONS', 204)):
+        headers = {'Access-Control-Request-Method': 'GET'}
+        if origin is not None:
+            headers['Origin'] = origin
+        answer = choosy.rest.call(method, '/api/me', headers=headers)
+        assert answer.status == status
+        assert answer.headers['Vary'] == 'Origin'
+        if not may or origin is None:
+            assert answer.headers['Access-Control-Allow-Origin'] is None
+            continue
+        assert answer.headers['Access-Control-Allow-Origin'] == origin
+        assert answer.headers['Access-Control-Allow-Credentials'] == 'true'
+        assert 'ETag' in answer.headers['Access-Control-Expose-Headers']
+        if method == 'OPTIONS':
+            assert 'GET' in answer.headers['Access-Control-Allow-Methods']
+            assert 'Idempotency-Key' \
+                in answer.headers['Access-Control-Allow-Headers']

@@ -70,7 +70,12 @@ def test_what_was_credited_before_is_known_by_its_charge(copied):
     copy, dsn = copied
     last = copy / "migrations" / "0013_charge.sql"
     text = last.read_text()
-    last.unlink()
+    for newer in list((copy / "migrations").iterdir()):
+        if newer.name >= last.name:
+            newer.unlink()
+    # as of then: what came later has no tables here
+    for file in (copy / "functions").iterdir():
+        file.write_text("")
     migrate(dsn, copy)
 
     with psycopg.connect(dsn, autocommit=True) as conn:
