@@ -20,13 +20,14 @@
 #define BILLING_SCAN_SESSIONS  10000
 
 
-/* the columns of billing.scan2() and billing.find2() */
+/* the columns of billing.scan3() and billing.find2() */
 enum {
     BILLING_SCAN_ID = 0,
     BILLING_SCAN_VER,
     BILLING_SCAN_REV,
     BILLING_SCAN_SHARD,
-    BILLING_SCAN_WALLET
+    BILLING_SCAN_WALLET,
+    BILLING_SCAN_ACTIVE
 };
 
 
@@ -234,7 +235,7 @@ billing_scan_learn(billing_worker_t *w, const billing_pg_reply_t *reply)
 {
     int                 i, n, shard;
     int32_t             ver, rev;
-    int64_t             id, now, wallet;
+    int64_t             at, id, now, wallet;
     PGresult           *res;
     billing_session_t  *one;
 
@@ -282,8 +283,12 @@ billing_scan_learn(billing_worker_t *w, const billing_pg_reply_t *reply)
 
         one = billing_sessions_add(&w->sessions, id, wallet, shard);
 
+        /* of very many, those that are being charged are read first */
+
+        at = billing_pg_bool(res, i, BILLING_SCAN_ACTIVE) ? now : now + 1;
+
         if (one == NULL
-            || billing_sessions_due(&w->sessions, one, now) != BILLING_OK)
+            || billing_sessions_due(&w->sessions, one, at) != BILLING_OK)
         {
             billing_log(BILLING_LOG_ERROR, "out of memory",
                         billing_log_int("session", id));

@@ -114,7 +114,7 @@ billing_session_t *billing_sessions_of_wallet(billing_sessions_t *s,
 
 /*
  * What is known of the sessions of each shard, in two numbers: sums[0] to
- * sums[n - 1].  billing.scan2() has the same formula.
+ * sums[n - 1].  billing.scan3() has the same formula.
  */
 void billing_sessions_sums(const billing_sessions_t *s,
     billing_sessions_sum_t *sums, size_t n);

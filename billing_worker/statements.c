@@ -49,11 +49,11 @@ const billing_pg_statement_t  billing_lease_statements[] = {
       "SELECT billing.release($1::text)", 1 },
 
     { "scan",
-      "SELECT id, ver, rev, shard, client_wallet "
-      "FROM billing.scan2($1::smallint[], $2::int[], $3::bigint[])", 3 },
+      "SELECT id, ver, rev, shard, client_wallet, active "
+      "FROM billing.scan3($1::smallint[], $2::int[], $3::bigint[])", 3 },
 
     { "find",
-      "SELECT id, ver, rev, shard, client_wallet "
+      "SELECT id, ver, rev, shard, client_wallet, true "
       "FROM billing.find2($1::bigint[])", 1 },
 
     { "purses",

@@ -105,7 +105,6 @@ GUARDS = [
     ("AND x.billed_ms <= d.billed_ms", {"billed": -1}),
     ("AND x.paid_until_ms <= d.paid_until_ms", {"paid": -1}),
     ("AND get_byte(v_fence, x.shard) = 1", {"shard": 1}),
-    ("AND w.promo = 0", {"before": WALLET.format("promo = 1")}),
 ]
 
 
@@ -123,15 +122,20 @@ def test_every_guard_is_needed(bench):
     with pytest.raises(Exception, match="before billing.fence"):
         tick.call(fence=False)
 
-    # a wallet that was spent: seen before its lock, behind it, by the CHECK
-    look = "AND w.balance - w.held >= d.amount + d.held - d.was"
-    lock = "AND w.balance - w.held >= p.amount + p.held"
+    # a wallet that was spent, seen behind its lock, and by the CHECK
+    promo = "AND w.promo = 0"
+    money = "AND w.balance - w.held >= p.amount + p.held"
+    given = {"before": WALLET.format("promo = 1")}
     spent = {"before": WALLET.format("balance = held + 9")}
-    assert not tick.call(**spent)
-    tick.without(look)
-    with pytest.raises(Exception, match="spent elsewhere"):
-        tick.call(**spent)
-    tick.without(look, lock)
+
+    for wrong in (given, spent):
+        tick.without()
+        with pytest.raises(Exception, match="less than is believed, or promo"):
+            tick.call(**wrong)
+
+    tick.without(promo)
+    assert tick.call(**given)
+    tick.without(money)
     with pytest.raises(Exception, match="wallet_money"):
         tick.call(**spent)
 
@@ -217,11 +221,12 @@ def test_an_interval_closes_between(bench):
     The scan, which would find it first, has nothing to look for: its sums are
     made to agree."""
     gateways = [bench.gateway(), bench.gateway()]
-    bench.rows("CREATE OR REPLACE FUNCTION billing.scan2(shards smallint[],"
+    bench.rows("CREATE OR REPLACE FUNCTION billing.scan3(shards smallint[],"
                " counts int[], sums bigint[]) RETURNS TABLE (id bigint,"
-               " ver int, rev int, shard smallint, client_wallet bigint)"
+               " ver int, rev int, shard smallint, client_wallet bigint,"
+               " active boolean)"
                " LANGUAGE sql SECURITY DEFINER AS 'SELECT id, ver, 0, shard,"
-               " client_wallet FROM consult.session WHERE NOT settled'")
+               " client_wallet, true FROM consult.session WHERE NOT settled'")
     worker = bench.worker().ready()
     talk = Talk(bench, rate=60000, topup=10**7, gateways=gateways).active()
 
