@@ -50,7 +50,12 @@ include t/fuzz/fuzz.mk
 
 
 .PHONY: build module mainline
-build: module $(BUILD)/billing_worker $(BUILD)/astro_password
+build: module $(BUILD)/billing_worker $(BUILD)/astro_password \
+       $(BUILD)/openapi.json
+
+$(BUILD)/openapi.json: scripts/openapi.py $(wildcard conf/openapi/*.json)
+	@mkdir -p $(BUILD)
+	@scripts/openapi.py $@
 
 # nginx's own make knows what has changed.
 module:

@@ -48,6 +48,8 @@ typedef struct {
     astro_webhook_secrets_t  *webhook_secrets;  /* NULL: no webhooks */
     ngx_str_t            pool_name;
     ngx_thread_pool_t   *pool;
+    ngx_str_t            openapi_file;
+    ngx_str_t            openapi;       /* what was in it */
     ngx_array_t         *origins;       /* of ngx_str_t, NULL: same host */
 
     time_t               token_ttl;

@@ -169,7 +169,11 @@ ngx_int_t ngx_astro_cors(ngx_http_request_t *r);
 ngx_int_t ngx_astro_cors_options(ngx_astro_api_ctx_t *ctx,
     ngx_uint_t allowed);
 
+/* "astro_openapi": reads the file. */
+ngx_int_t ngx_astro_openapi_read(ngx_conf_t *cf, ngx_astro_conf_t *conf);
+
 /* handlers of their own */
+ngx_int_t ngx_astro_api_openapi(ngx_astro_api_ctx_t *ctx);
 ngx_int_t ngx_astro_api_health(ngx_astro_api_ctx_t *ctx);
 ngx_int_t ngx_astro_api_register(ngx_astro_api_ctx_t *ctx);
 ngx_int_t ngx_astro_api_login(ngx_astro_api_ctx_t *ctx);

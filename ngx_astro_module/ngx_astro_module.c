@@ -101,6 +101,7 @@ static ngx_command_t  ngx_astro_commands[] = {
     ngx_astro_main("astro_jwt_keys", ngx_conf_set_str_slot, keys_file),
     ngx_astro_main("astro_webhook_secrets_file", ngx_conf_set_str_slot,
                    webhook_file),
+    ngx_astro_main("astro_openapi", ngx_conf_set_str_slot, openapi_file),
     ngx_astro_main("astro_token_ttl", ngx_conf_set_sec_slot, token_ttl),
     ngx_astro_main("astro_thread_pool", ngx_conf_set_str_slot, pool_name),
     ngx_astro_main("astro_max_frame", ngx_conf_set_size_slot, max_frame),
@@ -343,7 +344,8 @@ ngx_astro_init_conf(ngx_conf_t *cf, void *c)
     }
 
     if (ngx_astro_keys_read(cf, conf) != NGX_OK
-        || ngx_astro_webhook_secrets(cf, conf) != NGX_OK)
+        || ngx_astro_webhook_secrets(cf, conf) != NGX_OK
+        || ngx_astro_openapi_read(cf, conf) != NGX_OK)
     {
         return NGX_CONF_ERROR;
     }

@@ -13,6 +13,8 @@ const ngx_astro_route_row_t  ngx_astro_routes_system[] = {
 
     { GET, ngx_string("/api/health"), 0, "health", "", 0,
       ngx_astro_api_health },
+    { GET, ngx_string("/api/openapi.json"), 0, "openapi", "", 0,
+      ngx_astro_api_openapi },
 
     { POST, ngx_string("/api/webhooks/stripe"), 0, "webhook", "", RAW,
       ngx_astro_api_webhook_stripe },

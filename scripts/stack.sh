@@ -189,7 +189,7 @@ write_nginx_conf() {
 
     fill "$REPO/conf/nginx.conf.in" \
         VAR "$VAR" USER "$user" PLAIN "$plain" ECHO "$echo" \
-        MODULE "$BUILD/ngx_astro_module.so" \
+        MODULE "$BUILD/ngx_astro_module.so" OPENAPI "$BUILD/openapi.json" \
         LISTEN "$LISTEN:$PORT" WORKERS "${ASTRO_WORKERS:-2}" \
         PG "$(conninfo astro_web)" REDIS "$(redis_address)" \
         > "$VAR/etc/nginx.conf.new"

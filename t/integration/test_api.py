@@ -37,9 +37,11 @@ def instead(stack, name, args, body, returns=PLAIN):
             f' SET search_path = pg_catalog, pg_temp AS $x${body}$x$')
         if returns != PLAIN:
             renew(stack, db)
+        stack.rest.documented = False
         try:
             yield
         finally:
+            stack.rest.documented = True
             put(old)
             if returns != PLAIN:
                 renew(stack, db)

@@ -4,6 +4,8 @@ import http.client
 import json
 import ssl
 
+from .schema import check_answer
+
 
 class Response:
     def __init__(self, status, headers, body):
@@ -31,6 +33,7 @@ class Rest:
 
     def __init__(self, port, cafile, host='127.0.0.1', timeout=15):
         self.host, self.port, self.timeout = host, port, timeout
+        self.documented = True          # False: answers are a test's own
         self.tls = ssl.create_default_context(cafile=cafile)
 
     def connection(self):
@@ -57,10 +60,17 @@ class Rest:
             connection.request(method, path, body=body, headers=send,
                                encode_chunked='Transfer-Encoding' in send)
             response = connection.getresponse()
-            return Response(response.status, response.headers,
-                            response.read())
+            answer = Response(response.status, response.headers,
+                              response.read())
         finally:
             connection.close()
+
+        # every answer of the whole suite is what the document says
+        error = self.documented and check_answer(
+            method, path, answer.status, answer.headers.get_content_type(),
+            answer.body)
+        assert not error, error
+        return answer
 
     def get(self, path, token=None, **kw):
         return self.call('GET', path, token=token, **kw)
