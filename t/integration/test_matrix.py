@@ -1,0 +1,267 @@
+"""Every route, as everybody, and with everything that is wrong.
+
+Nothing here knows of a single route: what is asked follows from the table and
+the OpenAPI document.
+"""
+
+import copy
+import http.client
+import json
+import re
+
+import pytest
+
+from astro.consult import Consultation
+from astro.routes import ROUTES, called
+from astro.schema import check_answer, operation, resolve
+
+ROLES = ('client', 'advisor', 'admin')
+
+
+class Asker:
+    """One connection; answers are checked as all are."""
+
+    def __init__(self, stack):
+        self.stack = stack
+        self.connection = None
+
+    def __call__(self, method, path, body=None, token=None, headers=(),
+                 tricky=False):
+        """tricky: nginx may make another path of it, or refuse it itself"""
+        send = dict(headers)
+        if token:
+            send['Authorization'] = f'Bearer {token}'
+        if body is not None:
+            send.setdefault('Content-Type', 'application/json')
+        for again in (False, True):
+            if self.connection is None:
+                self.connection = http.client.HTTPConnection(
+                    '127.0.0.1', self.stack.plain_port, timeout=30)
+            try:
+                self.connection.request(method, path, body=body, headers=send)
+                answer = self.connection.getresponse()
+                said = answer.read()
+                break
+            except (http.client.HTTPException, ConnectionError):
+                self.close()
+                if again:
+                    raise
+        if answer.will_close:
+            self.close()
+        kind = answer.headers.get_content_type()
+        where = (method, path[:200], body and body[:200], answer.status, said)
+        assert answer.status < 500, where
+        if tricky and answer.status == 400 and kind == 'text/html':
+            return 400, 'bad_request', said
+        error = not tricky and check_answer(method, path, answer.status, kind,
+                                            said)
+        assert not error, (error, where)
+        doc = None
+        if answer.status >= 400:
+            assert kind == 'application/problem+json', where
+            doc = json.loads(said)
+            assert doc['code'] and doc['detail'], where
+            if doc['code'] == 'bad_request' and '/webhooks/' not in path:
+                assert doc['errors'], where
+        return answer.status, doc and doc['code'], said
+
+    def close(self):
+        if self.connection:
+            self.connection.close()
+        self.connection = None
+
+
+@pytest.fixture
+def ask(stack):
+    asker = Asker(stack)
+    yield asker
+    asker.close()
+
+
+@pytest.fixture(scope='module')
+def talks():
+    """A consultation, made when it is first needed, for all of the file."""
+    return {}
+
+
+@pytest.fixture
+def talk(stack, talks):
+    if 'talk' not in talks:
+        talk = Consultation(stack).active()
+        talk.c.say(talk.conv, 'a secret of the two')
+        talk.end()
+        talks['talk'] = talk
+    return talks['talk']
+
+
+def path_of(route, talk):
+    ids = {'u': talk.advisor.id, 's': talk.id, 'c': talk.conv}
+    return re.sub(r'\{(\w)\}', lambda m: ids.get(m[1], f'{m[1]}_1'),
+                  route.path)
+
+
+def example(route):
+    """A body that the document says is good, or None."""
+    if route.body not in ('JSON', 'OPT'):
+        return None
+    said = operation(route.method, re.sub(r'\{\w\}', 'x_1', route.path))
+    content = said['requestBody']['content']['application/json']
+    if 'example' in content:
+        return content['example']
+    return next(iter(content['examples'].values()))['value']
+
+
+def schema(route):
+    said = operation(route.method, re.sub(r'\{\w\}', 'x_1', route.path))
+    content = said['requestBody']['content']['application/json']
+    return resolve(content['schema'])
+
+
+OPEN = [r for r in ROUTES if not r.roles]
+CLOSED = [r for r in ROUTES if r.roles]
+
+
+@pytest.mark.parametrize('route', CLOSED, ids=called)
+def test_a5_who_may(stack, ask, talk, route):
+    path = path_of(route, talk)
+    body = example(route)
+    text = None if body is None else json.dumps(body)
+
+    # nobody, and a token that is none
+    for token in (None, 'x.y.z', stack.jwt(1, 'admin', key=b'k' * 64)):
+        assert ask(route.method, path, text, token)[:2] \
+            == (401, 'unauthorized')
+
+    for role in ROLES:
+        # somebody who has no part in what is asked about
+        other = stack.person(role)
+        status, code, said = ask(route.method, path, text, other.token)
+        if role not in route.roles:
+            assert (status, code) == (403, 'forbidden'), said
+            continue
+        assert status != 401, said
+        assert b'a secret of the two' not in said
+        if re.search(r'\{[sc]\}', route.path) and role != 'admin':
+            assert code in ('not_found', 'forbidden', 'bad_request'), said
+            if route.method == 'GET':
+                assert (status, code) == (404, 'not_found'), said
+
+
+@pytest.mark.parametrize('route', OPEN, ids=called)
+def test_a5_without_a_token(ask, talk, route):
+    body = example(route)
+    status, code, _ = ask(route.method, path_of(route, talk),
+                          None if body is None else json.dumps(body))
+    assert code not in ('forbidden', 'not_found') or route.body == 'RAW'
+
+
+RAW = [
+    b'', b'{', b'[]', b'null', b'"x"', b'1', b'{}{}', b'{"a":NaN}',
+    b'{"a":Infinity}', b'{"a":1,"a":2}', b'{"a":{"b":1,"b":2}}', b'{a:1}',
+    b'{"a":"\xff"}', b'{"a":"\xed\xa0\x80"}', b'{"a":"\\u0000"}',
+    b'{"a":"\\ud800"}', b'{"a":"\x00"}', b'{"a":01}', b"{'a':1}",
+    b'{"a":' * 17 + b'1' + b'}' * 17, b'[' * 9000, b'\xef\xbb\xbf{}',
+]
+
+VALUES = [
+    None, True, False, 0, -1, 1, 1.5, 10 ** 18, -10 ** 18, 10 ** 40, 1e308,
+    '', ' ', 'x', 'x' * 300, 'é' * 5000, '\u202e\ufeff\U0001f600', "';--",
+    '-1', 'NaN', '2024-02-30', '0000-00-00T00:00:00Z', 'u_0', 'u_99999999',
+    [], [None], ['x'] * 200, [[[[1]]]], {}, {'a': {'a': 1}}, {'amount': -1},
+]
+
+
+def bodies(route):
+    """Bodies that are wrong somewhere, or might be."""
+    good = example(route)
+    names = set(good) | set(schema(route).get('properties', {}))
+    yield {}
+    yield {**good, 'nobody_reads_this': VALUES[-3]}
+    for name in sorted(names):
+        yield {k: v for k, v in good.items() if k != name}
+        for value in VALUES:
+            yield {**good, name: value}
+        inner = good.get(name)
+        if isinstance(inner, (dict, list)) and inner:
+            for key in inner if isinstance(inner, dict) else range(len(inner)):
+                for value in VALUES[::3]:
+                    doc = copy.deepcopy(good)
+                    doc[name][key] = value
+                    yield doc
+
+
+@pytest.mark.parametrize('route', [r for r in ROUTES
+                                   if r.body in ('JSON', 'OPT')], ids=called)
+def test_a10_bodies(stack, ask, talk, route):
+    path = path_of(route, talk)
+    who = stack.person(sorted(route.roles)[-1]).token if route.roles else None
+    for raw in RAW:
+        if raw == b'' and route.body == 'OPT':
+            continue
+        status, code, said = ask(route.method, path, raw, who)
+        if status == 401 and who:
+            who = stack.person(sorted(route.roles)[-1]).token
+            status, code, said = ask(route.method, path, raw, who)
+        assert (status, code) == (400, 'bad_request'), (raw[:60], said)
+    if route.handler and 'login' in route.path or 'register' in route.path:
+        return                          # a hash each: test_http has those
+    for doc in bodies(route):
+        text = json.dumps(doc)
+        if len(text) > 16384:
+            text = text[:16384]
+        if ask(route.method, path, text, who)[0] == 401 and who:
+            who = stack.person(sorted(route.roles)[-1]).token
+
+
+TRICKS = ['..', '%2e%2e', '%2e%2e%2fme', '%00', 'u_1%00', '%ff', '%c0%ae',
+          'u_1%2f', 'u_1;x=1', 'u_-1', 'u_0', 'u_01', 'u_1e3', '0x1', '*',
+          'u_' + '9' * 300, '%F0%9F%98%80', "u_1'", 'u_1%0d%0aX:y', '.', '{u}']
+QUERIES = ['limit=NaN', 'limit=-1', 'limit=1e9', 'limit=5&limit=6', 'x=%',
+           'x=%zz', 'x=%00', '%00=x', 'x=%ff', 'x=%ed%a0%80', 'cursor=%20',
+           'cursor=' + 'x' * 129, 'cursor=-1', 'cursor=99999999999999999999',
+           'cursor=%27--', 'cursor=%F0%9F%98%80', '&'.join(['a=1'] * 2),
+           'x=' + 'y' * 4097, '&'.join(f'a{i}=' for i in range(33))]
+
+
+@pytest.mark.parametrize('route', ROUTES, ids=called)
+def test_a10_paths_and_queries(stack, ask, talk, route):
+    role = sorted(route.roles)[-1] if route.roles else None
+    who = role and stack.person(role).token
+    body = example(route)
+    text = None if body is None else json.dumps(body)
+    path = path_of(route, talk)
+
+    def try_(path, tricky=False):
+        nonlocal who
+        status, code, said = ask(route.method, path, text, who, tricky=tricky)
+        if status == 401 and who:       # it had signed itself out
+            who = stack.person(role).token
+            status, code, said = ask(route.method, path, text, who,
+                                     tricky=tricky)
+        return status, code, said
+
+    for n in range(route.path.count('{')):
+        for trick in TRICKS:
+            seen = iter(range(9))
+            tricky = re.sub(r'\{\w\}', lambda m: trick if next(seen) == n
+                            else f'{m[0][1]}_1', route.path)
+            status, code, said = try_(tricky, tricky=True)
+            if not re.search(r'(^|/)(\.|%2e){1,2}(/|%2f|$)', tricky, re.I):
+                assert status in (400, 401, 403, 404, 405), (tricky, said)
+    if route.body == 'RAW' or 'auth/' in route.path:
+        return
+    names = {resolve(p)['name']: resolve(p) for p in operation(
+        route.method, re.sub(r'\{\w\}', 'x_1', route.path)
+        ).get('parameters', ())}
+    for query in QUERIES:
+        try_(f'{path}?{query}')
+    for name in sorted(n for n in names if names[n]['in'] == 'query'):
+        for value in ('', '-1', '0', 'NaN', '1e999', 'x' * 300, '%27%22%5c',
+                      '%F0%9F%98%80', '9' * 40, 'u_1', 'null', '1,2', 'true'):
+            try_(f'{path}?{name}={value}')
+    for header, value in (('If-Match', 'x'), ('If-Match', '"' * 9),
+                          ('If-None-Match', '"'), ('X-Request-Id', 'é'),
+                          ('Idempotency-Key', ' '), ('Content-Type', 'x'),
+                          ('Idempotency-Key', 'x' * 500)):
+        ask(route.method, path, text, who,
+            headers={header: value.encode('utf-8').decode('latin-1')})
