@@ -318,6 +318,12 @@ for what in "$@"; do
     fi
 done
 
+# what the product can do, and which tests have shown it
+if ls "$LOGS"/*.xml > /dev/null 2>&1; then
+    printf '\n'
+    "$PYTHON" t/features.py "$LOGS"/*.xml
+fi
+
 printf '\n%s\n' "$report"
 [ -z "$flaky" ] \
     || printf 'failed beside others, tried again alone:\n%s\n' "$flaky"
