@@ -187,6 +187,9 @@ write_nginx_conf() {
     [ -n "${ASTRO_ECHO:-}" ] \
         && echo="location = $ASTRO_ECHO { astro_echo; }"
 
+    [ -e "$BUILD/openapi.json" ] \
+        || "$REPO/scripts/openapi.py" "$BUILD/openapi.json"
+
     fill "$REPO/conf/nginx.conf.in" \
         VAR "$VAR" USER "$user" PLAIN "$plain" ECHO "$echo" \
         MODULE "$BUILD/ngx_astro_module.so" OPENAPI "$BUILD/openapi.json" \
