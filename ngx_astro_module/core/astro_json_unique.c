@@ -11,6 +11,8 @@
  */
 
 
+#include <string.h>
+
 #include "astro_json_private.h"
 
 
@@ -30,6 +32,8 @@ astro_json_unique(const uint8_t *text, size_t len)
     uint64_t        keys[ASTRO_JSON_KEYS_OPEN];
     const uint8_t  *s, *last, *end;
     size_t          start[ASTRO_JSON_MAX_DEPTH + 1];
+
+    memset(start, 0, sizeof(start));
 
     n = 0;
     depth = 0;
