@@ -68,6 +68,7 @@ ngx_astro_api_once_hash(ngx_astro_api_ctx_t *ctx)
     ngx_http_request_t  *r;
 
     r = ctx->r;
+    len = 0;
     md = EVP_MD_CTX_new();
 
     if (md == NULL) {
