@@ -177,6 +177,10 @@ ngx_int_t ngx_astro_api_openapi(ngx_astro_api_ctx_t *ctx);
 ngx_int_t ngx_astro_api_health(ngx_astro_api_ctx_t *ctx);
 ngx_int_t ngx_astro_api_register(ngx_astro_api_ctx_t *ctx);
 ngx_int_t ngx_astro_api_login(ngx_astro_api_ctx_t *ctx);
+ngx_int_t ngx_astro_api_chat_message(ngx_astro_api_ctx_t *ctx);
+ngx_int_t ngx_astro_api_chat_edit(ngx_astro_api_ctx_t *ctx);
+ngx_int_t ngx_astro_api_chat_delete(ngx_astro_api_ctx_t *ctx);
+ngx_int_t ngx_astro_api_chat_react(ngx_astro_api_ctx_t *ctx);
 ngx_int_t ngx_astro_api_webhook_stripe(ngx_astro_api_ctx_t *ctx);
 ngx_int_t ngx_astro_api_webhook_razorpay(ngx_astro_api_ctx_t *ctx);
 

@@ -11,42 +11,42 @@
  * committed: it goes again as it is, since the cid makes each message
  * idempotent, and what turns out to be stored already is delivered all the
  * same (receivers drop what they have).
+ *
+ * There is one queue, so that what somebody says stays in order, and two SQL
+ * functions: one stores plain messages by the hundred, the other acts (replies,
+ * edits, reactions, whatever has to be looked up) one after the other.  A
+ * batch is as much of the queue's head as is of one sort.
  */
 
 #include "ngx_astro_chat.h"
+#include "ngx_astro_chat_private.h"
 #include "ngx_astro_sessions.h"
 
 
 #define NGX_ASTRO_CHAT_BATCH    500             /* messages */
 #define NGX_ASTRO_CHAT_BYTES    (1024 * 1024)   /* of a batch */
 #define NGX_ASTRO_CHAT_QUEUE    20000           /* messages of this worker */
-#define NGX_ASTRO_CHAT_TEXT     16384           /* octets of one text */
 #define NGX_ASTRO_CHAT_WAIT_MS  5000            /* while the database is away */
 
 
-typedef struct {
-    ngx_queue_t         link;
-    ngx_astro_call_t   *call;           /* arg: the conversation */
-    uint64_t            user;
-    ngx_msec_t          due;
-    uint64_t            came_us;
-    size_t              len;
-    ngx_uint_t          retried;
-    u_char              cid[36];
-    u_char              payload[1];
-} ngx_astro_chat_t;
+static const char *const  ngx_astro_chat_types[] = {
+    "chat_message", "chat_edit", "chat_delete", "chat_react"
+};
 
 
-static ngx_int_t ngx_astro_chat_refuse(ngx_astro_req_t *req,
-    ngx_astro_error_e error, const char *message, const char *field);
 static void ngx_astro_chat_send(void);
 static void ngx_astro_chat_done(void *data, ngx_astro_pg_rc_e rc,
     PGresult *res);
 static void ngx_astro_chat_again(ngx_uint_t smaller);
 static void ngx_astro_chat_stored(ngx_astro_chat_t *chat, PGresult *res,
     int row);
+static void ngx_astro_chat_tell(ngx_astro_chat_t *chat, uint64_t peer,
+    int64_t seq, int64_t ts, ngx_str_t *payload);
+static void ngx_astro_chat_reply(ngx_astro_chat_t *chat, int64_t seq,
+    int64_t ts, ngx_uint_t dup, ngx_str_t *payload);
 static void ngx_astro_chat_fail(ngx_astro_chat_t *chat,
-    ngx_astro_error_e error, const char *message);
+    ngx_astro_error_e error, const char *message, const char *field);
+static void ngx_astro_chat_free(ngx_astro_chat_t *chat);
 static void ngx_astro_chat_timer(ngx_event_t *ev);
 
 
@@ -78,157 +78,50 @@ ngx_astro_chat_init(void)
 }
 
 
-static ngx_int_t
-ngx_astro_chat_refuse(ngx_astro_req_t *req, ngx_astro_error_e error,
-    const char *message, const char *field)
+ngx_astro_chat_t *
+ngx_astro_chat_create(ngx_astro_chat_type_e type, uint64_t conv, uint64_t user,
+    const u_char *cid, size_t size)
 {
-    ngx_astro_count(BAD_MESSAGE);
-    ngx_astro_reply_error(req->conn, req->id, error, message, field);
+    u_char            *p;
+    ngx_astro_chat_t  *chat;
 
-    return NGX_ERROR;
+    chat = ngx_alloc(sizeof(ngx_astro_chat_t) + NGX_ASTRO_CHAT_HEAD + size,
+                     ngx_astro.log);
+
+    if (chat == NULL) {
+        return NULL;
+    }
+
+    chat->call = NULL;
+    chat->ctx = NULL;
+    chat->type = type;
+    chat->conv = conv;
+    chat->user = user;
+    chat->due = ngx_current_msec + NGX_ASTRO_CHAT_WAIT_MS;
+    chat->came_us = ngx_astro_boot_us();
+    chat->act = type != NGX_ASTRO_CHAT_MESSAGE;
+    chat->joined = 0;
+    chat->retried = 0;
+    ngx_memcpy(chat->cid, cid, 36);
+
+    p = ngx_sprintf(chat->payload, "{\"from\":\"u_%uL\",\"cid\":\"%*s\"",
+                    user, (size_t) 36, cid);
+    chat->len = p - chat->payload;
+
+    return chat;
+}
+
+
+ngx_uint_t
+ngx_astro_chat_full(void)
+{
+    return ngx_astro_chat.nqueued >= NGX_ASTRO_CHAT_QUEUE;
 }
 
 
 void
-ngx_astro_handle_chat_message(ngx_astro_req_t *req)
+ngx_astro_chat_push(ngx_astro_chat_t *chat)
 {
-    u_char                     *p;
-    size_t                      size;
-    int64_t                     reply_to;
-    uint64_t                    conv;
-    ngx_astro_join_t           *j;
-    ngx_astro_chat_t           *chat;
-    ngx_astro_error_e           error;
-    const astro_json_member_t  *cid, *kind, *text, *to;
-
-    conv = ngx_astro_req_id(req, "conv", 'c');
-    if (conv == 0) {
-        return;
-    }
-
-    cid = ngx_astro_req_string(req, "cid", 36, 1);
-    if (cid == NULL) {
-        return;
-    }
-
-    if (!astro_uuid_ok(cid->raw + 1, cid->raw_len - 2)) {
-        (void) ngx_astro_chat_refuse(req, NGX_ASTRO_E_BAD_REQUEST,
-                                     "cid is a UUID", "/payload/cid");
-        return;
-    }
-
-    kind = ngx_astro_req_string(req, "kind", 16, 0);
-
-    if (kind == NULL && astro_json_get(&req->doc->payload, "kind")) {
-        return;
-    }
-
-    if (kind && !ngx_astro_same(kind->raw, kind->raw_len, "\"text\"")
-        && !ngx_astro_same(kind->raw, kind->raw_len, "\"emoji\""))
-    {
-        (void) ngx_astro_chat_refuse(req, NGX_ASTRO_E_UNSUPPORTED,
-                                     "kind is text or emoji",
-                                     "/payload/kind");
-        return;
-    }
-
-    text = astro_json_get(&req->doc->payload, "text");
-
-    if (text == NULL || text->kind != ASTRO_JSON_STRING || text->raw_len <= 2)
-    {
-        (void) ngx_astro_chat_refuse(req, NGX_ASTRO_E_BAD_REQUEST,
-                                     "text is a string with something in it",
-                                     "/payload/text");
-        return;
-    }
-
-    if (text->raw_len > NGX_ASTRO_CHAT_TEXT) {
-        (void) ngx_astro_chat_refuse(req, NGX_ASTRO_E_TOO_LARGE,
-                                     "text is at most 16384 bytes",
-                                     "/payload/text");
-        return;
-    }
-
-    reply_to = 0;
-    to = astro_json_get(&req->doc->payload, "reply_to");
-
-    if (to && to->kind != ASTRO_JSON_NULL
-        && astro_json_int(to, 1, INT64_MAX, &reply_to) != 0)
-    {
-        (void) ngx_astro_chat_refuse(req, NGX_ASTRO_E_BAD_REQUEST,
-                                     "reply_to is the seq of a message",
-                                     "/payload/reply_to");
-        return;
-    }
-
-    j = ngx_astro_sessions_joined_conv(req->conn, conv);
-
-    if (j == NULL) {
-        ngx_astro_count(DENIED);
-        ngx_astro_reply_error(req->conn, req->id, NGX_ASTRO_E_SESSION_STATE,
-                              "join a session of the conversation first",
-                              "/payload/conv");
-        return;
-    }
-
-    error = ngx_astro_sessions_may(j->session, ASTRO_SESSION_CHAT_STATES);
-
-    if (error != NGX_ASTRO_E_MAX) {
-
-        if (error == NGX_ASTRO_E_UNPAID) {
-            ngx_astro_count(UNPAID);
-        }
-
-        ngx_astro_reply_error(req->conn, req->id, error,
-                              error == NGX_ASTRO_E_UNPAID
-                              ? "the session is paid no further"
-                              : "the session does not take messages now",
-                              NULL);
-        return;
-    }
-
-    if (ngx_astro_chat.nqueued >= NGX_ASTRO_CHAT_QUEUE) {
-        ngx_astro_reply_error(req->conn, req->id, NGX_ASTRO_E_UNAVAILABLE,
-                              "too many messages wait, try again", NULL);
-        return;
-    }
-
-    size = sizeof(ngx_astro_chat_t) + 160 + text->raw_len
-           + (kind ? kind->raw_len : 6);
-
-    chat = ngx_alloc(size, ngx_astro.log);
-
-    if (chat) {
-        chat->call = ngx_astro_call_create(req->conn, req->id, conv);
-    }
-
-    if (chat == NULL || chat->call == NULL) {
-        ngx_free(chat);
-        ngx_astro_reply_error(req->conn, req->id, NGX_ASTRO_E_INTERNAL,
-                              "no memory", NULL);
-        return;
-    }
-
-    chat->user = req->conn->user;
-    chat->due = ngx_current_msec + NGX_ASTRO_CHAT_WAIT_MS;
-    chat->came_us = ngx_astro_boot_us();
-    chat->retried = 0;
-    ngx_memcpy(chat->cid, cid->raw + 1, 36);
-
-    p = ngx_sprintf(chat->payload, "{\"from\":\"u_%uL\",\"cid\":\"%*s\","
-                    "\"kind\":", chat->user, (size_t) 36, chat->cid);
-    p = kind ? ngx_cpymem(p, kind->raw, kind->raw_len)
-             : ngx_cpymem(p, "\"text\"", 6);
-    p = ngx_cpymem(p, ",\"text\":", 8);
-    p = ngx_cpymem(p, text->raw, text->raw_len);
-
-    if (reply_to) {
-        p = ngx_sprintf(p, ",\"reply_to\":%L", reply_to);
-    }
-
-    *p++ = '}';
-    chat->len = p - chat->payload;
-
     ngx_queue_insert_tail(&ngx_astro_chat.queue, &chat->link);
     ngx_astro_chat.nqueued++;
 
@@ -251,16 +144,17 @@ static void
 ngx_astro_chat_send(void)
 {
     size_t             bytes, size;
-    u_char            *p, *convs, *senders, *types, *cids, *payloads;
-    ngx_uint_t         n, i;
+    u_char            *p, *convs, *senders, *types, *cids, *joined, *payloads;
+    ngx_uint_t         n, i, acts;
     ngx_queue_t       *q;
-    const char        *values[6];
+    const char        *values[7];
     ngx_astro_chat_t  *chat;
 
     if (ngx_astro_chat.nsent || ngx_queue_empty(&ngx_astro_chat.queue)) {
         return;
     }
 
+    acts = 0;
     bytes = 0;
 
     for (n = 0; n < ngx_astro_chat.cap; n++) {
@@ -272,7 +166,12 @@ ngx_astro_chat_send(void)
 
         chat = ngx_queue_data(q, ngx_astro_chat_t, link);
 
-        if (n > 0 && bytes + chat->len > NGX_ASTRO_CHAT_BYTES) {
+        if (n == 0) {
+            acts = chat->act;
+
+        } else if (chat->act != acts
+                   || bytes + chat->len > NGX_ASTRO_CHAT_BYTES)
+        {
             break;
         }
 
@@ -284,7 +183,8 @@ ngx_astro_chat_send(void)
     ngx_astro_chat.nsent = n;
     ngx_astro_chat.nqueued -= n;
 
-    size = 5 * 4 + n * (2 * (NGX_INT64_LEN + 1) + 16 + 40 + 4) + bytes * 2;
+    size = 6 * 4 + n * (2 * (NGX_INT64_LEN + 1) + 16 + 40 + 4 + 4)
+           + bytes * 2;
 
     if (size > ngx_astro_chat.size) {
         p = ngx_alloc(size * 2, ngx_astro.log);
@@ -303,14 +203,16 @@ ngx_astro_chat_send(void)
     senders = convs + 4 + n * (NGX_INT64_LEN + 1);
     types = senders + 4 + n * (NGX_INT64_LEN + 1);
     cids = types + 4 + n * 16;
-    payloads = cids + 4 + n * 40;
+    joined = cids + 4 + n * 40;
+    payloads = joined + 4 + n * 4;
 
     values[0] = (char *) convs;
     values[1] = (char *) senders;
     values[2] = (char *) types;
     values[3] = (char *) cids;
     values[4] = (char *) payloads;
-    values[5] = ASTRO_SESSION_CHAT_STATES_SQL;
+    values[5] = acts ? (char *) joined : ASTRO_SESSION_CHAT_STATES_SQL;
+    values[6] = ASTRO_SESSION_CHAT_STATES_SQL;
 
     for (i = 0, q = ngx_queue_head(&ngx_astro_chat.sent);
          i < n;
@@ -318,11 +220,14 @@ ngx_astro_chat_send(void)
     {
         chat = ngx_queue_data(q, ngx_astro_chat_t, link);
 
-        convs = ngx_sprintf(convs, "%c%uL", i ? ',' : '{', chat->call->arg);
+        convs = ngx_sprintf(convs, "%c%uL", i ? ',' : '{', chat->conv);
         senders = ngx_sprintf(senders, "%c%uL", i ? ',' : '{', chat->user);
-        types = ngx_sprintf(types, "%cchat_message", i ? ',' : '{');
+        types = ngx_sprintf(types, "%c%s", i ? ',' : '{',
+                            ngx_astro_chat_types[chat->type]);
         *cids++ = i ? ',' : '{';
         cids = ngx_cpymem(cids, chat->cid, 36);
+        *joined++ = i ? ',' : '{';
+        *joined++ = chat->joined ? 't' : 'f';
         payloads = ngx_astro_pg_array_text(payloads, i == 0, chat->payload,
                                            chat->len);
     }
@@ -331,12 +236,15 @@ ngx_astro_chat_send(void)
     *senders++ = '}'; *senders = '\0';
     *types++ = '}'; *types = '\0';
     *cids++ = '}'; *cids = '\0';
+    *joined++ = '}'; *joined = '\0';
     *payloads++ = '}'; *payloads = '\0';
 
     ngx_astro_count(CHAT_BATCHES);
 
-    if (ngx_astro_pg_call(ngx_astro.pg_chat, &ngx_astro_sql_chat_batch, values,
-                          ngx_astro_chat_done, NULL)
+    if (ngx_astro_pg_call(ngx_astro.pg_chat,
+                          acts ? &ngx_astro_sql_chat_acts
+                               : &ngx_astro_sql_chat_batch,
+                          values, ngx_astro_chat_done, NULL)
         != NGX_OK)
     {
         ngx_astro_chat_again(0);
@@ -367,7 +275,7 @@ ngx_astro_chat_again(ngx_uint_t smaller)
 
         if ((ngx_msec_int_t) (chat->due - ngx_current_msec) <= 0) {
             ngx_astro_chat_fail(chat, NGX_ASTRO_E_UNAVAILABLE,
-                                "the database is away, try again");
+                                "the database is away, try again", NULL);
             continue;
         }
 
@@ -412,7 +320,7 @@ ngx_astro_chat_done(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
         ngx_queue_remove(q);
         ngx_astro_chat.nsent = 0;
         ngx_astro_chat_fail(ngx_queue_data(q, ngx_astro_chat_t, link),
-                            NGX_ASTRO_E_INTERNAL, "could not be stored");
+                            NGX_ASTRO_E_INTERNAL, "could not be stored", NULL);
         ngx_astro_chat_send();
         return;
     }
@@ -440,123 +348,148 @@ ngx_astro_chat_done(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
 static void
 ngx_astro_chat_stored(ngx_astro_chat_t *chat, PGresult *res, int row)
 {
-    u_char             *p;
-    u_char              buf[160];
-    int64_t             seq, ts;
-    uint64_t            conv;
-    ngx_str_t           status;
+    char               *message, *field;
     ngx_uint_t          dup;
-    ngx_astro_msg_t     m;
-    ngx_astro_route_t   route;
+    ngx_str_t           status, payload;
 
-    conv = chat->call->arg;
     status = ngx_astro_pg_str(res, row, 1);
 
     if (!ngx_astro_same(status.data, status.len, "ok")) {
+
+        /* the texts are constants of chat_acts.sql */
+
+        message = chat->act ? PQgetvalue(res, row, 7)
+                            : "the message was not taken";
+        field = chat->act && !PQgetisnull(res, row, 8)
+                ? PQgetvalue(res, row, 8) : NULL;
+
         ngx_astro_chat_fail(chat, ngx_astro_error_parse(status.data,
                                                         status.len),
-                            "the message was not taken");
+                            message, field);
         return;
     }
 
-    seq = ngx_astro_pg_int(res, row, 2);
-    ts = ngx_astro_pg_int(res, row, 3);
     dup = ngx_astro_pg_bool(res, row, 5);
 
-    p = ngx_sprintf(buf, "{\"conv\":\"c_%uL\",\"seq\":%L,\"ts\":%L%s}", conv,
-                    seq, ts, dup ? ",\"dup\":true" : "");
+    if (chat->act) {
+        payload = ngx_astro_pg_str(res, row, 6);
 
-    ngx_astro_reply(chat->call->conn, chat->call->id, buf, p - buf);
-
-    if (!dup || chat->retried) {
-
-        ngx_astro_count(CHATS);
-
-        /* to the letter what consult.frame() makes of the stored event */
-
-        p = ngx_sprintf(buf, "{\"type\":\"chat_message\",\"conv\":\"c_%uL\","
-                        "\"seq\":%L,\"ts\":%L,\"payload\":", conv, seq, ts);
-
-        ngx_astro_msg_init(&m);
-        ngx_astro_msg_add(&m, buf, p - buf);
-        ngx_astro_msg_add(&m, chat->payload, chat->len);
-        ngx_astro_msg_lit(&m, "}");
-
-        ngx_memzero(&route, sizeof(ngx_astro_route_t));
-        route.to = NGX_ASTRO_TO_USER;
-        route.durable = 1;
-        route.conv = conv;
-        route.seq = seq;
-
-        route.user = ngx_astro_pg_int(res, row, 4);
-        ngx_astro_route_user(&route, &m);
-        route.user = chat->user;
-        ngx_astro_route_user(&route, &m);
+    } else {
+        payload.data = chat->payload;
+        payload.len = chat->len;
     }
 
-    ngx_astro_call_free(chat->call);
-    ngx_free(chat);
+    ngx_astro_chat_reply(chat, ngx_astro_pg_int(res, row, 2),
+                         ngx_astro_pg_int(res, row, 3), dup, &payload);
+
+    /* a seq of 0: nothing had to be stored */
+
+    if (ngx_astro_pg_int(res, row, 2) && (!dup || chat->retried)) {
+        ngx_astro_chat_tell(chat, ngx_astro_pg_int(res, row, 4),
+                            ngx_astro_pg_int(res, row, 2),
+                            ngx_astro_pg_int(res, row, 3), &payload);
+    }
+
+    ngx_astro_chat_free(chat);
+}
+
+
+/* To all sockets of both; to the letter what consult.frame() makes of it. */
+
+static void
+ngx_astro_chat_tell(ngx_astro_chat_t *chat, uint64_t peer, int64_t seq,
+    int64_t ts, ngx_str_t *payload)
+{
+    u_char             *p;
+    u_char              buf[160];
+    ngx_astro_msg_t     m;
+    ngx_astro_route_t   route;
+
+    if (chat->type == NGX_ASTRO_CHAT_MESSAGE) {
+        ngx_astro_count(CHATS);
+
+    } else {
+        ngx_astro_count(CHAT_CHANGES);
+    }
+
+    p = ngx_sprintf(buf, "{\"type\":\"%s\",\"conv\":\"c_%uL\","
+                    "\"seq\":%L,\"ts\":%L,\"payload\":",
+                    ngx_astro_chat_types[chat->type], chat->conv, seq, ts);
+
+    ngx_astro_msg_init(&m);
+    ngx_astro_msg_add(&m, buf, p - buf);
+    ngx_astro_msg_add(&m, payload->data, payload->len);
+    ngx_astro_msg_lit(&m, "}");
+
+    ngx_memzero(&route, sizeof(ngx_astro_route_t));
+    route.to = NGX_ASTRO_TO_USER;
+    route.durable = 1;
+    route.conv = chat->conv;
+    route.seq = seq;
+
+    route.user = peer;
+    ngx_astro_route_user(&route, &m);
+    route.user = chat->user;
+    ngx_astro_route_user(&route, &m);
+}
+
+
+static void
+ngx_astro_chat_reply(ngx_astro_chat_t *chat, int64_t seq, int64_t ts,
+    ngx_uint_t dup, ngx_str_t *payload)
+{
+    u_char  *p;
+    u_char   buf[160];
+
+    if (chat->call == NULL) {
+        ngx_astro_chat_rest_reply(chat, ngx_astro_chat_types[chat->type], seq,
+                                  ts, dup, payload);
+        return;
+    }
+
+    p = ngx_sprintf(buf, "{\"conv\":\"c_%uL\"", chat->conv);
+
+    if (seq) {
+        p = ngx_sprintf(p, ",\"seq\":%L,\"ts\":%L", seq, ts);
+    }
+
+    p = ngx_sprintf(p, "%s}", dup ? ",\"dup\":true" : "");
+
+    ngx_astro_reply(chat->call->conn, chat->call->id, buf, p - buf);
 }
 
 
 static void
 ngx_astro_chat_fail(ngx_astro_chat_t *chat, ngx_astro_error_e error,
-    const char *message)
+    const char *message, const char *field)
 {
-    ngx_astro_reply_error(chat->call->conn, chat->call->id, error, message,
-                          NULL);
-    ngx_astro_call_free(chat->call);
-    ngx_free(chat);
+    if (chat->call == NULL) {
+        ngx_astro_chat_rest_fail(chat, error, message, field);
+
+    } else {
+        ngx_astro_reply_error(chat->call->conn, chat->call->id, error,
+                              message, field);
+    }
+
+    if (error == NGX_ASTRO_E_UNPAID) {
+        ngx_astro_count(UNPAID);
+
+    } else if (error == NGX_ASTRO_E_NOT_PARTICIPANT
+               || error == NGX_ASTRO_E_SESSION_STATE)
+    {
+        ngx_astro_count(DENIED);
+    }
+
+    ngx_astro_chat_free(chat);
 }
 
 
-void
-ngx_astro_handle_chat_typing(ngx_astro_req_t *req)
+static void
+ngx_astro_chat_free(ngx_astro_chat_t *chat)
 {
-    u_char                     *p;
-    u_char                      buf[160];
-    uint64_t                    conv;
-    ngx_astro_msg_t             m;
-    ngx_astro_join_t           *j;
-    ngx_astro_route_t           route;
-    const astro_json_member_t  *on;
-
-    conv = ngx_astro_req_id(req, "conv", 'c');
-    if (conv == 0) {
-        return;
+    if (chat->call) {
+        ngx_astro_call_free(chat->call);
     }
 
-    on = astro_json_get(&req->doc->payload, "on");
-
-    if (on == NULL || on->kind != ASTRO_JSON_BOOL) {
-        (void) ngx_astro_chat_refuse(req, NGX_ASTRO_E_BAD_REQUEST,
-                                     "on is true or false", "/payload/on");
-        return;
-    }
-
-    j = ngx_astro_sessions_joined_conv(req->conn, conv);
-
-    if (j == NULL
-        || ngx_astro_sessions_may(j->session, ASTRO_SESSION_CHAT_STATES)
-           != NGX_ASTRO_E_MAX)
-    {
-        ngx_astro_reply_error(req->conn, req->id, NGX_ASTRO_E_SESSION_STATE,
-                              "no session of the conversation takes messages "
-                              "now", "/payload/conv");
-        return;
-    }
-
-    p = ngx_sprintf(buf, "{\"type\":\"chat_typing\",\"conv\":\"c_%uL\","
-                    "\"payload\":{\"from\":\"u_%uL\",\"on\":%*s}}", conv,
-                    req->conn->user, on->raw_len, on->raw);
-
-    ngx_astro_msg_init(&m);
-    ngx_astro_msg_add(&m, buf, p - buf);
-
-    ngx_memzero(&route, sizeof(ngx_astro_route_t));
-    route.to = NGX_ASTRO_TO_USER;
-    route.user = ngx_astro_join_peer(j);
-
-    ngx_astro_route_user(&route, &m);
-    ngx_astro_reply(req->conn, req->id, (u_char *) "{}", 2);
+    ngx_free(chat);
 }

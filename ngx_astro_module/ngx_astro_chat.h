@@ -13,8 +13,14 @@
 
 
 void ngx_astro_chat_init(void);
+void ngx_astro_acks_init(void);
+void ngx_astro_typing_init(void);
 
 void ngx_astro_handle_chat_message(ngx_astro_req_t *req);
+void ngx_astro_handle_chat_edit(ngx_astro_req_t *req);
+void ngx_astro_handle_chat_delete(ngx_astro_req_t *req);
+void ngx_astro_handle_chat_react(ngx_astro_req_t *req);
+void ngx_astro_handle_chat_ack(ngx_astro_req_t *req);
 void ngx_astro_handle_chat_typing(ngx_astro_req_t *req);
 
 

@@ -64,7 +64,9 @@
     X(DENIED, "denied", "messages refused for who sent them")                 \
     X(SIGNALS, "signals", "signals relayed")                                  \
     X(CHATS, "chats", "chat messages stored")                                 \
-    X(CHAT_BATCHES, "chat_batches", "transactions that stored them")          \
+    X(CHAT_CHANGES, "chat_changes", "edits, deletions and reactions stored")  \
+    X(CHAT_BATCHES, "chat_batches", "transactions that stored these")         \
+    X(RECEIPTS, "receipts", "receipts that rose, told to the other party")    \
     X(UNPAID, "unpaid", "messages refused because paid_until had passed")     \
     X(SLOW, "slow_clients", "connections closed 4504")                        \
     F(LIMITED, "limited", "class", NGX_ASTRO_LIMIT_SLOTS,                     \

@@ -319,6 +319,10 @@ ngx_astro_join_remove(ngx_astro_join_t *j, const char *reason)
 
     ngx_astro_join_close(j, ngx_astro_life_ms(), reason);
 
+    if (j->typing.next) {
+        ngx_astro_typing_end(j);
+    }
+
     ngx_queue_remove(&j->conn_link);
     ngx_queue_remove(&j->session_link);
     ngx_free(j);

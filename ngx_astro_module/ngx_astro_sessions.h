@@ -44,6 +44,9 @@ typedef struct {
     ngx_astro_conn_t        *conn;
     ngx_astro_session_t     *session;
     uint64_t                 interval;  /* open in the database, or 0 */
+    ngx_queue_t              typing;    /* who does; next is NULL: not */
+    ngx_msec_t               typing_ends;
+    ngx_msec_t               typing_told;
     unsigned                 joining:1; /* a call is under way */
     unsigned                 silent:1;  /* closed for silence */
 } ngx_astro_join_t;
@@ -64,6 +67,9 @@ ngx_astro_join_t *ngx_astro_sessions_joined_conv(ngx_astro_conn_t *conn,
 #define ngx_astro_join_peer(j)                                                \
     ((j)->conn->user == (j)->session->client ? (j)->session->advisor          \
                                              : (j)->session->client)
+
+/* The party types no longer; to be called only if typing.next is set. */
+void ngx_astro_typing_end(ngx_astro_join_t *j);
 
 /*
  * Makes a connection take part: opens its interval in the database, and replies

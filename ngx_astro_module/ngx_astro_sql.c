@@ -36,6 +36,11 @@ ngx_astro_sql(session_join, 5, "$1::bigint, $2::bigint, $3::bigint, "
 ngx_astro_sql(chat_batch, 6, "$1::bigint[], $2::bigint[], $3::text[], "
               "$4::uuid[], $5::text[], $6::text[]");
 
+ngx_astro_sql(chat_acts, 7, "$1::bigint[], $2::bigint[], $3::text[], "
+              "$4::uuid[], $5::text[], $6::boolean[], $7::text[]");
+ngx_astro_sql(chat_acks, 4, "$1::bigint[], $2::bigint[], $3::bigint[], "
+              "$4::bigint[]");
+
 ngx_astro_sql(heal, 7, "$1::bigint[], $2::bigint[], $3::bigint[], "
               "$4::bigint[], $5::int[], $6::bigint[], $7::bigint");
 

@@ -27,6 +27,8 @@ extern const ngx_astro_sql_t  ngx_astro_sql_session_start;
 extern const ngx_astro_sql_t  ngx_astro_sql_session_apply;
 extern const ngx_astro_sql_t  ngx_astro_sql_session_join;
 extern const ngx_astro_sql_t  ngx_astro_sql_chat_batch;
+extern const ngx_astro_sql_t  ngx_astro_sql_chat_acts;
+extern const ngx_astro_sql_t  ngx_astro_sql_chat_acks;
 extern const ngx_astro_sql_t  ngx_astro_sql_heal;
 extern const ngx_astro_sql_t  ngx_astro_sql_gateway_open;
 extern const ngx_astro_sql_t  ngx_astro_sql_gateway_renew;

@@ -75,6 +75,8 @@ ngx_astro_worker_init(ngx_cycle_t *cycle, ngx_astro_conf_t *conf)
     ngx_astro_departed_init();
     ngx_astro_hello_init();
     ngx_astro_chat_init();
+    ngx_astro_acks_init();
+    ngx_astro_typing_init();
 
     if (ngx_astro_router_init(cycle) != NGX_OK) {
         return NGX_ERROR;

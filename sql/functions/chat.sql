@@ -9,7 +9,11 @@ SET ROLE astro_api;
 -- the last seq goes on from there.
 --
 --   200 {"data":[{seq,type,ts,from,payload}],"next_cursor":null|".."}
---       from: "u_5", or null for the system
+--       from: "u_5", or null for the system.  payload: as it is by now, after
+--       edits; of what was deleted, {..,"deleted":true}.  A message that was
+--       changed has "ver" and "edited_at" or "deleted_at" too, one with
+--       reactions "reactions":[{emoji,count}] and "my_reaction", the caller's
+--       or null
 --   400 bad_request, field "/cursor"
 --   404 not_found                         no such conversation, or not in it
 --
@@ -46,8 +50,29 @@ BEGIN
                    '{"seq":' || e.seq || ',"type":"' || e.type || '","ts":"'
                    || consult.rfc3339(e.at) || '","from":'
                    || coalesce('"u_' || e.sender_id || '"', 'null')
-                   || ',"payload":' || e.payload::text || '}' AS doc
+                   || ',"payload":' || coalesce(m.payload, e.payload)::text
+                   || coalesce(',"ver":' || nullif(m.ver, 1), '')
+                   || coalesce(',"edited_at":"' || consult.rfc3339(m.edited_at)
+                               || '"', '')
+                   || coalesce(',"deleted_at":"'
+                               || consult.rfc3339(m.deleted_at) || '"', '')
+                   || coalesce((
+                       SELECT ',"reactions":[' || string_agg('{"emoji":'
+                              || to_json(y.emoji)::text || ',"count":' || y.n
+                              || '}', ',' ORDER BY y.n DESC, y.emoji)
+                              || '],"my_reaction":'
+                              || coalesce(to_json(max(y.mine))::text, 'null')
+                         FROM (SELECT r.emoji, count(*) AS n,
+                                      max(r.emoji) FILTER (WHERE r.account_id
+                                          = messages.caller) AS mine
+                                 FROM consult.reaction r
+                                WHERE r.conversation_id = messages.conv
+                                  AND r.seq = e.seq
+                                GROUP BY r.emoji) y), '') || '}' AS doc
               FROM consult.event e
+              LEFT JOIN consult.message_change m
+                     ON m.conversation_id = e.conversation_id
+                    AND m.seq = e.seq
              WHERE e.conversation_id = messages.conv AND e.seq > v_after
              ORDER BY e.seq LIMIT v_cap + 1) m;
 END
@@ -60,6 +85,9 @@ $$;
 --
 -- The head is read before the events, so an event stored in between can be
 -- sent although its seq is above the head, and none is left out.
+--
+-- A message that was edited comes as it was, the edit after it; what was
+-- deleted comes without its text.
 --
 -- Called by hello's resume, by "sync", and to fill a hole.
 CREATE OR REPLACE FUNCTION api.sync(caller bigint, conv bigint, after bigint,
@@ -81,18 +109,164 @@ BEGIN
 
     RETURN QUERY
     SELECT e.seq, consult.frame(e.conversation_id, e.seq, e.at, e.type,
-                                e.payload), NULL::bigint
+                                CASE WHEN (m.payload -> 'deleted') IS NULL
+                                          AND (m.payload -> 'quote'
+                                               -> 'deleted') IS NULL
+                                     THEN e.payload ELSE m.payload END),
+           NULL::bigint
       FROM consult.event e
+      LEFT JOIN consult.message_change m
+             ON m.conversation_id = e.conversation_id AND m.seq = e.seq
      WHERE e.conversation_id = sync.conv AND e.seq > sync.after
      ORDER BY e.seq LIMIT sync.cap;
 END
 $$;
 
 
+-- api.conversations: the caller's conversations, newest first.  cap: 1 to 200;
+-- the cursor is the last one's number.
+--
+--   200 {"data":[<conversation>],"next_cursor":null|".."}
+--       conversation: {"conv":"c_8","with":{"user":"u_5","name"},"head",
+--       "unread","delivered","read","peer_delivered","peer_read","last":null|
+--       {seq,type,ts,from}}
+--   400 bad_request, field "/cursor"
+--
+-- unread: messages of the other one after "read", without those deleted; at
+-- most 10000 are counted.  delivered, read: how far the caller has got, and the
+-- other one.
+--
+-- Called by GET /api/conversations.
+CREATE OR REPLACE FUNCTION api.conversations(caller bigint, cap int,
+    cursor text)
+RETURNS TABLE (status int, body json)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    v_before bigint := consult.cursor_id(cursor, 9223372036854775807);
+    v_cap    int    := least(greatest(coalesce(cap, 50), 1), 200);
+    v_ids    bigint[];
+BEGIN
+    IF v_before IS NULL THEN
+        RETURN QUERY SELECT 400, consult.error('bad_request',
+                                'no such cursor', '/cursor');
+        RETURN;
+    END IF;
+
+    PERFORM set_config('astro.caller', caller::text, true);
+
+    -- two lookups by index, rather than a walk over everybody's
+    SELECT array_agg(x.id ORDER BY x.id DESC) INTO v_ids
+      FROM (SELECT u.id
+              FROM ((SELECT c.id FROM consult.conversation c
+                      WHERE c.client_id = conversations.caller
+                        AND c.id < v_before ORDER BY c.id DESC
+                      LIMIT v_cap + 1)
+                    UNION ALL
+                    (SELECT c.id FROM consult.conversation c
+                      WHERE c.advisor_id = conversations.caller
+                        AND c.id < v_before ORDER BY c.id DESC
+                      LIMIT v_cap + 1)) u
+             ORDER BY u.id DESC LIMIT v_cap + 1) x;
+
+    RETURN QUERY
+    SELECT 200, consult.page(array_agg(consult.conversation_doc(
+                                           conversations.caller, n)::text
+                                       ORDER BY n DESC), v_ids, v_cap)
+      FROM unnest(v_ids) n;
+END
+$$;
+
+
+-- api.conversation: one of them.
+--
+--   200 <conversation>
+--   404 not_found
+--
+-- Called by GET /api/conversations/{c}.
+CREATE OR REPLACE FUNCTION api.conversation(caller bigint, conv bigint)
+RETURNS TABLE (status int, body json)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_doc json;
+BEGIN
+    PERFORM set_config('astro.caller', caller::text, true);
+    v_doc := consult.conversation_doc(caller, conv);
+
+    IF v_doc IS NULL THEN
+        PERFORM consult.fail('not_found', 'no such conversation');
+    END IF;
+
+    RETURN QUERY SELECT 200, v_doc;
+END
+$$;
+
+
+-- api.conversation_open: the one conversation of a client and an advisor, made
+-- if there is none.  body: {"advisor":"u_5"}
+--
+--   201 <conversation>                    200 if it was there
+--   400 bad_request, field "/advisor"
+--   404 not_found, field "/advisor"
+--
+-- Called by POST /api/conversations.  Of many at once, the unique index lets
+-- one in, and all get that.
+CREATE OR REPLACE FUNCTION api.conversation_open(caller bigint, body json)
+RETURNS TABLE (status int, body_out json)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    v_advisor bigint := consult.f_id(body, 'advisor', 'u');
+    v_id      bigint;
+    v_status  int := 200;
+BEGIN
+    PERFORM set_config('astro.caller', caller::text, true);
+
+    SELECT c.id INTO v_id FROM consult.conversation c
+     WHERE c.client_id = conversation_open.caller
+       AND c.advisor_id = v_advisor;
+
+    IF NOT FOUND THEN
+        PERFORM 1 FROM identity.advisor d
+           JOIN identity.account a ON a.id = d.account_id
+          WHERE d.account_id = v_advisor AND a.role = 'advisor'
+            AND NOT a.blocked;
+
+        IF NOT FOUND THEN
+            PERFORM consult.fail('not_found', 'no such advisor', '/advisor');
+        END IF;
+
+        INSERT INTO consult.conversation (client_id, advisor_id)
+        VALUES (conversation_open.caller, v_advisor)
+        ON CONFLICT DO NOTHING RETURNING id INTO v_id;
+
+        v_status := 201;
+
+        IF v_id IS NULL THEN
+            v_status := 200;
+
+            SELECT c.id INTO STRICT v_id FROM consult.conversation c
+             WHERE c.client_id = conversation_open.caller
+               AND c.advisor_id = v_advisor;
+        END IF;
+    END IF;
+
+    RETURN QUERY SELECT v_status, consult.conversation_doc(caller, v_id);
+END
+$$;
+
+
 REVOKE ALL ON FUNCTION api.messages(bigint, bigint, int, text),
-    api.sync(bigint, bigint, bigint, int) FROM PUBLIC;
+    api.sync(bigint, bigint, bigint, int),
+    api.conversations(bigint, int, text), api.conversation(bigint, bigint),
+    api.conversation_open(bigint, json) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION api.messages(bigint, bigint, int, text),
-    api.sync(bigint, bigint, bigint, int) TO astro_web;
+    api.sync(bigint, bigint, bigint, int),
+    api.conversations(bigint, int, text), api.conversation(bigint, bigint),
+    api.conversation_open(bigint, json) TO astro_web;
 
 RESET ROLE;
 SET ROLE astro_gateway;
@@ -229,5 +403,70 @@ REVOKE ALL ON FUNCTION
 GRANT EXECUTE ON FUNCTION
     api.chat_batch(bigint[], bigint[], text[], uuid[], text[], text[])
     TO astro_web;
+
+RESET ROLE;
+SET ROLE astro_owner;
+
+
+-- consult.conversation_doc: a conversation as the three above show it; NULL if
+-- the caller is not in it.  They have set astro.caller.
+CREATE OR REPLACE FUNCTION consult.conversation_doc(caller bigint, conv bigint)
+RETURNS json
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    c        consult.conversation;
+    e        consult.event;
+    mine     consult.receipt;
+    theirs   consult.receipt;
+    v_peer   bigint;
+    v_name   text;
+    v_unread bigint;
+BEGIN
+    SELECT * INTO c FROM consult.conversation x WHERE x.id = conv;
+
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+
+    v_peer := CASE caller WHEN c.client_id THEN c.advisor_id
+                          ELSE c.client_id END;
+
+    SELECT a.name INTO v_name FROM identity.account a WHERE a.id = v_peer;
+    SELECT * INTO mine FROM consult.receipt r
+     WHERE r.conversation_id = conv AND r.account_id = caller;
+    SELECT * INTO theirs FROM consult.receipt r
+     WHERE r.conversation_id = conv AND r.account_id = v_peer;
+    SELECT * INTO e FROM consult.event x
+     WHERE x.conversation_id = conv AND x.seq = c.head;
+
+    SELECT count(*) INTO v_unread
+      FROM (SELECT 1 FROM consult.event x
+              LEFT JOIN consult.message_change m
+                     ON m.conversation_id = x.conversation_id
+                    AND m.seq = x.seq
+             WHERE x.conversation_id = conv
+               AND x.seq > coalesce(mine.read, 0)
+               AND x.type = 'chat_message' AND x.sender_id = v_peer
+               AND m.deleted_at IS NULL
+             LIMIT 10000) u;
+
+    RETURN ('{"conv":"c_' || c.id || '","with":{"user":"u_' || v_peer
+        || '","name":' || coalesce(to_json(v_name)::text, 'null')
+        || '},"head":' || c.head || ',"unread":' || v_unread
+        || ',"delivered":' || coalesce(mine.delivered, 0)
+        || ',"read":' || coalesce(mine.read, 0)
+        || ',"peer_delivered":' || coalesce(theirs.delivered, 0)
+        || ',"peer_read":' || coalesce(theirs.read, 0)
+        || ',"last":' || coalesce('{"seq":' || e.seq || ',"type":"' || e.type
+               || '","ts":"' || consult.rfc3339(e.at) || '","from":'
+               || coalesce('"u_' || e.sender_id || '"', 'null') || '}', 'null')
+        || '}')::json;
+END
+$$;
+
+
+REVOKE ALL ON FUNCTION consult.conversation_doc(bigint, bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION consult.conversation_doc(bigint, bigint)
+    TO astro_api;
 
 RESET ROLE;
