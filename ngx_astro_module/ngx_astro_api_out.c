@@ -108,6 +108,14 @@ ngx_astro_api_output(ngx_astro_api_ctx_t *ctx, ngx_uint_t status,
 
     r = ctx->r;
 
+    /* a body that nobody has read would be taken for the next request */
+
+    rc = ngx_http_discard_request_body(r);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
     /* in the order of the four rows */
     ngx_astro_count_of(HTTP_2XX, ngx_min(ngx_max(status / 100, 2), 5) - 2);
     ngx_astro_observe(HTTP_TIME, ngx_astro_boot_us() - ctx->came_us);

@@ -5,6 +5,7 @@ puts in the place of the real ones, for as long as it runs.
 """
 
 import contextlib
+import socket
 
 import pytest
 
@@ -205,3 +206,24 @@ def test_options_lists_methods(rest):
     assert (answer.status, answer.body) == (204, b'')
     assert answer.headers['Allow'] == 'GET, HEAD, OPTIONS'
     assert rest.call('OPTIONS', '/api/nothing').status == 404
+
+
+def test_a_body_that_is_not_read_is_no_request(stack):
+    """Refused before its body came: what comes is no next request."""
+    person = stack.person()
+    for line in (b'POST /api/auth/login?x=%',
+                 b'POST /api/conversations?x=%00'):
+        with socket.create_connection(('127.0.0.1', stack.plain_port)) as s:
+            s.settimeout(10)
+            for _ in range(2):
+                s.sendall(line + b' HTTP/1.1\r\nHost: x\r\nAuthorization:'
+                          b' Bearer ' + person.token.encode() + b'\r\n'
+                          b'Content-Type: application/json\r\n'
+                          b'Content-Length: 30\r\n\r\n')
+                said = b''
+                while b'\r\n\r\n{' not in said:
+                    got = s.recv(4096)
+                    assert got, said
+                    said += got
+                assert b'application/problem+json' in said, said
+                s.sendall(b'{"a":"GET / HTTP/1.1\\r\\n\\r\\n"}')
