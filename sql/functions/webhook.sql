@@ -329,6 +329,19 @@ BEGIN
         RETURN;
     END IF;
 
+    -- credited by functions of before 0013, while or after that was applied
+    IF p.status = 'paid' AND p.charge IS NULL AND i.provider = 'razorpay' THEN
+        UPDATE ledger.payment x
+           SET charge = (SELECT e.body::jsonb #>> '{payload,payment,entity,id}'
+                           FROM ledger.webhook_inbox e
+                          WHERE e.provider = i.provider
+                            AND e.payment_id = p.payment_id
+                            AND e.kind = 'paid' AND e.state = 'applied'
+                          ORDER BY e.id LIMIT 1)
+         WHERE x.id = p.id
+        RETURNING x.* INTO STRICT p;
+    END IF;
+
     -- Stripe charges once for a PaymentIntent, and older events do not say how
     -- the charge is called
     IF p.status = 'paid' AND p.charge IS DISTINCT FROM inbox_do.charge

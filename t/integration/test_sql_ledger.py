@@ -2,6 +2,7 @@
 that are the replay of the journal after every step.
 """
 
+import json
 import os
 import random
 import time
@@ -476,3 +477,45 @@ def test_live_sessions_are_credited_in_turn(money, sql):    # noqa: F811
     money.tick(money.talks[0], 1000, 0)
     assert money.call("credit_next", 600) == (None,)
     assert money.wallet(advisor)[1] == 700
+
+
+def test_a_payment_whose_charge_was_not_kept(money, sql):   # noqa: F811
+    """Credited by functions of before 0013, while or after it was applied:
+    which of the order's payments it was is still in the inbox."""
+    client = money.client()
+    order, first, second = (f"{x}_{uuid.uuid4().hex}"
+                            for x in ("order", "pay", "pay"))
+    db = psycopg.connect(sql.dsn(), autocommit=True)
+
+    def says(kind, pay, **more):
+        said = {"event": kind, "nonce": uuid.uuid4().hex, "payload": {
+            "payment": {"entity": {"id": pay, "amount": 1000,
+                                   "currency": "INR", "order_id": order}},
+            **more}}
+        db.execute("INSERT INTO ledger.webhook_inbox (provider, event_id,"
+                   " type, body) VALUES ('razorpay', %s, %s, %s)",
+                   (said["nonce"], kind, json.dumps(said)))
+        while db.execute("SELECT * FROM billing.inbox_next()").fetchall():
+            pass
+        return db.execute("SELECT state FROM ledger.webhook_inbox"
+                          " WHERE event_id = %s",
+                          (said["nonce"],)).fetchone()[0]
+
+    db.execute("SELECT billing.payment_expect('razorpay', %s, %s, 1000,"
+               " 'INR')", (order, client.id))
+    assert says("payment.captured", first) == "applied"
+
+    for event, state in (
+            (("payment.captured", first), "ignored"),
+            (("payment.captured", second), "applied"),
+            (("refund.processed", first), "applied")):
+        db.execute("UPDATE ledger.payment SET charge = NULL"
+                   " WHERE payment_id = %s", (order,))
+        more = {"refund": {"entity": {
+            "id": f"rfnd_{uuid.uuid4().hex}", "amount": 400,
+            "currency": "INR", "payment_id": event[1]}}
+                } if event[0].startswith("refund") else {}
+        assert says(*event, **more) == state, event
+
+    assert money.wallet(client)[1] == 1600
+    db.close()
