@@ -124,6 +124,16 @@ billing_facts_read(billing_worker_t *w, const PGresult *res, int row,
     f->wallet_held = billing_facts_int(res, row, BILLING_FACTS_WALLET_HELD);
     f->now_ms = billing_facts_now(res, row)
                 - billing_jumps_since(&w->jumps, f->state_ms);
+
+    /*
+     * All other states begin by a gateway's clock, which does not leap: for as
+     * long as it lives, what begins is that much behind the database's
+     */
+
+    if (f->state != ASTRO_SESSION_RINGING) {
+        f->now_ms = billing_lives_now(w, f->now_ms);
+    }
+
     f->lease_ms = billing_facts_int(res, row, BILLING_FACTS_LEASE);
     f->est_ms = billing_facts_int(res, row, BILLING_FACTS_EST);
     f->silence_ms = billing_facts_int(res, row, BILLING_FACTS_SILENCE);

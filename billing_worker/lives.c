@@ -152,6 +152,44 @@ billing_lives_clock(billing_worker_t *w, int64_t ms, int64_t sent)
 }
 
 
+int64_t
+billing_lives_now(const billing_worker_t *w, int64_t ms)
+{
+    size_t                 i;
+    int64_t                since, at, fresh, last;
+    const billing_life_t  *life;
+
+    fresh = INT64_MAX;
+    last = BILLING_NONE;
+    since = billing_clock() - w->lives.read_at;
+
+    if (since > BILLING_LIVES_OLD_MS) {
+        return ms;
+    }
+
+    for (i = 0; i < w->lives.n; i++) {
+        life = &w->lives.lives[i];
+        at = life->lease_ms + life->age_ms + since;
+
+        if (at > last) {
+            last = at;
+        }
+
+        if (life->age_ms < BILLING_LIVES_AGE_MS && at < fresh) {
+            fresh = at;
+        }
+    }
+
+    /* the moment after a leap none of them seems to be renewed */
+
+    if (fresh == INT64_MAX && last != BILLING_NONE) {
+        fresh = last;
+    }
+
+    return (fresh < ms) ? fresh : ms;
+}
+
+
 static int
 billing_lives_room(billing_worker_t *w, size_t n)
 {

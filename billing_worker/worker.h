@@ -271,6 +271,12 @@ void billing_lives_poll(billing_worker_t *w);
 /* The database's clock said ms; it was asked at sent, by billing_clock(). */
 void billing_lives_clock(billing_worker_t *w, int64_t ms, int64_t sent);
 
+/*
+ * What the clock of the gateways says, of those that are renewed the one that is
+ * furthest behind; no later than ms, which is the database's.
+ */
+int64_t billing_lives_now(const billing_worker_t *w, int64_t ms);
+
 /* NULL: it is closed, or was not there when they were polled. */
 const billing_life_t *billing_lives_find(const billing_worker_t *w,
     int64_t gateway);

@@ -513,6 +513,38 @@ def test_the_clock_leaps_forward(bench):
     bench.clean()
 
 
+def test_what_begins_after_a_leap_is_as_before(bench):
+    """The gateways' clocks do not leap: what they say of later states is two
+    hours behind the database, and none of it is over for that."""
+    bench.expected = {"the database's clock leapt forward, deadlines are put"
+                      " off by that"}
+    worker = bench.worker(grace_seconds=8, grace_total_seconds=0).ready()
+    gateway = bench.gateway()
+    Talk(bench, gateways=[gateway]).active().ticked()
+    bench.rows("CREATE OR REPLACE FUNCTION consult.ms(at timestamptz)"
+               " RETURNS bigint LANGUAGE sql STABLE AS"
+               " 'SELECT (extract(epoch FROM at) * 1000)::bigint + 7200000'")
+    eventually(lambda: [w for w in worker.lines if w["msg"] in bench.expected])
+    talk = Talk(bench, gateways=[gateway])
+    lost = Talk(bench, gateways=[gateway])
+    since = time.monotonic()
+    time.sleep(2)
+    assert bench.session(talk.id, "state") == "accepted"
+    talk.active().ticked()
+    gateway.leave(talk.id, talk.client)
+    bench.until(talk.id, "state = 'reconnecting'")
+    time.sleep(2)
+    gateway.join(talk.id, talk.client)
+    talk.ticked()
+    talk.end()
+    bench.settled(talk.id)
+
+    # but when it is time, it is
+    bench.settled(lost.id, "peer_lost", timeout=20)
+    assert time.monotonic() - since > 7
+    bench.clean()
+
+
 # books that are wrong --------------------------------------------------------
 
 def test_a_session_that_contradicts_itself(bench, tmp_path):
