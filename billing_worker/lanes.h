@@ -23,6 +23,7 @@
 
 #define BILLING_TICKS       1000        /* sessions in one transaction */
 #define BILLING_TICKS_DEEP  2           /* of a lane under way at once */
+#define BILLING_TICKS_POOR  20          /* one is found by twice 10 halves */
 
 
 typedef struct {
@@ -41,6 +42,7 @@ struct billing_lane_s {
     billing_heap_t      heap;           /* billing_session_t, when due */
     billing_ticks_t    *batches;        /* BILLING_TICKS_DEEP of them */
     size_t              most;           /* sessions in the next batch */
+    unsigned            poor;           /* refused since that was all */
     unsigned            backlog:1;      /* the last one was full */
 };
 

@@ -64,6 +64,7 @@ static int billing_ticks_read(const PGresult *res, billing_array_t *columns);
 static void billing_ticks_booked(billing_worker_t *w, billing_plan_t *p);
 static void billing_ticks_failed(billing_ticks_t *b,
     const billing_pg_reply_t *reply);
+static billing_back_e billing_ticks_poor(billing_ticks_t *b);
 
 
 int
@@ -273,6 +274,10 @@ billing_ticks_answer(void *data, const billing_pg_reply_t *reply)
         }
     }
 
+    if (b->lane->most == BILLING_TICKS) {
+        b->lane->poor = 0;
+    }
+
     billing_count(DUE, b->n);
     billing_count(TICKS_FAST, charges);
     billing_count(CONFLICT_FAST, b->n - done);
@@ -380,14 +385,8 @@ billing_ticks_failed(billing_ticks_t *b, const billing_pg_reply_t *reply)
 
         billing_count(BATCHES_FAILED, 1);
 
-        /*
-         * A wallet that cannot pay: halves, until it is alone.  Of all else
-         * the slow way, which does it again, finds out which of them it was.
-         */
-
-        if (strcmp(reply->sqlstate, "AS003") == 0 && b->n > 1) {
-            how = BILLING_BACK_KNOWN;
-            b->lane->most = (b->n + 1) / 2;
+        if (strcmp(reply->sqlstate, "AS003") == 0) {
+            how = billing_ticks_poor(b);
         }
 
         billing_log(BILLING_LOG_INFO, "ticks failed",
@@ -397,7 +396,43 @@ billing_ticks_failed(billing_ticks_t *b, const billing_pg_reply_t *reply)
                                                             : ""));
     }
 
+    /*
+     * By heart again they are due as they were: before what has fallen due
+     * since, or the one that is looked for is never alone
+     */
+
     for (i = 0; i < b->n; i++) {
-        billing_ticks_back(b, &b->plans[i], how, at);
+        billing_ticks_back(b, &b->plans[i], how,
+                           (how == BILLING_BACK_KNOWN) ? b->due[i] : at);
     }
+}
+
+
+/*
+ * A wallet that cannot pay: halves, until it is alone.  Of all else the slow
+ * way, which does it again, finds out which of them it was; and of very many
+ * such wallets (all were given promo, say), too, whole batches.
+ */
+
+static billing_back_e
+billing_ticks_poor(billing_ticks_t *b)
+{
+    billing_lane_t  *lane;
+
+    lane = b->lane;
+
+    /* until a batch that may be as large as any goes well */
+
+    if (++lane->poor > BILLING_TICKS_POOR) {
+        lane->most = BILLING_TICKS;
+        return BILLING_BACK_REFUSED;
+    }
+
+    if (b->n == 1) {
+        return BILLING_BACK_REFUSED;
+    }
+
+    lane->most = (b->n + 1) / 2;
+
+    return BILLING_BACK_KNOWN;
 }

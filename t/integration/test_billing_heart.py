@@ -363,3 +363,37 @@ def test_one_that_cannot_pay_is_found(bench, tmp_path):
         bench.settled(talk.id)
 
     bench.clean()
+
+
+def test_very_many_are_given_promo(bench):
+    """No tick by heart takes promo, and nobody has told the worker: it does
+    not find each of them by itself."""
+    worker = bench.worker(backends=1, paid_ahead_seconds=30).ready()
+    gateway = bench.gateway()
+    talks = [Talk(bench, rate=60000, topup=10**7, gateways=[gateway])
+             for _ in range(60)]
+    for talk in talks:
+        talk.join()
+    for talk in talks:
+        bench.until(talk.id, "state = 'active'")
+
+    # all are due together
+    bench.rows("UPDATE consult.session SET ver = ver + 1, active_ms ="
+               " (SELECT max(active_ms) FROM consult.session)")
+    for talk in talks:
+        talk.ticked(2)
+
+    refused_before = len(worker.said("ticks failed"))
+    bench.rows("SELECT billing.promo(client_id, 500, 'p' || id)"
+               " FROM consult.session ORDER BY id")
+    for talk in talks:
+        bench.until(talk.id, "promo > 0")
+
+    sizes = [line["sessions"]
+             for line in worker.said("ticks failed")[refused_before:]]
+    assert 0 < len(sizes) <= 30, sizes
+    for talk in talks:
+        talk.end()
+    for talk in talks:
+        bench.settled(talk.id)
+    bench.clean()
