@@ -40,6 +40,7 @@ typedef struct {
     int64_t      ring_seconds;
     int64_t      grace_seconds;
     int64_t      grace_total_seconds;
+    int64_t      pause_seconds;
     char        *stripe_url;
     char        *stripe_key_file;           /* "": no calls to vendors */
     char        *stripe_ca_file;            /* "": those of the system */

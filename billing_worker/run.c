@@ -258,6 +258,7 @@ billing_run_settings(billing_worker_t *w)
     w->settings.ring_ms = w->config->ring_seconds * 1000;
     w->settings.grace_ms = w->config->grace_seconds * 1000;
     w->settings.apart_ms = w->config->grace_total_seconds * 1000;
+    w->settings.pause_ms = w->config->pause_seconds * 1000;
 
     billing_log_set((billing_log_level_e) w->config->log_level);
 }

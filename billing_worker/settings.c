@@ -70,6 +70,9 @@ const billing_setting_t  billing_settings[] = {
     billing_setting_number(grace_total_seconds, "s", 0, 86400, 300, LIVE,
         "all absences of a session together; 0: no limit"),
 
+    billing_setting_number(pause_seconds, "s", 0, 86400, 900, LIVE,
+        "a pause by a party, before pause_expired; 0: no limit"),
+
     billing_setting_text(stripe_url, "https://api.stripe.com", START,
         "where Stripe is; plain http to this machine alone"),
 

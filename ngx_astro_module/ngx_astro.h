@@ -30,6 +30,7 @@ typedef struct ngx_astro_conn_s       ngx_astro_conn_t;
 typedef struct ngx_astro_pg_s         ngx_astro_pg_t;
 typedef struct ngx_astro_session_s    ngx_astro_session_t;
 typedef struct ngx_astro_limits_conf_s  ngx_astro_limits_conf_t;
+typedef struct ngx_astro_turn_s       ngx_astro_turn_t;
 
 
 typedef struct {
@@ -74,6 +75,7 @@ typedef struct {
     ngx_flag_t           debug;
 
     ngx_astro_limits_conf_t  *limits;
+    ngx_astro_turn_t    *turn;          /* NULL: no ICE servers */
 
     ngx_uint_t           used;          /* some location asks for us */
 } ngx_astro_conf_t;

@@ -117,6 +117,7 @@
     X(PG_CONNECTS, "pg_connects", "connections made to PostgreSQL")           \
     X(REDIS_CONNECTS, "redis_connects", "connections made to Redis")          \
     X(REDIS_EVENTS, "redis_events", "events received from Redis")             \
+    X(CALLS_POOR, "call_samples_poor", "measurements of calls that were poor")\
     X(TICKS, "ticks", "charges heard of from billing workers, of anybody")    \
     X(TICKS_BAD, "ticks_bad", "the same that could not be read")              \
     X(TICKS_TOLD, "ticks_told", "the same of users connected here")           \
@@ -151,6 +152,12 @@
       "from the call of a SQL function to its answer")                        \
     H(HTTP_TIME, "http_request_seconds", SECONDS,                             \
       "from a REST request's header to its answer")                           \
+    H(CALL_RTT, "call_rtt_seconds", SECONDS,                                  \
+      "round trips of calls, as parties have measured them")                  \
+    H(CALL_JITTER, "call_jitter_seconds", SECONDS,                            \
+      "the same of jitter")                                                   \
+    H(CALL_LOSS, "call_loss_myriadths", NUMBER,                               \
+      "the same of packets lost, of ten thousand")                            \
     H(LOOP_TIME, "loop_lag_seconds", SECONDS,                                 \
       "how late a worker was for what was due, looked at ten times a second; "\
       "a look that could not be is counted as well")

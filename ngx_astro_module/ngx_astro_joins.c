@@ -14,6 +14,7 @@
 #include "ngx_astro_gateway.h"
 #include "ngx_astro_protocol.h"
 #include "ngx_astro_redis.h"
+#include "ngx_astro_session_acts.h"
 #include "ngx_astro_sessions_private.h"
 
 
@@ -194,14 +195,15 @@ ngx_astro_sessions_joined_handler(void *data, ngx_astro_pg_rc_e rc,
 
     interval = ngx_astro_pg_int(res, 0, NGX_ASTRO_O_INTERVAL);
 
-    if (!ngx_astro_conn_open(conn)
-        || ngx_astro_sessions_add(conn, res) != NGX_OK)
+    if ((!ngx_astro_conn_open(conn)
+         || ngx_astro_sessions_add(conn, res) != NGX_OK)
+        && interval)
     {
         ngx_astro_gateway_close_interval(call->arg, interval,
                                          ngx_astro_life_ms(), "left");
     }
 
-    ngx_astro_reply(conn, call->id, body.data, body.len);
+    ngx_astro_act_joined(call, &body);
     ngx_astro_sessions_outcome(res, 0);
     ngx_astro_redis_nudge(call->arg);
 
@@ -266,6 +268,11 @@ ngx_astro_sessions_add(ngx_astro_conn_t *conn, PGresult *res)
     if (j->session->unpaid) {
         /* opened after the money was spent */
         ngx_astro_join_close(j, ngx_astro_life_ms(), "unpaid");
+
+    } else if (j->session->state == ASTRO_SESSION_PAUSED) {
+        /* the news of the pause has overtaken our answer */
+        ngx_astro_join_close(j, ngx_astro_sessions_pause_life(j->session),
+                             "paused");
     }
 
     ngx_astro_conn_beat(conn);
@@ -280,7 +287,9 @@ ngx_astro_sessions_rejoin(ngx_astro_session_t *s)
     ngx_queue_t       *q;
     ngx_astro_join_t  *j;
 
-    if (!(astro_session_bit(s->state) & NGX_ASTRO_JOIN_STATES) || s->unpaid) {
+    if (!(astro_session_bit(s->state) & NGX_ASTRO_JOIN_STATES) || s->unpaid
+        || s->state == ASTRO_SESSION_PAUSED)
+    {
         return;
     }
 
@@ -296,6 +305,48 @@ ngx_astro_sessions_rejoin(ngx_astro_session_t *s)
             ngx_astro_sessions_join(j->conn, s->node.key, 0);
         }
     }
+}
+
+
+/*
+ * Nobody takes part from the instant of the pause on.  Also when we hear of it
+ * as it is over: what was opened before, and is not closed in the database yet,
+ * is closed; those here join again.
+ */
+
+void
+ngx_astro_sessions_paused(ngx_astro_session_t *s)
+{
+    int64_t            life;
+    ngx_queue_t       *q;
+    ngx_astro_join_t  *j;
+
+    life = ngx_astro_sessions_pause_life(s);
+
+    for (q = ngx_queue_head(&s->joins);
+         q != ngx_queue_sentinel(&s->joins);
+         q = ngx_queue_next(q))
+    {
+        j = ngx_queue_data(q, ngx_astro_join_t, session_link);
+        ngx_astro_join_close(j, life, "paused");
+    }
+}
+
+
+int64_t
+ngx_astro_sessions_pause_life(ngx_astro_session_t *s)
+{
+    int64_t  now, life;
+
+    now = ngx_astro_life_ms();
+
+    if (s->state != ASTRO_SESSION_PAUSED || s->since_ms == 0) {
+        return now;
+    }
+
+    life = ngx_astro_life_of(s->since_ms);
+
+    return ngx_max(ngx_min(life, now), 0);
 }
 
 

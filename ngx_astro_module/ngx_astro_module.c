@@ -12,6 +12,7 @@
 #include "ngx_astro_handshake.h"
 #include "ngx_astro_health.h"
 #include "ngx_astro_keys.h"
+#include "ngx_astro_ice.h"
 #include "ngx_astro_limits.h"
 #include "ngx_astro_metrics.h"
 #include "ngx_astro_shm.h"
@@ -60,6 +61,13 @@ static ngx_command_t  ngx_astro_commands[] = {
     { ngx_string("astro_origin"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
       ngx_astro_origin,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("astro_turn"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+      ngx_astro_turn,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },

@@ -12,7 +12,7 @@
 #include "ngx_astro_presence.h"
 #include "ngx_astro_protocol.h"
 #include "ngx_astro_resume.h"
-#include "ngx_astro_session_types.h"
+#include "ngx_astro_session_acts.h"
 #include "ngx_astro_signal.h"
 
 
@@ -68,22 +68,40 @@ static const ngx_astro_type_t  ngx_astro_types[] = {
       NGX_ASTRO_L_CHAT },
 
     { ngx_string("session_start"),
-      ngx_astro_handle_session_start, ASTRO_ROLE_ANY,
+      ngx_astro_handle_session_act, ASTRO_ROLE_ANY,
       NGX_ASTRO_L_SESSION },
     { ngx_string("session_accept"),
-      ngx_astro_handle_session_accept, ASTRO_ROLE_ANY,
+      ngx_astro_handle_session_act, ASTRO_ROLE_ANY,
       NGX_ASTRO_L_SESSION },
     { ngx_string("session_reject"),
-      ngx_astro_handle_session_reject, ASTRO_ROLE_ANY,
+      ngx_astro_handle_session_act, ASTRO_ROLE_ANY,
       NGX_ASTRO_L_SESSION },
     { ngx_string("session_cancel"),
-      ngx_astro_handle_session_cancel, ASTRO_ROLE_ANY,
+      ngx_astro_handle_session_act, ASTRO_ROLE_ANY,
       NGX_ASTRO_L_SESSION },
     { ngx_string("session_join"),
       ngx_astro_handle_session_join, ASTRO_ROLE_ANY,
       NGX_ASTRO_L_SESSION },
     { ngx_string("session_end"),
-      ngx_astro_handle_session_end, ASTRO_ROLE_ANY,
+      ngx_astro_handle_session_act, ASTRO_ROLE_ANY,
+      NGX_ASTRO_L_SESSION },
+    { ngx_string("session_pause"),
+      ngx_astro_handle_session_act, ASTRO_ROLE_ANY,
+      NGX_ASTRO_L_SESSION },
+    { ngx_string("session_resume"),
+      ngx_astro_handle_session_act, ASTRO_ROLE_ANY,
+      NGX_ASTRO_L_SESSION },
+    { ngx_string("session_mode"),
+      ngx_astro_handle_session_act, ASTRO_ROLE_ANY,
+      NGX_ASTRO_L_SESSION },
+    { ngx_string("session_extend"),
+      ngx_astro_handle_session_act, ASTRO_ROLE_ANY,
+      NGX_ASTRO_L_SESSION },
+    { ngx_string("session_media"),
+      ngx_astro_handle_session_act, ASTRO_ROLE_ANY,
+      NGX_ASTRO_L_SESSION },
+    { ngx_string("session_quality"),
+      ngx_astro_handle_session_act, ASTRO_ROLE_ANY,
       NGX_ASTRO_L_SESSION },
 
     { ngx_string("presence_watch"),

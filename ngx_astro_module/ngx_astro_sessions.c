@@ -92,6 +92,7 @@ ngx_astro_sessions_create(const ngx_astro_news_t *news)
     s->client = news->client;
     s->advisor = news->advisor;
     s->ver = -1;
+    s->pauses = -1;
 
     ngx_queue_init(&s->joins);
     ngx_queue_init(&s->kept);
@@ -490,6 +491,7 @@ ngx_astro_sessions_hear(const ngx_astro_news_t *news)
 static void
 ngx_astro_sessions_learn(ngx_astro_session_t *s, const ngx_astro_news_t *news)
 {
+    int64_t            pauses;
     ngx_queue_t       *q;
     ngx_astro_join_t  *j;
 
@@ -547,7 +549,16 @@ ngx_astro_sessions_learn(ngx_astro_session_t *s, const ngx_astro_news_t *news)
         s->unpaid = 0;
     }
 
+    pauses = s->pauses;
+
     ngx_astro_sessions_present(s, &news->snapshot);
+
+    if (s->state == ASTRO_SESSION_PAUSED
+        || (pauses != -1 && s->pauses > pauses))
+    {
+        ngx_astro_sessions_paused(s);
+    }
+
     ngx_astro_sessions_arm(s);
     ngx_astro_sessions_rejoin(s);
     ngx_astro_signal_flush(s);
@@ -589,6 +600,16 @@ ngx_astro_sessions_present(ngx_astro_session_t *s, const ngx_str_t *snapshot)
         != 0)
     {
         return;
+    }
+
+    m = astro_json_get(&doc.root, "since");
+    if (m == NULL || astro_json_int(m, 0, INT64_MAX, &s->since_ms) != 0) {
+        s->since_ms = 0;
+    }
+
+    m = astro_json_get(&doc.root, "pauses");
+    if (m == NULL || astro_json_int(m, 0, INT64_MAX, &s->pauses) != 0) {
+        s->pauses = 0;
     }
 
     m = astro_json_get(&doc.root, "present");

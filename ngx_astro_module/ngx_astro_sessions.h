@@ -29,6 +29,8 @@ struct ngx_astro_session_s {
     ngx_int_t                ver;
     astro_session_state_e    state;
     ngx_uint_t               present;   /* astro_party_e bits */
+    int64_t                  since_ms;  /* timeline: of the state */
+    int64_t                  pauses;    /* how often it was paused; -1 */
     ngx_queue_t              joins;     /* of clients here */
     ngx_event_t              deadline;
     int64_t                  gen[2];    /* newest signal generation heard */

@@ -41,6 +41,12 @@ void ngx_astro_sessions_each(void (*fn)(ngx_astro_session_t *s));
 ngx_int_t ngx_astro_sessions_news(ngx_astro_news_t *news, PGresult *res,
     int row);
 
+/* What is open since before the pause is closed. */
+void ngx_astro_sessions_paused(ngx_astro_session_t *s);
+
+/* When those of a paused session left, in our lease's own milliseconds. */
+int64_t ngx_astro_sessions_pause_life(ngx_astro_session_t *s);
+
 /* Has those join again who should be in it and are not. */
 void ngx_astro_sessions_rejoin(ngx_astro_session_t *s);
 

@@ -13,6 +13,12 @@
         { #name, "SELECT * FROM api." #name "(" args ")", n }
 
 
+/* caller, session, document, gateway, life_ms, from_states */
+#define ngx_astro_sql_act(name)                                               \
+    ngx_astro_sql(name, 6, "$1::bigint, $2::bigint, $3::json, $4::bigint, "   \
+                  "$5::bigint, $6::text[]")
+
+
 ngx_astro_sql(register, 3, "$1::text, $2::text, $3::text");
 ngx_astro_sql(credentials, 1, "$1::text");
 
@@ -25,8 +31,14 @@ ngx_astro_sql(presence, 3, "$1::bigint, $2::bigint[], $3::bigint[]");
 ngx_astro_sql(presence_left, 3, "$1::bigint, $2::bigint[], $3::bigint[]");
 ngx_astro_sql(presence_of, 3, "$1::bigint[], $2::bigint, $3::bigint");
 
-ngx_astro_sql(session_start, 7, "$1::bigint, $2::bigint, $3::text, $4::uuid, "
-              "$5::bigint, $6::bigint, $7::boolean");
+ngx_astro_sql(session_begin, 5, "$1::bigint, $2::json, $3::text, $4::bigint, "
+              "$5::boolean");
+ngx_astro_sql_act(session_pause);
+ngx_astro_sql_act(session_resume);
+ngx_astro_sql_act(session_mode);
+ngx_astro_sql_act(session_extend);
+ngx_astro_sql_act(session_media);
+ngx_astro_sql_act(session_quality);
 ngx_astro_sql(session_apply, 9, "$1::bigint, $2::bigint, $3::text, "
               "$4::text[], $5::text, $6::text[], $7::text, $8::bigint, "
               "$9::bigint");

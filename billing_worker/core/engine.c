@@ -18,6 +18,7 @@
 static int billing_engine_ringing(billing_engine_t *e);
 static int billing_engine_waiting(billing_engine_t *e);
 static int64_t billing_engine_grace(billing_engine_t *e);
+static int billing_engine_paused(billing_engine_t *e);
 static int billing_engine_activate(billing_engine_t *e);
 static int billing_engine_active(billing_engine_t *e);
 static int billing_engine_apart(billing_engine_t *e);
@@ -134,6 +135,10 @@ billing_engine_waiting(billing_engine_t *e)
         return billing_engine_exhaust(e);
     }
 
+    if (f->state == ASTRO_SESSION_PAUSED && !f->unpaid) {
+        return billing_engine_paused(e);
+    }
+
     if (f->state != ASTRO_SESSION_PAUSED) {
 
         grace = billing_engine_grace(e);
@@ -155,6 +160,39 @@ billing_engine_waiting(billing_engine_t *e)
     }
 
     billing_engine_overdue(e);
+
+    return billing_engine_charge(e, e->spent);
+}
+
+
+/*
+ * By a party, who may have it on again.  Nobody has an open interval as soon as
+ * their gateways hear of it; what is held stays held.
+ */
+
+static int
+billing_engine_paused(billing_engine_t *e)
+{
+    int64_t           left;
+    billing_facts_t  *f;
+
+    f = e->f;
+
+    if (e->s->pause_ms) {
+
+        left = f->state_ms + e->s->pause_ms - f->now_ms;
+
+        if (left <= 0) {
+            return billing_engine_end(e, "pause_expired", f->state_ms,
+                                      e->spent);
+        }
+
+        billing_engine_wait(e, left);
+    }
+
+    if (f->paid_until_ms == BILLING_NONE) {
+        return BILLING_OK;
+    }
 
     return billing_engine_charge(e, e->spent);
 }

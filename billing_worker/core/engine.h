@@ -47,6 +47,7 @@ typedef struct {
     int64_t                 ring_ms;        /* ringing ends as missed */
     int64_t                 grace_ms;       /* to come (back) in time */
     int64_t                 apart_ms;       /* all of it; 0: no limit */
+    int64_t                 pause_ms;       /* paused by a party; 0: the same */
 } billing_settings_t;
 
 typedef struct {

@@ -43,11 +43,17 @@ static const char  *astro_session_events[] = {
     [ASTRO_SESSION_CANCEL] = "cancel",
     [ASTRO_SESSION_JOIN] = "join",
     [ASTRO_SESSION_END] = "end",
+    [ASTRO_SESSION_PAUSE] = "pause",
+    [ASTRO_SESSION_RESUME] = "resume",
+    [ASTRO_SESSION_MODE] = "mode",
+    [ASTRO_SESSION_EXTEND] = "extend",
+    [ASTRO_SESSION_MEDIA] = "media",
     [ASTRO_SESSION_MISS] = "miss",
     [ASTRO_SESSION_ACTIVATE] = "activate",
     [ASTRO_SESSION_LOSE] = "lose",
     [ASTRO_SESSION_EXHAUST] = "exhaust",
-    [ASTRO_SESSION_GIVE_UP] = "give_up"
+    [ASTRO_SESSION_GIVE_UP] = "give_up",
+    [ASTRO_SESSION_EXPIRE] = "expire"
 };
 
 
@@ -112,6 +118,60 @@ static const astro_session_rule_t  astro_session_rules[] = {
         "paused}"
     },
 
+    [ASTRO_SESSION_PAUSE] = {
+        ASTRO_SESSION_IN_ACTIVE
+        |ASTRO_SESSION_IN_RECONNECTING,
+        ASTRO_PARTY_BOTH,
+        ASTRO_SESSION_PAUSED, NULL,
+        "{active,reconnecting}"
+    },
+
+    /* of the two, who paused it: SQL knows */
+
+    [ASTRO_SESSION_RESUME] = {
+        ASTRO_SESSION_IN_PAUSED,
+        ASTRO_PARTY_BOTH,
+        ASTRO_SESSION_RECONNECTING, NULL,
+        "{paused}"
+    },
+
+    [ASTRO_SESSION_MODE] = {
+        ASTRO_SESSION_IN_ACCEPTED
+        |ASTRO_SESSION_IN_CONNECTING
+        |ASTRO_SESSION_IN_ACTIVE
+        |ASTRO_SESSION_IN_RECONNECTING
+        |ASTRO_SESSION_IN_PAUSED,
+        ASTRO_PARTY_BOTH,
+        ASTRO_SESSION_NONE, NULL,
+        "{accepted,connecting,active,reconnecting,paused}"
+    },
+
+    [ASTRO_SESSION_EXTEND] = {
+        ASTRO_SESSION_IN_REQUESTED
+        |ASTRO_SESSION_IN_QUEUED
+        |ASTRO_SESSION_IN_RINGING
+        |ASTRO_SESSION_IN_ACCEPTED
+        |ASTRO_SESSION_IN_CONNECTING
+        |ASTRO_SESSION_IN_ACTIVE
+        |ASTRO_SESSION_IN_RECONNECTING
+        |ASTRO_SESSION_IN_PAUSED,
+        ASTRO_PARTY_CLIENT,
+        ASTRO_SESSION_NONE, NULL,
+        "{requested,queued,ringing,accepted,connecting,active,reconnecting,"
+        "paused}"
+    },
+
+    [ASTRO_SESSION_MEDIA] = {
+        ASTRO_SESSION_IN_ACCEPTED
+        |ASTRO_SESSION_IN_CONNECTING
+        |ASTRO_SESSION_IN_ACTIVE
+        |ASTRO_SESSION_IN_RECONNECTING
+        |ASTRO_SESSION_IN_PAUSED,
+        ASTRO_PARTY_BOTH,
+        ASTRO_SESSION_NONE, NULL,
+        "{accepted,connecting,active,reconnecting,paused}"
+    },
+
     [ASTRO_SESSION_MISS] = {
         ASTRO_SESSION_IN_RINGING,
         ASTRO_PARTY_SYSTEM,
@@ -154,6 +214,13 @@ static const astro_session_rule_t  astro_session_rules[] = {
         ASTRO_PARTY_SYSTEM,
         ASTRO_SESSION_ENDED, "peer_lost",
         "{accepted,connecting,reconnecting}"
+    },
+
+    [ASTRO_SESSION_EXPIRE] = {
+        ASTRO_SESSION_IN_PAUSED,
+        ASTRO_PARTY_SYSTEM,
+        ASTRO_SESSION_ENDED, "pause_expired",
+        "{paused}"
     }
 };
 
@@ -191,8 +258,8 @@ astro_session_next(astro_session_state_e state, astro_session_event_e event,
 
     /* the first to join is connecting; all else waits for the engine */
 
-    return (state == ASTRO_SESSION_ACCEPTED) ? ASTRO_SESSION_CONNECTING
-                                             : state;
+    return (event == ASTRO_SESSION_JOIN && state == ASTRO_SESSION_ACCEPTED)
+           ? ASTRO_SESSION_CONNECTING : state;
 }
 
 

@@ -38,12 +38,18 @@ typedef enum {
     ASTRO_SESSION_CANCEL,
     ASTRO_SESSION_JOIN,
     ASTRO_SESSION_END,
+    ASTRO_SESSION_PAUSE,
+    ASTRO_SESSION_RESUME,
+    ASTRO_SESSION_MODE,         /* another service, at another rate */
+    ASTRO_SESSION_EXTEND,       /* the client's maximum */
+    ASTRO_SESSION_MEDIA,        /* what they show; how well it goes */
     /* by the billing engine */
     ASTRO_SESSION_MISS,         /* rang too long */
     ASTRO_SESSION_ACTIVATE,     /* both present and paid for */
     ASTRO_SESSION_LOSE,         /* a party's last interval closed */
     ASTRO_SESSION_EXHAUST,      /* the money is spent */
     ASTRO_SESSION_GIVE_UP,      /* a party did not come (back) in time */
+    ASTRO_SESSION_EXPIRE,       /* it was paused for too long */
     ASTRO_SESSION_EVENTS
 } astro_session_event_e;
 

@@ -79,7 +79,8 @@ BEGIN
                               END AS to_ms,
                           (i.close_life_ms IS NULL AND NOT g.closed)
                               ::int::bigint AS open,
-                          (i.close_reason IS NOT DISTINCT FROM 'unpaid')
+                          (i.close_reason IS NOT NULL
+                           AND i.close_reason IN ('unpaid', 'paused'))
                               ::int::bigint AS unpaid,
                           CASE WHEN NOT g.closed
                                THEN g.started_ms

@@ -268,7 +268,8 @@ SET ROLE astro_engine;
 
 -- consult.snapshot: the whole state of a session, the payload of
 -- session_update and session_incoming.  "present" is who has an open interval,
--- "service" and "rate" what they are since the last switch of the mode.
+-- "service" and "rate" what they are since the last switch of the mode, "since"
+-- the instant at which the state was entered, "pauses" how often it was paused.
 --
 -- Call it in a statement after the one that changed the session: a row and the
 -- intervals it is about must be of one moment.
@@ -311,6 +312,7 @@ BEGIN
         || ',"billed_ms":' || s.billed_ms || ',"charged":' || s.charged
         || ',"paid_until":' || coalesce(s.paid_until_ms::text, 'null')
         || ',"max_ms":' || coalesce(s.max_ms::text, 'null')
+        || ',"since":' || s.state_ms || ',"pauses":' || s.pauses
         || ',"present":['
         || CASE WHEN v_client THEN '"u_' || s.client_id || '"' ELSE '' END
         || CASE WHEN v_client AND v_advisor THEN ',' ELSE '' END

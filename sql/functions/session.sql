@@ -5,6 +5,29 @@
 -- from_states, to_state and parties; here it is applied, once, under the row
 -- lock.  Locks: the gateway's lease, then the session, then its conversation.
 
+SET ROLE astro_owner;
+
+
+-- consult.join_body: the reply to session_join.  The module puts the ICE servers
+-- in.
+CREATE OR REPLACE FUNCTION consult.join_body(s consult.session, caller bigint,
+    peer boolean) RETURNS json
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN ('{"session":"s_' || s.id || '","conv":"c_' || s.conversation_id
+            || '","polite":' || (caller = s.client_id)
+            || ',"ice_servers":[],"peer_present":' || peer || '}')::json;
+END
+$$;
+
+
+REVOKE ALL ON FUNCTION consult.join_body(consult.session, bigint, boolean)
+    FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION consult.join_body(consult.session, bigint, boolean)
+    TO astro_api;
+
+RESET ROLE;
+
 SET ROLE astro_api;
 
 
@@ -326,8 +349,8 @@ $$;
 -- joins once for each connection.
 --
 --   200  {"session","conv","polite":bool,"ice_servers":[],"peer_present":bool}
---        with interval_id, and snapshot.  polite: the client gives way when
---        both offer
+--        with interval_id (NULL while it is paused), and snapshot.  polite:
+--        the client gives way when both offer
 --   404  not_participant                 or no such session
 --   409  session_state                   ended, or not in from_states
 --   503  unavailable                     the lease is closed or unknown
@@ -374,6 +397,14 @@ BEGIN
                    format('the session is %s', s.state));
     END IF;
 
+    -- Nobody is billed: the gateway opens an interval when it is resumed.
+    IF s.state = 'paused' THEN
+        r := consult.outcome(s, 200, false);
+        r.body := consult.join_body(s, caller, false);
+
+        RETURN r;
+    END IF;
+
     -- Clocks of hosts are apart: who comes after a switch of the mode was not
     -- there before it.
     IF s.segments > 0 THEN
@@ -402,48 +433,9 @@ BEGIN
 
     r := consult.outcome(s, 200, false);
     r.interval_id := v_interval;
-    r.body := ('{"session":"s_' || s.id || '","conv":"c_' || s.conversation_id
-               || '","polite":' || (caller = s.client_id)
-               || ',"ice_servers":[],"peer_present":' || v_peer || '}')::json;
+    r.body := consult.join_body(s, caller, v_peer);
 
     RETURN r;
-END
-$$;
-
-
--- api.session: a session as a party of it sees it.
---
---   200  the snapshot and {created_at,ended_at,totals:{billed_ms,charged,
---        currency}}
---   404  not_found                       no such session, or somebody else's
---
--- Called by GET /api/sessions/{id}.
-CREATE OR REPLACE FUNCTION api.session(caller bigint, session bigint)
-RETURNS TABLE (status int, body json)
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    s consult.session;
-BEGIN
-    PERFORM set_config('astro.caller', caller::text, true);
-
-    SELECT * INTO s FROM consult.session x WHERE x.id = session.session;
-
-    IF NOT FOUND THEN
-        status := 404;
-        body := consult.error('not_found', 'no such session');
-        RETURN NEXT;
-        RETURN;
-    END IF;
-
-    status := 200;
-    body := (rtrim(consult.snapshot(s)::text, '}')
-        || ',"created_at":"' || consult.rfc3339(s.created_at)
-        || '","ended_at":'
-        || coalesce('"' || consult.rfc3339(s.ended_at) || '"', 'null')
-        || ',"totals":{"billed_ms":' || s.billed_ms || ',"charged":'
-        || s.charged || ',"currency":"' || consult.currency() || '"}}')::json;
-    RETURN NEXT;
 END
 $$;
 
@@ -453,14 +445,12 @@ REVOKE ALL ON FUNCTION api.session_start(bigint, bigint, text, uuid, bigint,
     api.session_start(bigint, bigint, text, uuid, bigint, bigint, boolean),
     api.session_apply(bigint, bigint, text, text[], text, text[], text, bigint,
         bigint),
-    api.session_join(bigint, bigint, bigint, bigint, text[]),
-    api.session(bigint, bigint) FROM PUBLIC;
+    api.session_join(bigint, bigint, bigint, bigint, text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION api.session_start(bigint, bigint, text, uuid, bigint,
         bigint, bigint, boolean),
     api.session_start(bigint, bigint, text, uuid, bigint, bigint, boolean),
     api.session_apply(bigint, bigint, text, text[], text, text[], text, bigint,
         bigint),
-    api.session_join(bigint, bigint, bigint, bigint, text[]),
-    api.session(bigint, bigint) TO astro_web;
+    api.session_join(bigint, bigint, bigint, bigint, text[]) TO astro_web;
 
 RESET ROLE;

@@ -29,7 +29,8 @@ OUTCOME = ("status body dup session_id ver state paid_until_ms client_id "
            "advisor_id conversation_id head snapshot interval_id event_seq "
            "event_frame").split()
 SESSION_KEYS = ("session conv state ver service client advisor rate reason "
-                "billed_ms charged paid_until max_ms present").split()
+                "billed_ms charged paid_until max_ms since pauses "
+                "present").split()
 BOTH = ["client", "advisor"]
 LIVE = ["accepted", "connecting", "active", "reconnecting", "paused"]
 ANY = ["ringing", *LIVE]

@@ -379,7 +379,7 @@ def test_content_type_with_a_parameter(rest):
 def test_an_unknown_route(stack, rest):
     token = stack.person().token
     for path in ('/api/', '/api/nothing', '/api/me/x', '/api/mex', '/api/me/',
-                 '/api/sessions', '/api/sessions/', '/api/advisors/u_1/x'):
+                 '/api/sessions/', '/api/advisors/u_1/x'):
         problem(rest.get(path, token), 404, 'not_found')
 
 

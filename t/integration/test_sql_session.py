@@ -20,13 +20,15 @@ def test_start(pair):
     assert made["body"] == made["snapshot"]
     assert list(made["snapshot"]) == SESSION_KEYS
     session, conv = made["session_id"], made["conversation_id"]
+    since = made["snapshot"].pop("since")
+    assert since == pair.row(session, "state_ms")
     assert made["snapshot"] == {
         "session": f"s_{session}", "conv": f"c_{conv}", "state": "ringing",
         "ver": 1, "service": "chat", "client": f"u_{pair.client}",
         "advisor": f"u_{pair.advisor}",
         "rate": {"amount": 6000, "currency": "INR"}, "reason": None,
         "billed_ms": 0, "charged": 0, "paid_until": None, "max_ms": 600000,
-        "present": []}
+        "pauses": 0, "present": []}
     assert (made["client_id"], made["advisor_id"], made["head"],
             made["state"], made["ver"]) == (pair.client, pair.advisor, 0,
                                             "ringing", 1)
@@ -38,7 +40,7 @@ def test_start(pair):
 
     again = pair.start(cid=cid, max_ms=600000)
     assert again["status"] == 200 and again["dup"] is True
-    assert again["snapshot"] == made["snapshot"]
+    assert again["snapshot"] == {**made["snapshot"], "since": since}
     for other in [{"service": "audio"}, {"max_ms": None},
                   {"advisor": pair.sql.advisor(), "max_ms": 600000}]:
         refused(pair.start(cid=cid, **other), 422, "idempotency_mismatch",
@@ -220,7 +222,9 @@ def test_reason_is_any_text(pair):
     assert ended["snapshot"]["reason"] == reason
     body = call1(pair.web, "session", pair.client, session)["body"]
     assert body["reason"] == reason
-    assert list(body) == [*SESSION_KEYS, "created_at", "ended_at", "totals"]
+    assert list(body) == [*SESSION_KEYS, "created_at", "started_at",
+                          "last_tick_at", "ended_at", "duration_ms", "totals",
+                          "segments", "media", "quality"]
     assert body["totals"] == {"billed_ms": 0, "charged": 0, "currency": "INR"}
     assert body["ended_at"].endswith("Z")
 

@@ -49,6 +49,33 @@ static const legal_t  legal[] = {
     { "reconnecting", "end", "ca", "ended" },
     { "paused", "end", "ca", "ended" },
 
+    /* either has it paused, and on again */
+    { "active", "pause", "ca", "paused" },
+    { "reconnecting", "pause", "ca", "paused" },
+    { "paused", "resume", "ca", "reconnecting" },
+
+    /* another service, and what they show */
+    { "accepted", "mode", "ca", "accepted" },
+    { "connecting", "mode", "ca", "connecting" },
+    { "active", "mode", "ca", "active" },
+    { "reconnecting", "mode", "ca", "reconnecting" },
+    { "paused", "mode", "ca", "paused" },
+    { "accepted", "media", "ca", "accepted" },
+    { "connecting", "media", "ca", "connecting" },
+    { "active", "media", "ca", "active" },
+    { "reconnecting", "media", "ca", "reconnecting" },
+    { "paused", "media", "ca", "paused" },
+
+    /* the client has more time */
+    { "requested", "extend", "c", "requested" },
+    { "queued", "extend", "c", "queued" },
+    { "ringing", "extend", "c", "ringing" },
+    { "accepted", "extend", "c", "accepted" },
+    { "connecting", "extend", "c", "connecting" },
+    { "active", "extend", "c", "active" },
+    { "reconnecting", "extend", "c", "reconnecting" },
+    { "paused", "extend", "c", "paused" },
+
     /* nobody answers */
     { "ringing", "miss", "s", "ended" },
 
@@ -71,7 +98,8 @@ static const legal_t  legal[] = {
     /* one does not come, or does not come back */
     { "accepted", "give_up", "s", "ended" },
     { "connecting", "give_up", "s", "ended" },
-    { "reconnecting", "give_up", "s", "ended" }
+    { "reconnecting", "give_up", "s", "ended" },
+    { "paused", "expire", "s", "ended" }
 };
 
 #define LEGAL  (sizeof(legal) / sizeof(legal[0]))
@@ -130,7 +158,7 @@ START_TEST(all_there_are)
 
     /* each line of the table was met: c and a count twice */
 
-    ck_assert_int_eq(found, (int) LEGAL + 13);
+    ck_assert_int_eq(found, (int) LEGAL + 26);
 
     /* nobody at all may do nothing at all */
 
