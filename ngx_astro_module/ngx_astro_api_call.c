@@ -382,6 +382,14 @@ ngx_astro_api_done(ngx_astro_api_ctx_t *ctx, PGresult *res)
         return ngx_astro_api_error(ctx, &body);
     }
 
+    if (status < 200 || (body.len == 0 && status != NGX_HTTP_NO_CONTENT)) {
+        ngx_log_error(NGX_LOG_ERR, ngx_astro.log, 0,
+                      "astro: api.%s answered nothing", ctx->row->function);
+
+        return ngx_astro_api_problem(ctx, NGX_ASTRO_E_INTERNAL,
+                                     "internal error", NULL);
+    }
+
     if (PQnfields(res) > 2 && ngx_strcmp(PQfname(res, 2), "etag") == 0) {
 
         etag = ngx_astro_pg_str(res, 0, 2);

@@ -113,7 +113,8 @@ ngx_astro_routes_statements(ngx_astro_endpoint_t *route, ngx_uint_t n)
     /*
      * A CASE evaluates one of its branches, and a subquery without references
      * to what is around it when it is first asked for: a function whose answer
-     * is replayed is not called.  OFFSET 0 keeps the CASE from being copied for
+     * is replayed is not called; its first columns may have other names, for
+     * a parameter may be called body.  OFFSET 0 keeps the CASE from being copied for
      * each column.
      */
 
@@ -127,7 +128,7 @@ ngx_astro_routes_statements(ngx_astro_endpoint_t *route, ngx_uint_t n)
                                         " WHEN (c.k).status IS NULL"
                                         " THEN api.once_keep($%ui, $%ui,"
                                         " (SELECT row_to_json(f)"
-                                        " FROM api.%s(%s) f))"
+                                        " FROM api.%s(%s) f(status, body)))"
                                         " ELSE c.k END AS r"
                                         " FROM (SELECT api.once_claim("
                                         "$%ui::bigint, $%ui::text, $%ui::text)"
