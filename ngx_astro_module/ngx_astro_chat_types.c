@@ -640,7 +640,7 @@ ngx_astro_chat_rest_fail(ngx_astro_chat_t *chat, ngx_astro_error_e error,
 
     if (ctx) {
         ngx_astro_api_finish(ctx, ngx_astro_api_problem(ctx, error, message,
-                             field && ngx_strcmp(field, "/payload/conv")
+                             field && ngx_strcmp(field, "/payload/conv") != 0
                              ? field + NGX_ASTRO_PAYLOAD : NULL));
     }
 }
