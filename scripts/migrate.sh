@@ -13,6 +13,10 @@ in a transaction of its own, then all of sql/functions/*.sql in one
 transaction.  Running it again changes nothing.  Two at once wait for each
 other.
 
+It waits for no lock on a table for more than 3 s, since everybody else who
+wants the table waits behind it (for a pg_dump, say): it gives way for a
+second, and tries again, 60 times.  ASTRO_MIGRATE_TRIES is another number.
+
 CONNINFO is what psql -d takes: a database name, "host=/run/x dbname=astro",
 or a URI.  Without it: $ASTRO_PG_ADMIN.  The database must exist.  Connect
 straight to PostgreSQL (not through PgBouncer) as a superuser, or as the
@@ -74,7 +78,8 @@ if [ ! -f "$sql/functions/consult.sql" ]; then
 fi
 
 script=$(mktemp)
-trap 'rm -f "$script"' EXIT
+said=$(mktemp)
+trap 'rm -f "$script" "$said"' EXIT
 trap 'exit 1' HUP INT TERM
 
 # One psql session takes the lock and does all the work: it loses the lock only
@@ -101,6 +106,8 @@ SELECT NOT pg_try_advisory_lock(6071120251112) AS locked \gset
     \echo waiting for another migrate.sh
     SELECT pg_advisory_lock(6071120251112) AS locked \gset
 \endif
+
+SET lock_timeout = '3s';
 
 CREATE SCHEMA IF NOT EXISTS migration;
 CREATE TABLE IF NOT EXISTS migration.astro_migration (
@@ -221,4 +228,20 @@ COMMIT;
 \\echo functions: $count files, migrations: at $last
 SQL
 
-psql -X -q -d "$conninfo" -f "$script"
+tries=${ASTRO_MIGRATE_TRIES:-60}
+
+while :; do
+    status=0
+    psql -X -q -d "$conninfo" -f "$script" 2>"$said" || status=$?
+    cat "$said" >&2
+    tries=$((tries - 1))
+
+    if [ "$status" != 3 ] || [ "$tries" -le 0 ] \
+        || ! grep -q 'due to lock timeout' "$said"
+    then
+        exit "$status"
+    fi
+
+    echo "migrate.sh: somebody is using a table; trying again" >&2
+    sleep 1
+done

@@ -78,8 +78,8 @@ def _private_cluster():
     return f"host={home} user=postgres dbname=postgres"
 
 
-def migrate(conninfo, sql_dir=None, check=True):
-    env = dict(os.environ)
+def migrate(conninfo, sql_dir=None, check=True, **settings):
+    env = dict(os.environ, **settings)
 
     if sql_dir is not None:
         env["ASTRO_SQL_DIR"] = str(sql_dir)

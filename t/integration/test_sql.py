@@ -4,7 +4,9 @@ import json
 import re
 import shutil
 import subprocess
+import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -174,6 +176,31 @@ def test_migrate_two_at_once(copied):
     done = at_once(run, 3)
     assert sum("applied 0102_slow" in d.stdout for d in done) == 1
     assert sum("waiting" in d.stdout for d in done) == 2
+
+
+def test_migrate_gives_way(copied):
+    """Somebody reads a table for long: nobody else waits behind us."""
+    copy, dsn = copied
+    migrate(dsn, copy)
+    (copy / "migrations" / "9001_alter.sql").write_text(
+        "ALTER TABLE identity.account ADD COLUMN given_way int;\n")
+
+    with psycopg.connect(dsn) as reader:
+        reader.execute("SELECT count(*) FROM identity.account")
+        done = migrate(dsn, copy, check=False, ASTRO_MIGRATE_TRIES="1")
+        assert done.returncode == 3
+        assert "lock timeout" in done.stderr
+
+        with ThreadPoolExecutor() as pool:
+            waiting = pool.submit(migrate, dsn, copy, check=False)
+            # it has given way once, and the lock is let go
+            time.sleep(4)
+            reader.rollback()
+            done = waiting.result()
+
+    assert done.returncode == 0, done.stderr
+    assert "trying again" in done.stderr
+    assert "applied 9001_alter" in done.stdout
 
 
 def test_migrate_words():
