@@ -113,9 +113,9 @@ ngx_astro_routes_statements(ngx_astro_endpoint_t *route, ngx_uint_t n)
     /*
      * A CASE evaluates one of its branches, and a subquery without references
      * to what is around it when it is first asked for: a function whose answer
-     * is replayed is not called; its first columns may have other names, for
-     * a parameter may be called body.  OFFSET 0 keeps the CASE from being copied for
-     * each column.
+     * is replayed is not called.  Its first columns may have other names, for
+     * a parameter may be called body.  OFFSET 0 keeps the CASE from being
+     * copied for each column.
      */
 
     route->once.nparams = i + 3;
