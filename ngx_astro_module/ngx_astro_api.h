@@ -48,6 +48,7 @@ typedef struct {
      *     'b'  json    the body               'Q'  json  the query: strings
      *     'l'  int     ?limit                 'c'  text  ?cursor, or NULL
      *     'm'  text    If-Match, or NULL: etags without quotes, or "*"
+     *     'h'  text    the hash of the body's password, by api_hashed
      */
     const char               *params;
 
@@ -95,6 +96,9 @@ struct ngx_astro_api_ctx_s {
     ngx_str_t                     limit;    /* of the query; empty: none */
     ngx_str_t                     cursor;
     char                         *once;     /* Idempotency-Key, NULL: none */
+    char                         *hash;     /* of a password, NULL: none */
+    void                        (*after)(ngx_astro_api_ctx_t *ctx);
+                                            /* the function has done it */
     ngx_str_t                     etag;     /* without quotes; empty: none */
     ngx_uint_t                    replayed;
     void                         *data;     /* of a handler of its own */
@@ -181,6 +185,8 @@ ngx_int_t ngx_astro_api_chat_message(ngx_astro_api_ctx_t *ctx);
 ngx_int_t ngx_astro_api_chat_edit(ngx_astro_api_ctx_t *ctx);
 ngx_int_t ngx_astro_api_chat_delete(ngx_astro_api_ctx_t *ctx);
 ngx_int_t ngx_astro_api_chat_react(ngx_astro_api_ctx_t *ctx);
+ngx_int_t ngx_astro_api_hashed(ngx_astro_api_ctx_t *ctx);
+ngx_int_t ngx_astro_api_status(ngx_astro_api_ctx_t *ctx);
 ngx_int_t ngx_astro_api_webhook_stripe(ngx_astro_api_ctx_t *ctx);
 ngx_int_t ngx_astro_api_webhook_razorpay(ngx_astro_api_ctx_t *ctx);
 

@@ -114,6 +114,10 @@ ngx_astro_api_param(ngx_astro_api_ctx_t *ctx, char param, const char **value)
         *value = (char *) ctx->query.data;
         break;
 
+    case 'h':
+        *value = ctx->hash;
+        break;
+
     case 'l':
         return ngx_astro_api_limit(ctx, value);
 
@@ -407,6 +411,10 @@ ngx_astro_api_done(ngx_astro_api_ctx_t *ctx, PGresult *res)
 
     if (ctx->once) {
         ctx->replayed = ngx_astro_pg_bool(res, 0, 3);
+    }
+
+    if (ctx->after) {
+        ctx->after(ctx);
     }
 
     return ngx_astro_api_send(ctx, status, body.data, body.len);

@@ -35,6 +35,7 @@ typedef struct {
     unsigned             known:1;       /* PostgreSQL was asked */
     unsigned             told:1;        /* somebody has it in a snapshot */
     unsigned             look:1;        /* look_link is in the queue */
+    unsigned             away:1;        /* offline by their own wish */
 } ngx_astro_watched_t;
 
 typedef struct {
@@ -550,7 +551,12 @@ ngx_astro_presence_learn(PGresult *res, int64_t asked_ms)
         state = ngx_astro_pg_int(res, row, NGX_ASTRO_P_STATE);
         seen_ms = ngx_astro_pg_int(res, row, NGX_ASTRO_P_SEEN);
 
-        if (ngx_astro_users_online(user)) {
+        w->away = ngx_astro_pg_bool(res, row, NGX_ASTRO_P_AWAY);
+
+        if (w->away) {
+            online = 0;
+
+        } else if (ngx_astro_users_online(user)) {
             online = 1;
 
         } else if (state == NGX_ASTRO_STALE
@@ -599,6 +605,20 @@ ngx_astro_presence_arrived(uint64_t user)
 
 
 void
+ngx_astro_presence_wished(uint64_t user)
+{
+    ngx_astro_route_t  route;
+
+    ngx_memzero(&route, sizeof(ngx_astro_route_t));
+    route.to = NGX_ASTRO_TO_WATCHERS;
+    route.user = user;
+    route.arg = NGX_ASTRO_LOOK;
+
+    ngx_astro_route_all(&route, NULL);
+}
+
+
+void
 ngx_astro_presence_deliver(ngx_astro_route_t *route, const ngx_astro_msg_t *m)
 {
     int64_t               now;
@@ -622,10 +642,18 @@ ngx_astro_presence_deliver(ngx_astro_route_t *route, const ngx_astro_msg_t *m)
 
     now = ngx_astro_boot_ms();
 
+    if (route->arg == NGX_ASTRO_LOOK) {
+        ngx_astro_presence_look(w);
+        return;
+    }
+
     if (route->arg == NGX_ASTRO_ONLINE) {
         w->came_ms = now;
 
-        if (!w->online) {
+        if (w->away) {
+            ngx_astro_presence_look(w);
+
+        } else if (!w->online) {
             ngx_astro_presence_change(w, 1, 0);
         }
 

@@ -31,6 +31,7 @@
 #define NGX_ASTRO_OFFLINE  0
 #define NGX_ASTRO_ONLINE   1
 #define NGX_ASTRO_ORPHAN   2    /* this host only: look after them now */
+#define NGX_ASTRO_LOOK     3    /* what they wish to be has changed */
 
 void ngx_astro_presence_init(void);
 
@@ -38,6 +39,9 @@ void ngx_astro_handle_presence_watch(ngx_astro_req_t *req);
 
 /* The first socket of a user on this host has signed in. */
 void ngx_astro_presence_arrived(uint64_t user);
+
+/* A user wishes not to be found online, or to be: all look now. */
+void ngx_astro_presence_wished(uint64_t user);
 
 /* Drops what a connection watches. */
 void ngx_astro_presence_leave(ngx_astro_conn_t *conn);

@@ -65,7 +65,7 @@ ngx_astro_routes_init(void)
 
             ngx_astro_routes[n].row = row;
 
-            if (row->handler == NULL
+            if ((row->handler == NULL || row->params[0])
                 && ngx_astro_routes_statements(&ngx_astro_routes[n], n)
                    != NGX_OK)
             {

@@ -29,7 +29,7 @@ ngx_astro_sql(hello_batch, 4, "$1::bigint[], $2::bigint, $3::int[], "
 ngx_astro_sql(sync, 4, "$1::bigint, $2::bigint, $3::bigint, $4::int");
 ngx_astro_sql(presence, 3, "$1::bigint, $2::bigint[], $3::bigint[]");
 ngx_astro_sql(presence_left, 3, "$1::bigint, $2::bigint[], $3::bigint[]");
-ngx_astro_sql(presence_of, 3, "$1::bigint[], $2::bigint, $3::bigint");
+ngx_astro_sql(whereabouts, 3, "$1::bigint[], $2::bigint, $3::bigint");
 
 ngx_astro_sql(session_begin, 5, "$1::bigint, $2::json, $3::text, $4::bigint, "
               "$5::boolean");

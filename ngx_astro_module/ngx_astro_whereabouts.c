@@ -83,7 +83,7 @@ ngx_astro_whereabouts(const uint64_t *users, ngx_uint_t n,
     values[1] = ttl;
     values[2] = grace;
 
-    rc = ngx_astro_pg_call(ngx_astro.pg_api, &ngx_astro_sql_presence_of,
+    rc = ngx_astro_pg_call(ngx_astro.pg_api, &ngx_astro_sql_whereabouts,
                            values, ngx_astro_whereabouts_told, asking);
     if (rc == NGX_OK) {
         ngx_free(buf);

@@ -14,12 +14,13 @@
 #include "ngx_astro_pg.h"
 
 
-/* columns and states of api.presence_of */
+/* columns and states of api.whereabouts */
 enum {
     NGX_ASTRO_P_ACCOUNT = 0,
     NGX_ASTRO_P_STATE,
     NGX_ASTRO_P_WAIT,
-    NGX_ASTRO_P_SEEN
+    NGX_ASTRO_P_SEEN,
+    NGX_ASTRO_P_AWAY
 };
 
 typedef enum {
@@ -31,7 +32,7 @@ typedef enum {
 
 
 /*
- * Asks how it is with n users: rows of api.presence_of.  The handler is called
+ * Asks how it is with n users: rows of api.whereabouts.  The handler is called
  * as that of ngx_astro_pg_call().
  */
 ngx_int_t ngx_astro_whereabouts(const uint64_t *users, ngx_uint_t n,

@@ -66,6 +66,10 @@ def main():
                 ' VALUES (%s, %s, %s, %s, %s, %s, %s)'
                 ' ON CONFLICT (account_id) DO NOTHING',
                 (number, headline, specialties, *rates, bps))
+            for word in specialties:
+                db.execute('INSERT INTO identity.specialty (slug, name)'
+                           ' VALUES (%s, %s) ON CONFLICT DO NOTHING',
+                           (word, word.capitalize()))
         for email, name in ADMINS:
             account(db, email, name, 'admin')
 

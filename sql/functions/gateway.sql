@@ -332,6 +332,13 @@ BEGIN
       JOIN consult.gateway g ON g.id = presence.gateway AND NOT g.closed
      ORDER BY o.id
     ON CONFLICT DO NOTHING;
+
+    INSERT INTO consult.advisor_here (account_id)
+    SELECT DISTINCT o.id
+      FROM unnest(presence.online) AS o(id)
+      JOIN identity.advisor d ON d.account_id = o.id
+     ORDER BY o.id
+    ON CONFLICT (account_id) DO UPDATE SET at = excluded.at;
 END
 $$;
 

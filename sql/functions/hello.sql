@@ -72,6 +72,12 @@ BEGIN
          WHERE g.id = hello_batch.gateway AND NOT g.closed
          ORDER BY w.id
         ON CONFLICT DO NOTHING
+    ), advisors AS (
+        -- where searches look for who is online; swept by billing.maintain
+        INSERT INTO consult.advisor_here AS h (account_id)
+        SELECT DISTINCT w.id FROM who w WHERE w.role = 'advisor'
+         ORDER BY w.id
+        ON CONFLICT (account_id) DO UPDATE SET at = excluded.at
     ), live AS MATERIALIZED (
         SELECT w.ord, s.id, s.conversation_id, s.session
           FROM who w,

@@ -207,7 +207,8 @@ $$;
 -- billing.maintain: makes the partitions of the next four million sessions, and
 -- rolls up the oldest one all of whose sessions ended more than
 -- rollup_after_days ago (0: never), and are in ledger.daily, one at a call.  A row for each thing done:
--- 'made' or 'rolled up', the partition's number, its transfers.
+-- 'made' or 'rolled up', the partition's number, its transfers.  Advisors who
+-- have left go from consult.advisor_here.
 --
 -- One caller works, the others get no row.  Nothing is rolled up while an audit
 -- reads.
@@ -230,6 +231,12 @@ BEGIN
     IF NOT pg_try_advisory_xact_lock(2, 0) THEN
         RETURN;
     END IF;
+
+    -- advisors who have left; whose hello comes meanwhile has a newer "at"
+    DELETE FROM consult.advisor_here h
+     WHERE h.at < clock_timestamp() - interval '1 minute'
+       AND (SELECT true FROM consult.presence p
+             WHERE p.account_id = h.account_id LIMIT 1) IS NULL;
 
     FOR n IN v_part .. v_part + 4 LOOP
         IF to_regclass('ledger.' || ledger.part_name(n)) IS NULL THEN

@@ -86,9 +86,32 @@ END
 $$;
 
 
+-- api.whereabouts: the same, and whether each is away: an advisor who wishes not
+-- to be found online.  presence_of is for nginx workers of the version before.
+CREATE OR REPLACE FUNCTION api.whereabouts(users bigint[], ttl_ms bigint,
+    grace_ms bigint)
+RETURNS TABLE (account bigint, state int, wait_ms bigint, seen_ms bigint,
+    away boolean)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT p.account, p.state, p.wait_ms, p.seen_ms,
+           (SELECT d.away FROM identity.advisor d
+             WHERE d.account_id = p.account) IS TRUE
+      FROM api.presence_of(users, ttl_ms, grace_ms) p;
+END
+$$;
+
+
 REVOKE ALL ON FUNCTION api.presence_left(bigint, bigint[], bigint[]),
+    api.whereabouts(bigint[], bigint, bigint),
     api.presence_of(bigint[], bigint, bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION api.presence_left(bigint, bigint[], bigint[]),
+    api.whereabouts(bigint[], bigint, bigint),
     api.presence_of(bigint[], bigint, bigint) TO astro_web;
 
 RESET ROLE;

@@ -119,10 +119,15 @@ BEGIN
       FROM identity.advisor d
       JOIN identity.account p ON p.id = d.account_id
      WHERE d.account_id = session_start.advisor
-       AND p.role = 'advisor' AND NOT p.blocked;
+       AND p.role = 'advisor' AND NOT p.blocked
+       AND d.approved_at IS NOT NULL;
 
     IF NOT FOUND THEN
         RETURN consult.refusal(404, 'not_found', 'no such advisor');
+    END IF;
+
+    IF a.away THEN
+        RETURN consult.refusal(409, 'offline', 'the advisor is away');
     END IF;
 
     v_rate := CASE service WHEN 'chat'  THEN a.rate_chat_minor

@@ -441,8 +441,10 @@ def test_advisors(sql, web):
         "id": f"u_{ids[0]}", "name": "advisor \"q\"",
         "headline": "says \"so\"", "bio": "long",
         "specialties": ["tarot", "stars"],
+        "languages": [], "experience": 0, "city": "",
         "rates": {"chat": inr(6000), "audio": inr(9000), "video": None},
-        "online": True, "busy": False}
+        "rating": {"average": None, "count": 0}, "queue": 0,
+        "online": True, "busy": False, "status": "online"}
     assert call1(web, "advisor", caller, caller)["status"] == 404
     assert call1(web, "advisor", caller, hidden)["status"] == 404
 
