@@ -272,8 +272,8 @@ void billing_lives_poll(billing_worker_t *w);
 void billing_lives_clock(billing_worker_t *w, int64_t ms, int64_t sent);
 
 /*
- * What the clock of the gateways says, of those that are renewed the one that is
- * furthest behind; no later than ms, which is the database's.
+ * What the clock of the gateways says, of those that are renewed the one that
+ * is furthest behind; no later than ms, which is the database's.
  */
 int64_t billing_lives_now(const billing_worker_t *w, int64_t ms);
 
