@@ -54,6 +54,7 @@ typedef struct {
     ngx_array_t         *origins;       /* of ngx_str_t, NULL: same host */
 
     time_t               token_ttl;
+    time_t               refresh_ttl;
     ngx_msec_t           pg_timeout;
     ngx_msec_t           hello_timeout;
     ngx_msec_t           ping_interval;

@@ -86,6 +86,8 @@ ngx_astro_api_handler(ngx_http_request_t *r)
             return ngx_astro_api_problem(ctx, error,
                                          error == NGX_ASTRO_E_TOKEN_EXPIRED
                                          ? "the token has expired"
+                                         : error == NGX_ASTRO_E_FORBIDDEN
+                                         ? NGX_ASTRO_CSRF_TEXT
                                          : "a valid bearer token is needed",
                                          NULL);
         }

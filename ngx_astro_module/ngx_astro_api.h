@@ -145,6 +145,13 @@ ngx_int_t ngx_astro_api_generic(ngx_astro_api_ctx_t *ctx);
 /* The generic answer to a call. */
 void ngx_astro_api_answer(void *data, ngx_astro_pg_rc_e rc, PGresult *res);
 
+/*
+ * Somebody has proven who he is: opens a login and answers with its tokens, or
+ * sets them as cookies.  As ngx_astro_api_call().
+ */
+ngx_int_t ngx_astro_signin(ngx_astro_api_ctx_t *ctx, uint64_t user,
+    ngx_uint_t cookie);
+
 /* Adds a header; key and value live as long as the request. */
 ngx_int_t ngx_astro_api_header(ngx_http_request_t *r, const char *key,
     const char *value, size_t len);
@@ -181,6 +188,8 @@ ngx_int_t ngx_astro_api_openapi(ngx_astro_api_ctx_t *ctx);
 ngx_int_t ngx_astro_api_health(ngx_astro_api_ctx_t *ctx);
 ngx_int_t ngx_astro_api_register(ngx_astro_api_ctx_t *ctx);
 ngx_int_t ngx_astro_api_login(ngx_astro_api_ctx_t *ctx);
+ngx_int_t ngx_astro_api_refresh(ngx_astro_api_ctx_t *ctx);
+ngx_int_t ngx_astro_api_logout(ngx_astro_api_ctx_t *ctx);
 ngx_int_t ngx_astro_api_chat_message(ngx_astro_api_ctx_t *ctx);
 ngx_int_t ngx_astro_api_chat_edit(ngx_astro_api_ctx_t *ctx);
 ngx_int_t ngx_astro_api_chat_delete(ngx_astro_api_ctx_t *ctx);

@@ -9,7 +9,11 @@
 #include "ngx_astro_auth.h"
 #include "ngx_astro_barred.h"
 #include "ngx_astro_keys.h"
+#include "ngx_astro_revoked.h"
 #include "astro_password.h"
+
+#include <openssl/crypto.h>
+#include <openssl/sha.h>
 
 
 typedef struct {
@@ -71,7 +75,94 @@ ngx_astro_auth_bearer(ngx_http_request_t *r)
         token.len = h->value.len - 7;
     }
 
-    return token;
+    return h ? token : ngx_astro_auth_cookie(r, NGX_ASTRO_COOKIE);
+}
+
+
+ngx_str_t
+ngx_astro_auth_cookie(ngx_http_request_t *r, const char *name)
+{
+    size_t            len;
+    u_char           *p, *last, *end;
+    ngx_str_t         value;
+    ngx_table_elt_t  *h;
+
+    ngx_str_null(&value);
+
+    h = ngx_astro_header(r, "cookie", 6);
+
+    if (h == NULL) {
+        return value;
+    }
+
+    len = ngx_strlen(name);
+    p = h->value.data;
+    last = p + h->value.len;
+
+    while (p < last) {
+
+        while (p < last && (*p == ' ' || *p == ';')) {
+            p++;
+        }
+
+        end = ngx_strlchr(p, last, ';');
+
+        if (end == NULL) {
+            end = last;
+        }
+
+        if ((size_t) (end - p) > len && p[len] == '='
+            && ngx_memcmp(p, name, len) == 0)
+        {
+            value.data = p + len + 1;
+            value.len = end - value.data;
+            break;
+        }
+
+        p = end;
+    }
+
+    return value;
+}
+
+
+void
+ngx_astro_auth_csrf(const astro_claims_t *claims,
+    u_char csrf[NGX_ASTRO_CSRF_LEN])
+{
+    u_char  sum[SHA256_DIGEST_LENGTH];
+    u_char  text[sizeof("csrf ") - 1 + ASTRO_JWT_JTI];
+
+    /* the jti is in a cookie that no script can read */
+
+    ngx_memcpy(text, "csrf ", sizeof("csrf ") - 1);
+    ngx_memcpy(text + sizeof("csrf ") - 1, claims->jti, ASTRO_JWT_JTI);
+
+    (void) SHA256(text, sizeof(text), sum);
+    (void) ngx_hex_dump(csrf, sum, NGX_ASTRO_CSRF_LEN / 2);
+}
+
+
+ngx_uint_t
+ngx_astro_auth_same_site(ngx_http_request_t *r, const astro_claims_t *claims)
+{
+    u_char            csrf[NGX_ASTRO_CSRF_LEN];
+    ngx_table_elt_t  *h;
+
+    if (ngx_astro_header(r, "origin", 6)) {
+        return ngx_astro_origin_ok(r);
+    }
+
+    h = ngx_astro_header(r, "x-csrf-token", 12);
+
+    if (h == NULL || claims == NULL || claims->jti[0] == '\0') {
+        return 0;
+    }
+
+    ngx_astro_auth_csrf(claims, csrf);
+
+    return h->value.len == NGX_ASTRO_CSRF_LEN
+           && CRYPTO_memcmp(h->value.data, csrf, NGX_ASTRO_CSRF_LEN) == 0;
 }
 
 
@@ -87,8 +178,17 @@ ngx_astro_auth_check(ngx_http_request_t *r, astro_claims_t *claims)
          : ngx_astro_token_verify(&token, claims);
 
     if (rc == ASTRO_JWT_OK
-        && !ngx_astro_barred(claims->user, claims->iat))
+        && !ngx_astro_barred(claims->user, claims->iat)
+        && !ngx_astro_revoked(claims))
     {
+        if (r->headers_in.authorization == NULL
+            && !(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))
+            && !ngx_astro_auth_same_site(r, claims))
+        {
+            ngx_astro_count(DENIED);
+            return NGX_ASTRO_E_FORBIDDEN;
+        }
+
         return NGX_ASTRO_E_MAX;
     }
 

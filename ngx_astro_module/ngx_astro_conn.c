@@ -19,6 +19,7 @@
 #include "ngx_astro_out.h"
 #include "ngx_astro_presence.h"
 #include "ngx_astro_protocol.h"
+#include "ngx_astro_reauth.h"
 #include "ngx_astro_resume.h"
 #include "ngx_astro_sessions.h"
 #include "ngx_astro_throttle.h"
@@ -567,7 +568,7 @@ ngx_astro_conn_leave(ngx_astro_conn_t *conn)
 void
 ngx_astro_conn_beat(ngx_astro_conn_t *conn)
 {
-    int64_t  now;
+    int64_t  now, next;
 
     if (conn->c == NULL || !conn->signed_in) {
         return;
@@ -580,7 +581,9 @@ ngx_astro_conn_beat(ngx_astro_conn_t *conn)
                                 now + (int64_t) ngx_astro.conf->live_ping);
     }
 
-    ngx_add_timer(conn->c->read, ngx_max(conn->ping_ms - now, 1));
+    next = ngx_min(conn->ping_ms, ngx_astro_reauth_next(conn) * 1000);
+
+    ngx_add_timer(conn->c->read, ngx_max(next - now, 1));
 }
 
 
@@ -632,6 +635,8 @@ ngx_astro_conn_heartbeat(ngx_astro_conn_t *conn)
         return;
     }
 
+    ngx_astro_reauth_warn(conn, now / 1000);
+
     live = !ngx_queue_empty(&conn->joins);
     next = dead;
 
@@ -656,7 +661,7 @@ ngx_astro_conn_heartbeat(ngx_astro_conn_t *conn)
     }
 
     next = ngx_min(next, ngx_min(conn->ping_ms, conn->heads_ms));
-    next = ngx_min(next, conn->token_exp_boot_s * 1000);
+    next = ngx_min(next, ngx_astro_reauth_next(conn) * 1000);
 
     ngx_add_timer(conn->c->read, ngx_max(next - now, 1));
 }

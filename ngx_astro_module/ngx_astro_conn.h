@@ -51,6 +51,13 @@ typedef struct {
 } ngx_astro_pos_t;
 
 
+/* a "sid" or "jti", 128 random bits; 0: none */
+typedef struct {
+    uint64_t                 a;
+    uint64_t                 b;
+} ngx_astro_token_id_t;
+
+
 struct ngx_astro_conn_s {
     ngx_connection_t        *c;         /* NULL: closed */
     uint64_t                 id;
@@ -62,6 +69,8 @@ struct ngx_astro_conn_s {
     int64_t                  token_exp_boot_s;  /* on the boot clock */
     int64_t                  hello_ms;  /* database's clock; 0: not yet */
     int64_t                  token_iat;
+    ngx_astro_token_id_t     token_sid;
+    ngx_astro_token_id_t     token_jti;
 
     ngx_queue_t              link;      /* of all connections */
     ngx_queue_t              user_link;
@@ -98,6 +107,7 @@ struct ngx_astro_conn_s {
 
     unsigned                 listed:1;  /* among the users */
     unsigned                 signed_in:1;
+    unsigned                 expiring:1;    /* was told so */
     unsigned                 resumed:1;
     unsigned                 missed:1;  /* news came while hello was asked */
     unsigned                 draining:1;

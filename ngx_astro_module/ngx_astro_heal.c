@@ -4,7 +4,8 @@
  *
  * Pace: a timer sends one batch each time it fires, and fires so often that
  * all users were in some batch within 4 s; the fifth second is for the answer
- * and for a database that is slow.  With few users that is one call a second.
+ * and for a database that is slow.  With few users that is two calls a second,
+ * each of which also asks what was barred.
  * After a break the next batch leaves as soon as the last was answered, until
  * everybody was in one; it starts at a random moment of 200 ms, so that the
  * workers of all hosts, who saw the same break, do not come at once.
@@ -22,6 +23,7 @@
 #include "ngx_astro_barred.h"
 #include "ngx_astro_heal.h"
 #include "ngx_astro_resume.h"
+#include "ngx_astro_revoked.h"
 #include "ngx_astro_sessions.h"
 #include "ngx_astro_sql.h"
 #include "ngx_astro_told.h"
@@ -30,7 +32,7 @@
 
 
 #define NGX_ASTRO_HEAL_ROUND_MS   4000      /* all users once */
-#define NGX_ASTRO_HEAL_TICK_MS    1000      /* between batches, at most */
+#define NGX_ASTRO_HEAL_TICK_MS    500       /* between batches, at most */
 #define NGX_ASTRO_HEAL_JITTER_MS  200
 #define NGX_ASTRO_HEAL_BATCH      256       /* users of one call */
 #define NGX_ASTRO_HEAL_URGENT     64        /* then it is everybody's turn */
@@ -79,7 +81,6 @@ static struct {
     ngx_uint_t    n;                    /* users of the call under way */
     uint64_t      users[NGX_ASTRO_HEAL_BATCH];
     int64_t       since_ms;             /* clock of the database */
-    int64_t       asked_ms;             /* boot clock: when since was */
     uint64_t      seats;                /* a sum of all generations */
     unsigned      calling:1;
     unsigned      due:1;                /* a batch is due and was not sent */
@@ -171,6 +172,17 @@ ngx_astro_heal_user(uint64_t user)
 
 
 void
+ngx_astro_heal_barred(void)
+{
+    ngx_astro_heal.since = 1;
+
+    if (!ngx_astro_heal.post.posted) {
+        ngx_post_event(&ngx_astro_heal.post, &ngx_posted_events);
+    }
+}
+
+
+void
 ngx_astro_heal_hint(u_char *text, size_t len)
 {
     ngx_int_t  user;
@@ -215,12 +227,9 @@ ngx_astro_heal_tick(ngx_event_t *ev)
 
     ngx_astro_heal_seats();
 
-    if (ngx_astro_boot_ms() - ngx_astro_heal.asked_ms
-        >= NGX_ASTRO_HEAL_ROUND_MS - NGX_ASTRO_HEAL_TICK_MS)
-    {
-        ngx_astro_heal.since = 1;
-    }
+    /* what was barred or revoked is known everywhere within a second */
 
+    ngx_astro_heal.since = 1;
     ngx_astro_heal.due = 1;
 
     ngx_astro_heal_next();
@@ -448,7 +457,7 @@ static void
 ngx_astro_heal_done(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
 {
     int        i, n;
-    ngx_str_t  kind, state;
+    ngx_str_t  kind, state, doc;
 
     ngx_astro_heal.calling = 0;
 
@@ -483,11 +492,16 @@ ngx_astro_heal_done(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
                                                  "blocked"),
                                   ngx_astro_pg_int(res, i, NGX_ASTRO_H_NUM));
 
+        } else if (ngx_astro_same(kind.data, kind.len, "token")) {
+            doc = ngx_astro_pg_str(res, i, NGX_ASTRO_H_DOC);
+            ngx_astro_revoked_note(ngx_astro_pg_int(res, i, NGX_ASTRO_H_ID),
+                                   doc.data, doc.len,
+                                   ngx_astro_pg_int(res, i, NGX_ASTRO_H_NUM));
+
         } else if (ngx_astro_same(kind.data, kind.len, "clock")) {
             ngx_astro_heal.since_ms = ngx_astro_pg_int(res, i,
                                                        NGX_ASTRO_H_NUM)
                                       - NGX_ASTRO_HEAL_OVERLAP_MS;
-            ngx_astro_heal.asked_ms = ngx_astro_boot_ms();
         }
     }
 

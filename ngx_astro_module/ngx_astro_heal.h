@@ -41,6 +41,9 @@ void ngx_astro_heal_all(void);
 /* One user, now: something about him is known to be missing. */
 void ngx_astro_heal_user(uint64_t user);
 
+/* An account or a token was barred: what, is read at once. */
+void ngx_astro_heal_barred(void);
+
 /* "A <user>": an account was blocked or signed out everywhere. */
 void ngx_astro_heal_hint(u_char *text, size_t len);
 

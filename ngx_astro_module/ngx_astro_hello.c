@@ -17,6 +17,8 @@
 #include "ngx_astro_hello_private.h"
 #include "ngx_astro_keys.h"
 #include "ngx_astro_listen.h"
+#include "ngx_astro_reauth.h"
+#include "ngx_astro_revoked.h"
 #include "ngx_astro_sql.h"
 #include "ngx_astro_users.h"
 
@@ -151,9 +153,7 @@ ngx_astro_handle_hello(ngx_astro_req_t *req)
     conn->user = claims.user;
     conn->role = claims.role;
     conn->resumed = h->npos > 0;
-    conn->token_iat = claims.iat;
-    conn->token_exp_boot_s = claims.exp - ngx_time()
-                             + ngx_astro_boot_ms() / 1000;
+    ngx_astro_reauth_keep(conn, &claims);
 
     if (ngx_astro_limits_hello(conn, req->id) != NGX_OK) {
         ngx_astro_hello_forget(conn);
@@ -186,6 +186,7 @@ static astro_jwt_rc_e
 ngx_astro_hello_token(ngx_astro_req_t *req, astro_claims_t *claims)
 {
     ngx_str_t                   token;
+    astro_jwt_rc_e              rc;
     const astro_json_member_t  *m;
 
     m = astro_json_get(&req->doc->payload, "token");
@@ -198,7 +199,10 @@ ngx_astro_hello_token(ngx_astro_req_t *req, astro_claims_t *claims)
         token = req->conn->bearer;
     }
 
-    return ngx_astro_token_verify(&token, claims);
+    rc = ngx_astro_token_verify(&token, claims);
+
+    return rc == ASTRO_JWT_OK && ngx_astro_revoked(claims)
+           ? ASTRO_JWT_MALFORMED : rc;
 }
 
 

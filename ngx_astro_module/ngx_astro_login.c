@@ -23,6 +23,7 @@ typedef struct {
     uint64_t                user;
     astro_role_e            role;
     ngx_uint_t              blocked;
+    ngx_uint_t              cookie;         /* tokens as cookies */
     u_char                  email[NGX_ASTRO_EMAIL_MAX + 1];
     u_char                  name[NGX_ASTRO_NAME_MAX + 1];
 } ngx_astro_login_t;
@@ -36,7 +37,6 @@ static void ngx_astro_register_hashed(ngx_astro_password_t *pw);
 static void ngx_astro_login_found(void *data, ngx_astro_pg_rc_e rc,
     PGresult *res);
 static void ngx_astro_login_verified(ngx_astro_password_t *pw);
-static ngx_int_t ngx_astro_login_token(ngx_astro_login_t *login);
 
 
 /* Length of the member, or NGX_ERROR: it is missing, too short or too long. */
@@ -62,9 +62,10 @@ ngx_astro_login_field(ngx_astro_api_ctx_t *ctx, const char *name, u_char *buf,
 static ngx_astro_login_t *
 ngx_astro_login_read(ngx_astro_api_ctx_t *ctx, ngx_int_t *rc)
 {
-    u_char             *at;
-    ngx_int_t           n;
-    ngx_astro_login_t  *login;
+    u_char                     *at;
+    ngx_int_t                   n;
+    ngx_astro_login_t          *login;
+    const astro_json_member_t  *m;
 
     login = ngx_pcalloc(ctx->r->pool, sizeof(ngx_astro_login_t));
 
@@ -81,6 +82,16 @@ ngx_astro_login_read(ngx_astro_api_ctx_t *ctx, ngx_int_t *rc)
     login->ctx = ctx;
     login->pw.r = ctx->r;
     ctx->data = login;
+
+    m = astro_json_get(&ctx->doc.root, "cookie");
+
+    if (m && m->kind != ASTRO_JSON_BOOL) {
+        *rc = ngx_astro_api_problem(ctx, NGX_ASTRO_E_BAD_REQUEST,
+                                    "cookie is true or false", "/cookie");
+        return NULL;
+    }
+
+    login->cookie = m && m->raw[0] == 't';
 
     n = ngx_astro_login_field(ctx, "email", login->email, 3,
                               NGX_ASTRO_EMAIL_MAX);
@@ -270,37 +281,8 @@ ngx_astro_login_verified(ngx_astro_password_t *pw)
                                    "this account is blocked", NULL);
 
     } else {
-        rc = ngx_astro_login_token(login);
+        rc = ngx_astro_signin(login->ctx, login->user, login->cookie);
     }
 
     ngx_astro_api_finish(login->ctx, rc);
-}
-
-
-static ngx_int_t
-ngx_astro_login_token(ngx_astro_login_t *login)
-{
-    u_char          *p;
-    u_char           token[ASTRO_JWT_MAX], buf[ASTRO_JWT_MAX + 256];
-    ssize_t          n;
-    astro_claims_t   claims;
-
-    ngx_memzero(&claims, sizeof(astro_claims_t));
-    claims.user = login->user;
-    claims.role = login->role;
-    claims.iat = ngx_time();
-    claims.exp = claims.iat + ngx_astro.conf->token_ttl;
-
-    n = astro_jwt_issue(ngx_astro.conf->keys, &claims, token, sizeof(token));
-    if (n < 0) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    p = ngx_sprintf(buf, "{\"token\":\"%*s\",\"token_type\":\"Bearer\","
-                    "\"expires_in\":%T,\"user\":{\"id\":\"u_%uL\","
-                    "\"role\":\"%s\"}}", (size_t) n, token,
-                    ngx_astro.conf->token_ttl, login->user,
-                    astro_role_name(login->role));
-
-    return ngx_astro_api_send(login->ctx, NGX_HTTP_OK, buf, p - buf);
 }

@@ -111,6 +111,7 @@ static ngx_command_t  ngx_astro_commands[] = {
                    webhook_file),
     ngx_astro_main("astro_openapi", ngx_conf_set_str_slot, openapi_file),
     ngx_astro_main("astro_token_ttl", ngx_conf_set_sec_slot, token_ttl),
+    ngx_astro_main("astro_refresh_ttl", ngx_conf_set_sec_slot, refresh_ttl),
     ngx_astro_main("astro_thread_pool", ngx_conf_set_str_slot, pool_name),
     ngx_astro_main("astro_max_frame", ngx_conf_set_size_slot, max_frame),
     ngx_astro_main("astro_out_queue", ngx_conf_set_size_slot, out_queue),
@@ -222,6 +223,7 @@ ngx_astro_create_conf(ngx_conf_t *cf)
     }
 
     conf->token_ttl = NGX_CONF_UNSET;
+    conf->refresh_ttl = NGX_CONF_UNSET;
     conf->pg_timeout = NGX_CONF_UNSET_MSEC;
     conf->hello_timeout = NGX_CONF_UNSET_MSEC;
     conf->ping_interval = NGX_CONF_UNSET_MSEC;
@@ -257,6 +259,7 @@ ngx_astro_init_conf(ngx_conf_t *cf, void *c)
     ngx_astro_conf_t  *conf = c;
 
     ngx_conf_init_value(conf->token_ttl, 12 * 60 * 60);
+    ngx_conf_init_value(conf->refresh_ttl, 30 * 24 * 60 * 60);
     ngx_conf_init_msec_value(conf->pg_timeout, 10000);
     ngx_conf_init_msec_value(conf->hello_timeout, 10000);
     ngx_conf_init_msec_value(conf->ping_interval, 25000);

@@ -11,6 +11,7 @@
 #include "ngx_astro_hello.h"
 #include "ngx_astro_presence.h"
 #include "ngx_astro_protocol.h"
+#include "ngx_astro_reauth.h"
 #include "ngx_astro_resume.h"
 #include "ngx_astro_session_acts.h"
 #include "ngx_astro_signal.h"
@@ -109,6 +110,10 @@ static const ngx_astro_type_t  ngx_astro_types[] = {
       NGX_ASTRO_L_OTHER },
     { ngx_string("sync"),
       ngx_astro_handle_sync, ASTRO_ROLE_ANY,
+      NGX_ASTRO_L_OTHER },
+
+    { ngx_string("auth_refresh"),
+      ngx_astro_handle_auth_refresh, ASTRO_ROLE_ANY,
       NGX_ASTRO_L_OTHER },
 
     { ngx_string("hello"), ngx_astro_handle_hello, 0,

@@ -15,6 +15,10 @@ const ngx_astro_route_row_t  ngx_astro_routes_auth[] = {
       ngx_astro_api_register },
     { POST, ngx_string("/api/auth/login"), 0, "credentials", "", JSON,
       ngx_astro_api_login },
+    { POST, ngx_string("/api/auth/refresh"), 0, "login_refresh", "", OPT,
+      ngx_astro_api_refresh },
+    { POST, ngx_string("/api/auth/logout"), ANY, "logout", "", OPT,
+      ngx_astro_api_logout },
 
     { GET, ngx_string("/api/me"), ANY, "me", "u", 0, NULL },
 

@@ -21,6 +21,11 @@
 
 ngx_astro_sql(register, 3, "$1::text, $2::text, $3::text");
 ngx_astro_sql(credentials, 1, "$1::text");
+ngx_astro_sql(login_open, 4, "$1::bigint, $2::text, $3::text, $4::bigint");
+ngx_astro_sql(login_refresh, 6, "$1::bigint, $2::text, $3::text, $4::text, "
+              "$5::bigint, $6::bigint");
+ngx_astro_sql(logout, 5, "$1::bigint, $2::text, $3::text, $4::bigint, "
+              "$5::json");
 
 ngx_astro_sql(webhook, 2, "$1::text, $2::text");
 

@@ -19,6 +19,7 @@
 #include "ngx_astro_pg.h"
 #include "ngx_astro_presence.h"
 #include "ngx_astro_resume.h"
+#include "ngx_astro_revoked.h"
 #include "ngx_astro_router.h"
 #include "ngx_astro_sessions.h"
 #include "ngx_astro_ticks.h"
@@ -69,6 +70,7 @@ ngx_astro_worker_init(ngx_cycle_t *cycle, ngx_astro_conf_t *conf)
 
     ngx_astro_users_init();
     ngx_astro_barred_init();
+    ngx_astro_revoked_init();
     ngx_astro_sessions_init();
     ngx_astro_whereabouts_unsteady();
     ngx_astro_presence_init();

@@ -27,13 +27,16 @@ SET ROLE astro_gateway;
 --             session begin, for one who does not know: the highest seq
 --             before it; NULL if the worker knows
 --   account   id, num = tokens_valid_from, state = blocked | revoked | good
+--   token     id = the account, num = when it has expired (epoch seconds),
+--             doc = the "sid" or "jti" of tokens that were revoked, if since
+--             was given
 --   clock     num: the database's clock, epoch ms, if since was given
 --
 -- A session is given only together with one of its parties: a worker that
 -- mixes them up is told nothing.
 --
 -- Called by each nginx worker: each of its users every 4 s, all of them after
--- a break.  256 users a call cost 1.8 us each when idle, 18 when in a session
+-- a break; since is given twice a second.  256 users a call cost 1.8 us each when idle, 18 when in a session
 -- (15,000 users, 217,000 sessions, 720,000 events; no table is scanned).
 CREATE OR REPLACE FUNCTION api.heal(users bigint[], iats bigint[],
     told_users bigint[], told bigint[], vers int[], heads bigint[],
@@ -106,6 +109,11 @@ BEGIN
            NULL::bigint, NULL::bigint, NULL::boolean, NULL::text
       FROM identity.account a
      WHERE a.barred_at > to_timestamp(heal.since / 1000.0)
+    UNION ALL
+    SELECT 'token', r.account_id, consult.ms(r.until) / 1000, NULL, NULL,
+           NULL, NULL, NULL, NULL, NULL, NULL, NULL, r.id
+      FROM identity.revoked r
+     WHERE r.at > to_timestamp(heal.since / 1000.0) AND r.until > now()
     UNION ALL
     SELECT 'clock', NULL, consult.ms(clock_timestamp()), NULL, NULL, NULL,
            NULL, NULL, NULL, NULL, NULL, NULL, NULL;
