@@ -29,7 +29,7 @@ def turned():
              f'--userdb={home}/db', f'--pidfile={home}/pid', '--log-file',
              'stdout'], cwd=home, stdout=log, stderr=log)
     stack = Stack(settings={'astro_turn': f'stun:127.0.0.1:{port} '
-                            f'turn:127.0.0.1:{port} secret={secret} ttl=2s'})
+                            f'turn:127.0.0.1:{port} secret={secret} ttl=6s'})
     stack.turn_port = port
     try:
         yield stack.up()
@@ -73,7 +73,7 @@ def test_d5_turn_credentials(stack):
     assert not relayed(stack, fresh['username'], 'x')[0]
 
     eventually(lambda: not relayed(stack, turn['username'],
-                                   turn['credential'])[0], 10,
+                                   turn['credential'])[0], 20,
                'a refusal of what has expired')
     fresh = talk.c.call('session_join', talk.this)['ice_servers'][1]
     assert relayed(stack, fresh['username'], fresh['credential'])[0]
