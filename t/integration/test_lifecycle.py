@@ -171,7 +171,7 @@ def test_a_worker_stays_for_messages_it_has_taken(city):
     os.kill(city.pid('nginx'), signal.SIGHUP)
     assert talk.c.wait_close(10) == 4503
     city.script('start', 'pg')
-    eventually(lambda: 'kept' in str(talk.client.stored(talk.conv)), 6,
+    eventually(lambda: 'kept' in str(talk.client.stored(talk.conv)), 30,
                'what it had taken is stored')
     gone({worker}, 15)
     for person in (talk.client, talk.advisor):

@@ -6,10 +6,32 @@ import uuid
 import pytest
 
 from astro.consult import Consultation
-from astro.stack import eventually
+from astro.fixtures import watch
+from astro.stack import Stack, eventually
 from test_http import problem
 
 MANY = 10 ** 6
+
+
+# of its own: sessions that are made by hand are none that an audit would pass
+
+@pytest.fixture(scope='module')
+def town():
+    stack = Stack()
+    try:
+        yield stack.up()
+    finally:
+        stack.down()
+
+
+@pytest.fixture
+def stack(town):
+    yield from watch(town)
+
+
+@pytest.fixture
+def rest(stack):
+    return stack.rest
 
 
 def number(person):

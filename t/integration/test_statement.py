@@ -114,6 +114,7 @@ def test_the_command(money):                         # noqa: F811
     # tests of other days have nothing to do with a midnight that passes
     first, last = today - datetime.timedelta(41), today
     cut = today - datetime.timedelta(20)
+    moved = 0
 
     for person in money.clients + money.advisors:
         whole = json.loads(command(money, person, first, last, "json").stdout)
@@ -127,7 +128,7 @@ def test_the_command(money):                         # noqa: F811
         assert whole["opening"] == one["opening"] == 0
         assert one["closing"] == two["opening"]
         assert whole["closing"] == two["closing"] == visible(money, person)
-        assert one["movements"] or two["movements"]
+        moved += len(one["movements"]) and len(two["movements"])
         assert sum(m["amount"] for m in one["movements"]) == one["closing"]
 
         done = command(money, person, first, last, "csv")
@@ -138,6 +139,8 @@ def test_the_command(money):                         # noqa: F811
         assert [(r["id"], int(r["amount"]), int(r["balance"]))
                 for r in rows[1:-1]] == [
             (m["id"], m["amount"], m["balance"]) for m in whole["movements"]]
+
+    assert moved, "nobody in both halves"
 
 
 def test_books_that_are_wrong(money):                # noqa: F811
