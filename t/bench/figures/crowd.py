@@ -103,13 +103,15 @@ def live(db, gateway, n, spread_ms, rate=RATE):
 
 def over(db):
     """They are taken out of the books by hand: what was left alive would
-    tick for ever, and settling so many would be in the next figure's way."""
+    tick for ever, and settling so many would be in the next figure's way.
+    Both were there all the time: they end with what was billed."""
     db.execute("""
         WITH s AS (
             UPDATE consult.session
                SET state = 'ended', ver = ver + 1, held = 0, settled = true,
                    credited = charged - fee,
-                   end_ms = paid_until_ms, reason = 'client_ended'
+                   end_ms = coalesce(active_ms + billed_ms, state_ms),
+                   reason = 'client_ended'
              WHERE NOT settled AND state <> 'ended'
             RETURNING client_wallet)
         UPDATE ledger.wallet w SET held = 0 FROM s WHERE w.id = client_wallet
