@@ -107,14 +107,25 @@ def over(db):
     Both were there all the time: they end with what was billed."""
     db.execute("""
         WITH s AS (
-            UPDATE consult.session
-               SET state = 'ended', ver = ver + 1, held = 0, settled = true,
-                   credited = charged - fee,
-                   end_ms = coalesce(active_ms + billed_ms, state_ms),
+            UPDATE consult.session s
+               SET state = 'ended', ver = s.ver + 1, held = 0, settled = true,
+                   credited = s.charged - s.fee,
+                   end_ms = coalesce(s.billed_ms + (
+                       SELECT max(g.started_ms + i.open_life_ms)
+                         FROM consult.interval i
+                         JOIN consult.gateway g ON g.id = i.gateway_id
+                        WHERE i.session_id = s.id), s.state_ms),
                    reason = 'client_ended'
-             WHERE NOT settled AND state <> 'ended'
-            RETURNING client_wallet)
-        UPDATE ledger.wallet w SET held = 0 FROM s WHERE w.id = client_wallet
+              FROM consult.session o
+             WHERE o.id = s.id AND NOT s.settled AND s.state <> 'ended'
+            RETURNING s.client_wallet, s.advisor_wallet,
+                      s.credited - o.credited AS earned),
+        moved AS (
+            SELECT client_wallet AS id, 0 AS earned FROM s
+             UNION ALL
+            SELECT advisor_wallet, sum(earned) FROM s GROUP BY 1)
+        UPDATE ledger.wallet w SET held = 0, balance = balance + earned
+          FROM moved WHERE w.id = moved.id
         """)
     db.execute('VACUUM (ANALYZE) consult.session, ledger.wallet')
 
