@@ -105,7 +105,8 @@ soak: build
 	@ASTRO_BUILD=$(BUILD) ASTRO_CHAOS_SECONDS=$(SOAK_SECONDS) ASTRO_SOAK=1 \
 	    ASTRO_TRIALS=$(SOAK_TRIALS) $(PYTHON) -m pytest -s t/chaos $(ARGS)
 	@ASTRO_BUILD=$(BUILD) ASTRO_SOAK=1 \
-	    $(PYTHON) -m pytest t/integration/test_billing_heart.py
+	    $(PYTHON) -m pytest t/integration/test_billing_heart.py \
+	    t/integration/test_consult_acts.py
 	@ASTRO_BUILD=$(BUILD) $(PYTHON) t/bench/soak.py $(SOAK_MINUTES)
 	@$(MAKE) compare-nchan ARGS=
 	@$(MAKE) oracle
