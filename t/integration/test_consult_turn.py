@@ -1,43 +1,25 @@
 """TURN credentials: coturn takes ours while they are good, and no others."""
 
-import os
-import shutil
 import subprocess
-import tempfile
 
 import pytest
 
 from astro.consult import Consultation
+from astro.coturn import Coturn
 from astro.fixtures import watch
-from astro.stack import Stack, eventually, free_ports
-
-SECRET = 'a secret of both, long enough'
+from astro.stack import Stack, eventually
 
 
 @pytest.fixture(scope='module')
 def turned():
-    (port,), home = free_ports(1), tempfile.mkdtemp(prefix='astro-turn-')
-    secret = os.path.join(home, 'secret')
-    with open(secret, 'w', encoding='ascii') as f:
-        f.write(SECRET + '\n')
-    with open(os.path.join(home, 'log'), 'w', encoding='ascii') as log:
-        coturn = subprocess.Popen(
-            ['turnserver', '-n', '--use-auth-secret', '--no-cli',
-             f'--static-auth-secret={SECRET}', '--realm=astro', '--no-tls',
-             '--no-dtls', '--listening-ip=127.0.0.1', '--relay-ip=127.0.0.1',
-             f'--listening-port={port}', '--allow-loopback-peers',
-             f'--userdb={home}/db', f'--pidfile={home}/pid', '--log-file',
-             'stdout'], cwd=home, stdout=log, stderr=log)
-    stack = Stack(settings={'astro_turn': f'stun:127.0.0.1:{port} '
-                            f'turn:127.0.0.1:{port} secret={secret} ttl=6s'})
-    stack.turn_port = port
+    coturn = Coturn()
+    stack = Stack(settings={'astro_turn': coturn.setting('6s')})
+    stack.turn_port = coturn.port
     try:
         yield stack.up()
     finally:
         stack.down()
-        coturn.terminate()
-        coturn.wait(10)
-        shutil.rmtree(home, ignore_errors=True)
+        coturn.close()
 
 
 @pytest.fixture
