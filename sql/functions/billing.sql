@@ -213,7 +213,8 @@ BEGIN
       WHERE x.id = ANY(v_sessions) ORDER BY x.id FOR NO KEY UPDATE;
 
     UPDATE consult.interval i
-       SET close_life_ms = greatest(i.open_life_ms, reap.life_ms),
+       SET close_life_ms = greatest(i.open_life_ms,
+                                    least(reap.life_ms, i.cut_life_ms)),
            close_reason = 'dead'
      WHERE i.gateway_id = reap.gateway AND i.close_life_ms IS NULL;
 

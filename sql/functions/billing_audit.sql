@@ -120,11 +120,11 @@ SET enable_mergejoin = off AS $$
 BEGIN
     OPEN cursor NO SCROLL FOR
     SELECT i.session_id, i.account_id, g.started_ms + i.open_life_ms,
-           g.started_ms + CASE
-               WHEN i.close_life_ms IS NOT NULL THEN i.close_life_ms
-               WHEN g.closed THEN greatest(i.open_life_ms, g.life_ms)
-               ELSE greatest(i.open_life_ms, g.life_ms - g.silence_ms) END,
-           (i.close_life_ms IS NULL AND NOT g.closed)::int::bigint
+           g.started_ms
+               + consult.proven_life(i.open_life_ms, i.close_life_ms,
+                     i.cut_life_ms, g.closed, g.life_ms, g.silence_ms),
+           consult.proves_on(i.close_life_ms, i.cut_life_ms, g.closed,
+               g.life_ms, g.silence_ms)::int::bigint
       FROM consult.interval i
       JOIN consult.gateway g ON g.id = i.gateway_id
      WHERE i.session_id >= audit_intervals."from"

@@ -14,7 +14,8 @@ SET ROLE astro_engine;
 --   intervals    {party,from_ms,to_ms,open,unpaid} of each; party 0 is the
 --                client.  An open one proves presence until the last renewal
 --                less the gateway's silence; under a closed lease, until that
---                lease's last renewal
+--                lease's last renewal; never beyond a cut, and it is as good
+--                as closed when it has proven all up to that
 --   segments     {from_ms,rate_minor} of each after the first, in order
 --   promo        part of balance; gateways: of the intervals, one by one
 --
@@ -69,18 +70,16 @@ BEGIN
                           CASE i.account_id WHEN s.client_id THEN 0 ELSE 1 END
                               ::bigint AS party,
                           g.started_ms + i.open_life_ms AS from_ms,
-                          g.started_ms + CASE
-                              WHEN i.close_life_ms IS NOT NULL
-                              THEN i.close_life_ms
-                              WHEN g.closed
-                              THEN greatest(i.open_life_ms, g.life_ms)
-                              ELSE greatest(i.open_life_ms,
-                                            g.life_ms - g.silence_ms)
-                              END AS to_ms,
-                          (i.close_life_ms IS NULL AND NOT g.closed)
+                          g.started_ms
+                              + consult.proven_life(i.open_life_ms,
+                                    i.close_life_ms, i.cut_life_ms, g.closed,
+                                    g.life_ms, g.silence_ms) AS to_ms,
+                          consult.proves_on(i.close_life_ms, i.cut_life_ms,
+                              g.closed, g.life_ms, g.silence_ms)
                               ::int::bigint AS open,
-                          (i.close_reason IS NOT NULL
-                           AND i.close_reason IN ('unpaid', 'paused'))
+                          (i.cut_life_ms IS NOT NULL
+                           OR (i.close_reason IS NOT NULL
+                               AND i.close_reason IN ('unpaid', 'paused')))
                               ::int::bigint AS unpaid,
                           CASE WHEN NOT g.closed
                                THEN g.started_ms

@@ -7,8 +7,8 @@
 SET ROLE astro_owner;
 
 -- consult.close_intervals: closes those of these intervals that are this
--- gateway's and open, at lives (never beyond its life_ms, never before their
--- opening) for reasons; tells their sessions, whose new state begins at
+-- gateway's and open, at lives (never beyond its life_ms or their cut, never
+-- before their opening) for reasons; tells their sessions, whose new state begins at
 -- instant.  The caller has locked the lease's row; sessions are locked here, in
 -- id order.  Returns the ids of the sessions that had one of the intervals.
 --
@@ -43,7 +43,8 @@ BEGIN
     WITH closed AS (
         UPDATE consult.interval i
            SET close_life_ms = greatest(i.open_life_ms, least(c.life,
-                                        close_intervals.life_ms)),
+                                        close_intervals.life_ms,
+                                        i.cut_life_ms)),
                close_reason = c.why
           FROM unnest(close_intervals.ids, close_intervals.lives,
                       close_intervals.reasons) AS c(id, life, why)

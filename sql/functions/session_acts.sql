@@ -9,17 +9,38 @@
 SET ROLE astro_engine;
 
 
--- consult.pause_end: closes, at the instant of the pause, what gateways that
--- have not heard of it have left open: nobody may be billed for the pause.
--- Nothing is closed beyond what its lease proves.
-CREATE OR REPLACE FUNCTION consult.pause_end(session bigint, instant bigint)
+-- of the version before
+DROP FUNCTION IF EXISTS consult.pause_end(bigint, bigint);
+
+
+-- consult.pause_begin: cuts what is open at the instant of the pause.  Gateways
+-- that have not heard of it leave it open for a while, and it is proven up to
+-- the cut no sooner than they renew; nothing after it is ever billed.
+CREATE OR REPLACE FUNCTION consult.pause_begin(session bigint, instant bigint)
 RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     UPDATE consult.interval i
+       SET cut_life_ms = greatest(i.open_life_ms, instant - g.started_ms)
+      FROM consult.gateway g
+     WHERE i.session_id = session AND i.close_life_ms IS NULL
+       AND g.id = i.gateway_id;
+END
+$$;
+
+
+-- consult.pause_end: closes what gateways that have heard nothing of the pause
+-- have left open: who goes on joins anew.  At the cut, but not beyond what the
+-- lease proves by now: what it would have proven later, at most a renewal's
+-- worth, nobody pays.
+CREATE OR REPLACE FUNCTION consult.pause_end(session bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    UPDATE consult.interval i
        SET close_life_ms = greatest(i.open_life_ms,
-                               least(instant - g.started_ms, g.life_ms)),
+                                    least(i.cut_life_ms, g.life_ms)),
            close_reason = 'paused'
       FROM consult.gateway g
      WHERE i.session_id = session AND i.close_life_ms IS NULL
@@ -28,8 +49,10 @@ END
 $$;
 
 
-REVOKE ALL ON FUNCTION consult.pause_end(bigint, bigint) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION consult.pause_end(bigint, bigint) TO astro_api;
+REVOKE ALL ON FUNCTION consult.pause_begin(bigint, bigint),
+    consult.pause_end(bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION consult.pause_begin(bigint, bigint),
+    consult.pause_end(bigint) TO astro_api;
 
 RESET ROLE;
 
@@ -162,8 +185,8 @@ END
 $$;
 
 
--- api.session_pause: nobody is billed until it is resumed.  Gateways close
--- their intervals at this very instant.  Only who has paused it may resume it;
+-- api.session_pause: nobody is billed until it is resumed: what is open is cut
+-- at this very instant, and gateways that hear of it close it there.  Only who has paused it may resume it;
 -- the billing worker ends it when it is paused for too long.
 --
 --   200  body = snapshot.  dup = true: the caller has paused it already
@@ -203,6 +226,8 @@ BEGIN
            state_ms = greatest(b.instant, consult.proven_of(x.id))
      WHERE x.id = s.id RETURNING * INTO s;
 
+    PERFORM consult.pause_begin(s.id, s.state_ms);
+
     RETURN consult.outcome(s, 200, false);
 END
 $$;
@@ -235,7 +260,7 @@ BEGIN
         PERFORM consult.fail('forbidden', 'the other party has paused it');
     END IF;
 
-    PERFORM consult.pause_end(s.id, s.state_ms);
+    PERFORM consult.pause_end(s.id);
 
     UPDATE consult.session x
        SET state = 'reconnecting', reason = NULL, ver = x.ver + 1,

@@ -15,14 +15,10 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RETURN (SELECT min(p.upto) FILTER (WHERE p.parties = 2)
-              FROM (SELECT max(g.started_ms + CASE
-                               WHEN i.close_life_ms IS NOT NULL
-                               THEN i.close_life_ms
-                               WHEN g.closed
-                               THEN greatest(i.open_life_ms, g.life_ms)
-                               ELSE greatest(i.open_life_ms,
-                                             g.life_ms - g.silence_ms)
-                               END) AS upto,
+              FROM (SELECT max(g.started_ms
+                               + consult.proven_life(i.open_life_ms,
+                                     i.close_life_ms, i.cut_life_ms, g.closed,
+                                     g.life_ms, g.silence_ms)) AS upto,
                            count(*) OVER () AS parties
                       FROM consult.interval i
                       JOIN consult.gateway g ON g.id = i.gateway_id

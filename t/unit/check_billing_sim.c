@@ -65,6 +65,15 @@ play_parties(world_t *w, session_t *s)
         db_switch(w, s, g);
     }
 
+    if (s->row.state == ASTRO_SESSION_PAUSED) {
+        if (sim_once_in(w, 8)) {
+            db_resume(w, s, g);
+        }
+
+    } else if (sim_once_in(w, 40)) {
+        db_pause(w, s, g);
+    }
+
     if (sim_once_in(w, 4000)) {
         s->row.payer = 0;
         s->row.rev++;
@@ -159,6 +168,10 @@ play_mishaps(world_t *w, worker_t *k)
         w->gw[g].frozen_until = w->t + sim_up_to(w, 12000);
     }
 
+    if (sim_once_in(w, 40)) {
+        w->gw[g].deaf_until = w->t + sim_up_to(w, 25000);
+    }
+
     if (sim_once_in(w, 120) && w->ngw < GATEWAYS) {
         gateway_gone(w, g);
         gateway_new(w);
@@ -236,6 +249,7 @@ play_init(world_t *w, worker_t *k)
     settings.ring_ms = 45000;
     settings.grace_ms = 60000;
     settings.apart_ms = 0;
+    settings.pause_ms = sim_one_in(w, 2) ? 20000 : 0;
 
     for (i = 0; i < WORKERS; i++) {
         k[i].id = i;
@@ -361,14 +375,15 @@ START_TEST(sessions)
 
     printf("%d worlds, %d sessions, %" PRId64 " s billed in %d charges, %d of "
            "them by heart\n%d proposals came too late, %d were fenced off, "
-           "%d times a wallet was split, %d switches of the mode\n"
+           "%d times a wallet was split, %d switches of the mode, %d "
+           "pauses\n"
            "ended: %d low_balance, %d max_reached, %d by a "
-           "party, %d peer_lost, %d invalid_user_role\n",
+           "party, %d peer_lost, %d pause_expired, %d invalid_user_role\n",
            totals.worlds, totals.sessions, totals.billed / 1000,
            totals.charges, totals.by_heart, totals.stale, totals.fenced,
-           totals.shared, totals.segments, totals.low_balance,
-           totals.max_reached, totals.by_party, totals.peer_lost,
-           totals.role);
+           totals.shared, totals.segments, totals.pauses,
+           totals.low_balance, totals.max_reached, totals.by_party,
+           totals.peer_lost, totals.pause_expired, totals.role);
     fflush(stdout);
 
     ck_assert_int_eq(totals.worlds, rounds);
@@ -385,6 +400,8 @@ START_TEST(sessions)
         ck_assert_int_gt(totals.max_reached, 0);
         ck_assert_int_gt(totals.by_party, 0);
         ck_assert_int_gt(totals.peer_lost, 0);
+        ck_assert_int_gt(totals.pauses, 0);
+        ck_assert_int_gt(totals.pause_expired, 0);
         ck_assert_int_gt(totals.role, 0);
     }
 }

@@ -41,6 +41,7 @@
 
 #define PLAIN        0
 #define UNPAID       1
+#define PAUSED       2
 
 
 typedef struct {
@@ -48,11 +49,13 @@ typedef struct {
     int64_t                skew;            /* of started_ms */
     int64_t                next_renew;
     int64_t                frozen_until;
+    int64_t                deaf_until;      /* it hears no news */
     int                    alive;
 
     /* what it knows of each session */
     int64_t                known_paid[SESSIONS];
     int                    known_ver[SESSIONS];
+    int                    known_pauses[SESSIONS];
     astro_session_state_e  known_state[SESSIONS];
 
     /* the row */
@@ -66,6 +69,7 @@ typedef struct {
     int                    gw;
     int64_t                open;            /* life_ms */
     int64_t                close;           /* OPEN, or in the row */
+    int64_t                cut;             /* OPEN, or by a pause */
     int                    reason;
 
     int64_t                pending;         /* OPEN, or the closing to flush */
@@ -91,6 +95,7 @@ typedef struct {
     int64_t                state_ms, max_ms, end_ms, active_ms, paid_until;
     int64_t                billed, charged, fee, held, credited;
     int                    ver, rev, charge_no, low_sent, settled, payer;
+    int                    pauses;
     astro_session_state_e  state;
     const char            *reason;
     billing_tariff_t       tariff;
@@ -221,6 +226,18 @@ static int64_t
 sim_started(world_t *w, int g)
 {
     return w->gw[g].born + w->gw[g].skew;
+}
+
+
+/* Where an interval ends by its row; open: where it would, closed at life. */
+
+static int64_t
+sim_end(const row_t *r, int64_t life)
+{
+    life = (r->close == OPEN) ? life : r->close;
+    life = (r->cut != OPEN && life > r->cut) ? r->cut : life;
+
+    return (life > r->open) ? life : r->open;
 }
 
 

@@ -34,7 +34,7 @@ audit_marked(world_t *w, session_t *s, int64_t cut)
 
         from = sim_started(w, r->gw) + r->open - T0 + MARGIN;
         to = sim_started(w, r->gw) - T0 + MARGIN
-             + ((r->close == OPEN) ? sim_life(w, r->gw) : r->close);
+             + sim_end(r, sim_life(w, r->gw));
 
         if (to > from) {
             memset(&mark[r->party][from], 1, (size_t) (to - from));
@@ -82,7 +82,7 @@ audit_line(world_t *w, session_t *s, FILE *to)
         fprintf(to, "%s%d:%" PRId64 ":%" PRId64, i ? "," : "", r->party,
                 sim_started(w, r->gw) + r->open - T0 + MARGIN,
                 sim_started(w, r->gw) - T0 + MARGIN
-                + ((r->close == OPEN) ? sim_life(w, r->gw) : r->close));
+                + sim_end(r, sim_life(w, r->gw)));
     }
 
     fprintf(to, "|%" PRId64 " %" PRId64 " %s %" PRId64 " %" PRId64 " %" PRId64
@@ -154,11 +154,13 @@ audit_session(world_t *w, session_t *s, FILE *oracle)
 
     totals.sessions++;
     totals.segments += (int) r->nsegments;
+    totals.pauses += r->pauses;
     totals.billed += r->billed;
     totals.low_balance += (strcmp(r->reason, "low_balance") == 0);
     totals.max_reached += (strcmp(r->reason, "max_reached") == 0);
     totals.by_party += (strcmp(r->reason, "client_ended") == 0);
     totals.peer_lost += (strcmp(r->reason, "peer_lost") == 0);
+    totals.pause_expired += (strcmp(r->reason, "pause_expired") == 0);
     totals.role += (strcmp(r->reason, "invalid_user_role") == 0);
 }
 

@@ -66,7 +66,7 @@ db_close(world_t *w, session_t *s, int i, int64_t life, int reason)
         return;
     }
 
-    r->close = (life < r->open) ? r->open : life;
+    r->close = sim_end(r, life);
     r->reason = reason;
     s->row.rev++;
 
@@ -89,6 +89,7 @@ db_join(world_t *w, session_t *s, int party, int g)
     int64_t   open, last;
 
     if (w->gw[g].closed || s->row.state == ASTRO_SESSION_ENDED
+        || s->row.state == ASTRO_SESSION_PAUSED
         || s->row.nrows == INTERVALS)
     {
         return NOBODY;
@@ -109,6 +110,7 @@ db_join(world_t *w, session_t *s, int party, int g)
     r->gw = g;
     r->open = open;
     r->close = OPEN;
+    r->cut = OPEN;
     r->pending = OPEN;
     r->reason = PLAIN;
 
@@ -136,10 +138,11 @@ db_intervals(world_t *w, const session_row_t *r, const gateway_t *lives,
 
         iv[i].party = (uint8_t) row->party;
         iv[i].from_ms = started + row->open;
-        iv[i].open = (row->close == OPEN && !lives[row->gw].closed);
-        iv[i].unpaid = (row->close != OPEN && row->reason == UNPAID);
-        iv[i].to_ms = started + ((row->close != OPEN) ? row->close
-                                 : (proven > row->open) ? proven : row->open);
+        iv[i].open = (row->close == OPEN && !lives[row->gw].closed
+                      && (row->cut == OPEN || proven < row->cut));
+        iv[i].unpaid = (row->cut != OPEN || (row->close != OPEN
+                                             && row->reason != PLAIN));
+        iv[i].to_ms = started + sim_end(row, proven);
     }
 }
 
@@ -266,7 +269,9 @@ db_unmoved(const session_row_t *read, const session_row_t *r)
     size_t  n;
 
     for (i = 0; i < r->nrows && i < read->nrows; i++) {
-        if (r->rows[i].close != read->rows[i].close) {
+        if (r->rows[i].close != read->rows[i].close
+            || r->rows[i].cut != read->rows[i].cut)
+        {
             return 0;
         }
     }
@@ -433,26 +438,16 @@ db_tick(world_t *w, wish_t *wishes, int n)
 }
 
 
-/* api.session_switch() */
+/* consult.proven_of(), or INT64_MIN */
 
-static void
-db_switch(world_t *w, session_t *s, int g)
+static int64_t
+db_proven_of(world_t *w, const session_row_t *r)
 {
-    int                  i;
-    int64_t              at, old, rate, more, ahead, upto[2];
-    session_row_t       *r;
-    billing_segment_t   *last;
-    billing_interval_t   iv[INTERVALS];
+    int                 i;
+    int64_t             upto[2];
+    billing_interval_t  iv[INTERVALS];
 
-    r = &s->row;
-
-    if (r->nsegments == SEGMENTS || r->state == ASTRO_SESSION_ENDED) {
-        return;
-    }
-
-    at = sim_started(w, g) + sim_life(w, g);
     upto[0] = upto[1] = INT64_MIN;
-    last = r->nsegments ? &r->segments[r->nsegments - 1] : NULL;
 
     db_intervals(w, r, w->gw, iv);
 
@@ -462,9 +457,93 @@ db_switch(world_t *w, session_t *s, int g)
         }
     }
 
-    if (upto[0] > at && upto[1] > at) {
-        at = (upto[0] < upto[1]) ? upto[0] : upto[1];
+    return (upto[0] < upto[1]) ? upto[0] : upto[1];
+}
+
+
+/* api.session_pause() */
+
+static void
+db_pause(world_t *w, session_t *s, int g)
+{
+    int             i;
+    int64_t         at, proven;
+    row_t          *row;
+    session_row_t  *r;
+
+    r = &s->row;
+
+    if (r->state != ASTRO_SESSION_ACTIVE
+        && r->state != ASTRO_SESSION_RECONNECTING)
+    {
+        return;
     }
+
+    at = sim_started(w, g) + sim_life(w, g);
+    proven = db_proven_of(w, r);
+    at = (proven > at) ? proven : at;
+
+    for (i = 0; i < r->nrows; i++) {
+        row = &r->rows[i];
+
+        if (row->close == OPEN) {
+            row->cut = at - sim_started(w, row->gw);
+            row->cut = (row->cut < row->open) ? row->open : row->cut;
+        }
+    }
+
+    db_state(w, s, ASTRO_SESSION_PAUSED);
+    r->state_ms = at;
+    r->pauses++;
+    r->rev++;
+}
+
+
+/* api.session_resume() */
+
+static void
+db_resume(world_t *w, session_t *s, int g)
+{
+    int             i;
+    row_t          *row;
+    session_row_t  *r;
+
+    r = &s->row;
+
+    for (i = 0; i < r->nrows; i++) {
+        row = &r->rows[i];
+
+        if (row->close == OPEN) {
+            row->close = sim_end(row, w->gw[row->gw].life);
+            row->reason = PAUSED;
+        }
+    }
+
+    db_state(w, s, ASTRO_SESSION_RECONNECTING);
+    r->state_ms = sim_started(w, g) + sim_life(w, g);
+    r->rev++;
+}
+
+
+/* api.session_switch() */
+
+static void
+db_switch(world_t *w, session_t *s, int g)
+{
+    int64_t             at, old, rate, more, ahead, proven;
+    session_row_t      *r;
+    billing_segment_t  *last;
+
+    r = &s->row;
+
+    if (r->nsegments == SEGMENTS || r->state == ASTRO_SESSION_ENDED) {
+        return;
+    }
+
+    at = sim_started(w, g) + sim_life(w, g);
+    last = r->nsegments ? &r->segments[r->nsegments - 1] : NULL;
+    proven = db_proven_of(w, r);
+    at = (proven > at) ? proven : at;
 
     if (last != NULL && last->at_ms > at) {
         at = last->at_ms;

@@ -9,9 +9,49 @@
 #define _SIM_GATEWAY_H_INCLUDED_
 
 
+static void gateway_close(world_t *w, session_t *s, int row, int64_t life,
+    int reason);
+
+
+/*
+ * Nobody takes part from the instant of a pause on, also if it is over already:
+ * what was opened before is closed.
+ */
+
+static void
+gateway_paused(world_t *w, int g, session_t *s)
+{
+    int       p;
+    int64_t   now, life;
+    party_t  *party;
+
+    now = sim_life(w, g);
+    life = (s->row.state == ASTRO_SESSION_PAUSED)
+           ? s->row.state_ms - sim_started(w, g) : now;
+    life = (life > now) ? now : (life < 0) ? 0 : life;
+
+    for (p = 0; p < 2; p++) {
+        party = &s->party[p];
+
+        if (party->gw == g && party->row != NOBODY
+            && (s->row.rows[party->row].cut != OPEN
+                || s->row.rows[party->row].close != OPEN))
+        {
+            gateway_close(w, s, party->row, life, PAUSED);
+            party->row = NOBODY;
+        }
+    }
+}
+
+
 static void
 gateway_learn(world_t *w, int g, int i)
 {
+    if (w->gw[g].known_pauses[i] < w->s[i].row.pauses) {
+        w->gw[g].known_pauses[i] = w->s[i].row.pauses;
+        gateway_paused(w, g, &w->s[i]);
+    }
+
     w->gw[g].known_ver[i] = w->s[i].row.ver;
     w->gw[g].known_state[i] = w->s[i].row.state;
     w->gw[g].known_paid[i] = w->s[i].row.paid_until;
@@ -81,7 +121,7 @@ gateway_renew(world_t *w, int g)
             }
         }
 
-        if (sim_one_in(w, 4)) {
+        if (w->t >= gw->deaf_until && sim_one_in(w, 4)) {
             gateway_learn(w, g, i);
         }
     }
@@ -191,7 +231,8 @@ gateway_all(world_t *w)
 
             if ((gw->known_ver[i] < s->row.ver
                  || gw->known_paid[i] < s->row.paid_until)
-                && w->t >= w->away_until && sim_once_in(w, 1))
+                && w->t >= w->away_until && w->t >= gw->deaf_until
+                && sim_once_in(w, 1))
             {
                 gateway_learn(w, g, i);
             }

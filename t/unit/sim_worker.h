@@ -70,6 +70,8 @@ typedef struct {
     int                 peer_lost;
     int                 role;
     int                 segments;
+    int                 pauses;
+    int                 pause_expired;
     int64_t             billed;
 } totals_t;
 
