@@ -297,8 +297,8 @@ $$;
 
 
 -- api.session_transcript: the messages of a session: those of its conversation
--- from when it was started to its end (or now), oldest first.  The cursor is the
--- seq of the last one seen.
+-- from when it was started to its end (or now), oldest first, as they read since
+-- the last edit.  The cursor is the seq of the last one seen.
 --
 --   200 {"data":[{seq,type,ts,from,payload}],"next_cursor":null|".."}
 --   400 bad_request, field "/cursor"
@@ -347,8 +347,12 @@ BEGIN
                    '{"seq":' || e.seq || ',"type":"' || e.type || '","ts":"'
                    || consult.rfc3339(e.at) || '","from":'
                    || coalesce('"u_' || e.sender_id || '"', 'null')
-                   || ',"payload":' || e.payload::text || '}' AS doc
+                   || ',"payload":' || coalesce(m.payload, e.payload)::text
+                   || '}' AS doc
               FROM consult.event e
+              LEFT JOIN consult.message_change m
+                     ON m.conversation_id = e.conversation_id
+                    AND m.seq = e.seq
              WHERE e.conversation_id = s.conversation_id
                AND e.seq > greatest(v_after, v_first) AND e.seq <= v_last
                AND e.type <> 'session_end'

@@ -526,7 +526,10 @@ def test_e11_the_transcript_is_the_messages_of_the_session(stack, acts, rest):
         talk.cid = str(uuid.uuid4())
         acts.active()
         for i in range(5):
-            talk.c.say(talk.conv, f'{session} {i}')
+            msg = talk.c.say(talk.conv, f'{session} {i}')
+        if session:
+            talk.c.call('chat_delete', {'conv': talk.conv, 'msg': msg['seq'],
+                                        'cid': str(uuid.uuid4())})
         said.append((talk.id, [f'{session} {i}' for i in range(5)]))
         acts.act('rest', 'c', 'end')
         talk.ended()
@@ -537,6 +540,10 @@ def test_e11_the_transcript_is_the_messages_of_the_session(stack, acts, rest):
                             talk.advisor.token).json
             got += page['data']
             cursor = page['next_cursor'] and f'&cursor={page["next_cursor"]}'
+        if got[-1]['type'] == 'chat_delete':
+            assert got.pop()['payload']['msg'] == got[-1]['seq']
+            assert got.pop()['payload']['deleted'] is True
+            assert texts.pop()
         assert [m['payload']['text'] for m in got] == texts
         assert {m['type'] for m in got} == {'chat_message'}
     admin = stack.person('admin')
