@@ -23,6 +23,8 @@
 
 
 typedef struct ngx_astro_api_ctx_s  ngx_astro_api_ctx_t;
+typedef struct ngx_astro_old_name_s  ngx_astro_old_name_t;
+typedef struct ngx_astro_old_row_s  ngx_astro_old_row_t;
 
 typedef enum {
     NGX_ASTRO_BODY_NONE = 0,
@@ -67,6 +69,7 @@ extern const ngx_astro_route_row_t  ngx_astro_routes_wallet[];
 /* A row and the statements made from it, once, when the worker starts. */
 typedef struct {
     const ngx_astro_route_row_t  *row;
+    const ngx_astro_old_row_t    *old;      /* NULL: by its own name */
     ngx_astro_sql_t               call;
     ngx_astro_sql_t               once;     /* with Idempotency-Key */
 } ngx_astro_endpoint_t;
@@ -101,6 +104,7 @@ struct ngx_astro_api_ctx_s {
                                             /* the function has done it */
     ngx_str_t                     etag;     /* without quotes; empty: none */
     ngx_uint_t                    replayed;
+    uint32_t                      old_used; /* names of the old row */
     void                         *data;     /* of a handler of its own */
 };
 

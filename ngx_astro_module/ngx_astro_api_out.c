@@ -6,6 +6,7 @@
  */
 
 #include "ngx_astro_api.h"
+#include "ngx_astro_old.h"
 
 
 static ngx_int_t ngx_astro_api_headers(ngx_astro_api_ctx_t *ctx);
@@ -28,6 +29,11 @@ ngx_astro_api_problem(ngx_astro_api_ctx_t *ctx, ngx_astro_error_e error,
     const ngx_astro_error_t  *e;
 
     e = &ngx_astro_errors[error];
+
+    if (field && ctx->route && ctx->route->old) {
+        field = ngx_astro_old_field(ctx, field);
+    }
+
     last = buf + sizeof(buf);
 
     ngx_astro_count(HTTP_ERRORS);
@@ -215,6 +221,14 @@ ngx_astro_api_headers(ngx_astro_api_ctx_t *ctx)
         {
             return NGX_ERROR;
         }
+    }
+
+    /* RFC 9745: since the first version that answered it */
+
+    if (ctx->route && ctx->route->old
+        && ngx_astro_api_header(r, "Deprecation", "@1763683200", 11) != NGX_OK)
+    {
+        return NGX_ERROR;
     }
 
     if (ctx->replayed

@@ -8,6 +8,7 @@
  */
 
 #include "ngx_astro_api.h"
+#include "ngx_astro_old.h"
 #include "astro_utf8.h"
 
 
@@ -91,6 +92,10 @@ ngx_astro_api_query(ngx_astro_api_ctx_t *ctx, const char **field)
         if (error) {
             *field = ngx_astro_query_field(ctx, &pairs[n].name);
             return error;
+        }
+
+        if (ctx->route->old) {
+            ngx_astro_old_param(ctx, &pairs[n].name);
         }
 
         for (i = 0; i < n; i++) {

@@ -7,6 +7,7 @@
  */
 
 #include "ngx_astro_api.h"
+#include "ngx_astro_old.h"
 
 
 static off_t ngx_astro_api_body_max(ngx_astro_api_ctx_t *ctx);
@@ -202,6 +203,10 @@ ngx_astro_api_body_parsed(ngx_astro_api_ctx_t *ctx)
         if (error) {
             return ngx_astro_api_problem(ctx, NGX_ASTRO_E_BAD_REQUEST, error,
                                          "");
+        }
+
+        if (ctx->route->old) {
+            return ngx_astro_old_body(ctx);
         }
     }
 

@@ -7,6 +7,7 @@
  */
 
 #include "ngx_astro_api.h"
+#include "ngx_astro_old.h"
 
 
 #define NGX_ASTRO_STATEMENT_MAX  1024
@@ -25,6 +26,8 @@ static const ngx_astro_route_row_t *const  ngx_astro_routes_tables[] = {
     (sizeof(ngx_astro_routes_tables) / sizeof(ngx_astro_routes_tables[0]))
 
 
+static ngx_int_t ngx_astro_routes_alias(ngx_astro_endpoint_t *route,
+    ngx_uint_t n, const ngx_astro_old_row_t *old);
 static ngx_int_t ngx_astro_routes_statements(ngx_astro_endpoint_t *route,
     ngx_uint_t n);
 static const char *ngx_astro_routes_type(char param);
@@ -41,6 +44,7 @@ ngx_int_t
 ngx_astro_routes_init(void)
 {
     ngx_uint_t                    i, n;
+    const ngx_astro_old_row_t    *old;
     const ngx_astro_route_row_t  *row;
 
     n = 0;
@@ -51,7 +55,13 @@ ngx_astro_routes_init(void)
         }
     }
 
-    ngx_astro_routes = ngx_calloc(n * sizeof(ngx_astro_endpoint_t),
+    for (old = ngx_astro_routes_old; old->method; old++) {
+        n++;
+    }
+
+    /* and one that is none, behind the last */
+
+    ngx_astro_routes = ngx_calloc((n + 1) * sizeof(ngx_astro_endpoint_t),
                                   ngx_astro.log);
     if (ngx_astro_routes == NULL) {
         return NGX_ERROR;
@@ -74,7 +84,63 @@ ngx_astro_routes_init(void)
         }
     }
 
+    for (old = ngx_astro_routes_old; old->method; old++, n++) {
+        if (ngx_astro_routes_alias(&ngx_astro_routes[n], n, old) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
     return NGX_OK;
+}
+
+
+/* Another name of a route: its row, but for method, path and what is read. */
+
+static ngx_int_t
+ngx_astro_routes_alias(ngx_astro_endpoint_t *route, ngx_uint_t n,
+    const ngx_astro_old_row_t *old)
+{
+    const ngx_str_t        *pattern;
+    ngx_astro_endpoint_t   *ours;
+    ngx_astro_route_row_t  *row;
+
+    for (ours = ngx_astro_routes; ours->row && ours->old == NULL; ours++) {
+
+        pattern = &ours->row->pattern;
+
+        if (ours->row->method != old->our_method
+            || pattern->len != old->ours.len
+            || ngx_memcmp(pattern->data, old->ours.data, pattern->len) != 0)
+        {
+            continue;
+        }
+
+        row = ngx_alloc(sizeof(ngx_astro_route_row_t), ngx_astro.log);
+        if (row == NULL) {
+            return NGX_ERROR;
+        }
+
+        *row = *ours->row;
+        row->method = old->method;
+        row->pattern = old->pattern;
+
+        if (ngx_astro_old_reads(old)) {
+            row->body = NGX_ASTRO_BODY_JSON;
+        }
+
+        route->row = row;
+        route->old = old;
+
+        /* a statement of its own: one is prepared by where it lies */
+
+        return ours->call.text ? ngx_astro_routes_statements(route, n)
+                               : NGX_OK;
+    }
+
+    ngx_log_error(NGX_LOG_ALERT, ngx_astro.log, 0,
+                  "astro: \"%V\" is another name of nothing", &old->pattern);
+
+    return NGX_ERROR;
 }
 
 

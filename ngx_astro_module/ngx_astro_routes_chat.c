@@ -29,5 +29,9 @@ const ngx_astro_route_row_t  ngx_astro_routes_chat[] = {
     { POST, ngx_string("/api/conversations/{c}/reactions"), ANY, "chat_react",
       "", JSON, ngx_astro_api_chat_react },
 
+    /* of old; there is no other way to ask by who talks */
+    { GET, ngx_string("/api/messages/{u}/{u}"), ANY, "messages_between",
+      "upqlc", 0, NULL },
+
     { 0, ngx_null_string, 0, NULL, NULL, 0, NULL }
 };

@@ -27,6 +27,8 @@ ngx_astro_sql(login_refresh, 6, "$1::bigint, $2::text, $3::text, $4::text, "
 ngx_astro_sql(logout, 5, "$1::bigint, $2::text, $3::text, $4::bigint, "
               "$5::json");
 
+ngx_astro_sql(conversation_of, 2, "$1::bigint, $2::bigint");
+
 ngx_astro_sql(webhook, 2, "$1::text, $2::text");
 
 ngx_astro_sql(hello_batch, 4, "$1::bigint[], $2::bigint, $3::int[], "

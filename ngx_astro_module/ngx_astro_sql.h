@@ -26,6 +26,7 @@ extern const ngx_astro_sql_t  ngx_astro_sql_sync;
 extern const ngx_astro_sql_t  ngx_astro_sql_presence;
 extern const ngx_astro_sql_t  ngx_astro_sql_presence_left;
 extern const ngx_astro_sql_t  ngx_astro_sql_whereabouts;
+extern const ngx_astro_sql_t  ngx_astro_sql_conversation_of;
 extern const ngx_astro_sql_t  ngx_astro_sql_session_begin;
 extern const ngx_astro_sql_t  ngx_astro_sql_session_pause;
 extern const ngx_astro_sql_t  ngx_astro_sql_session_resume;
