@@ -6,14 +6,17 @@
 # everything.  The last line is "N passed, N failed"; exit status 0 only if
 # nothing failed.
 #
-#     scripts/test.sh [stage]...      default: all, in this order
+#     scripts/test.sh [stage]...      default: build lint checks integration
+#                                     integration-asan deaths
 #
 #     build         gcc, clang, and gcc with the sanitizers, without a warning
 #     lint          clang-tidy, cppcheck, house rules
+#     checks        all of these, side by side, as each keeps one core busy:
 #     unit          the C units; unit-asan: again under ASan and UBSan;
 #                   unit-tsan: what threads share, under ThreadSanitizer
 #     fuzz          the parsers under libFuzzer, 8 s each (FUZZ_SECONDS)
 #     integration   against a private stack; integration-asan: again, sanitized
+#     deaths        all of these, side by side, as they mostly wait:
 #     chaos         kills in mid-session: 200 pairs for a minute, and sanitized
 #     trials        short lives in which something dies, and whose books must
 #                   be right: 30 (ASTRO_TRIALS)
@@ -64,13 +67,39 @@ step() {
 }
 
 
-# Check's own summaries say how many there were.
+# units NAME ARG...: runs them; how it went says units_verdict NAME.
 units() {
-    local name=$1 status ran bad
+    local name=$1
 
     shift
     make "$@" unit > "$LOGS/$name.log" 2>&1
-    status=$?
+    echo $? > "$LOGS/$name.status"
+}
+
+
+plain_units() {
+    units unit BUILD="$BUILD"
+}
+
+
+# what is random is for "unit": here each line of it has to run
+asan_units() {
+    ASTRO_EFFORT="${ASTRO_EFFORT:-0.3}" \
+        units unit-asan BUILD="$ASAN" SANITIZE=1
+}
+
+
+tsan_units() {
+    units unit-tsan BUILD="$BUILD/tsan" SAN=-fsanitize=thread \
+        UNIT="check_ring_threads check_registry"
+}
+
+
+# Check's own summaries say how many there were.
+units_verdict() {
+    local name=$1 status ran bad
+
+    status=$(cat "$LOGS/$name.status")
 
     read -r ran bad < <(sed -n 's/^[0-9]*%: Checks: \([0-9]*\), '\
 'Failures: \([0-9]*\), Errors: \([0-9]*\).*/\1 \2 \3/p' "$LOGS/$name.log" \
@@ -96,16 +125,41 @@ units() {
 
 # Each target of t/fuzz is a test; 8 s of it finds what is near its corpus.
 fuzzes() {
+    make BUILD="$BUILD" FUZZ_SECONDS="${FUZZ_SECONDS:-8}" fuzz \
+        > "$LOGS/fuzz.log" 2>&1
+}
+
+
+fuzz_verdict() {
     local name=fuzz ran bad
 
-    make BUILD="$BUILD" FUZZ_SECONDS="${FUZZ_SECONDS:-8}" fuzz \
-        > "$LOGS/$name.log" 2>&1
     ran=$(grep -c '^fuzz: .* inputs, ' "$LOGS/$name.log")
     bad=$(find t/fuzz -name 'fuzz_*.c' | wc -l)
     bad=$((bad - ran))
 
     [ "$bad" = 0 ] || tail -n 60 "$LOGS/$name.log"
     score "$name" "$ran" "$bad"
+}
+
+
+# Built before, all at once: two makes must not build the same thing.
+checks() {
+    make BUILD="$BUILD" unit-build fuzz-build > "$LOGS/checks.log" 2>&1 \
+        || { tail -n 60 "$LOGS/checks.log"; score checks 0 1; return; }
+
+    (plain_units; tsan_units) &
+    pids=($!)
+    asan_units &
+    pids+=($!)
+    fuzzes &
+    pids+=($!)
+    wait "${pids[@]}"
+    pids=()
+
+    units_verdict unit
+    units_verdict unit-asan
+    units_verdict unit-tsan
+    fuzz_verdict
 }
 
 
@@ -265,8 +319,12 @@ mapfile -t SANITIZED < <(ls t/integration/test_*.py \
 mkdir -p "$LOGS"
 rm -rf "$LOGS"/*
 
-[ $# -gt 0 ] || set -- build lint unit unit-asan unit-tsan fuzz \
-                       integration integration-asan chaos trials planted
+CHAOS=(chaos "$BUILD" t/chaos/test_crowd.py --
+       chaos-asan "$ASAN" t/chaos/test_chaos.py t/chaos/test_crowd.py)
+TRIALS=(trials "$BUILD" t/chaos/test_trials.py)
+PLANTED=(planted "$BUILD" t/planted)
+
+[ $# -gt 0 ] || set -- build lint checks integration integration-asan deaths
 
 "$REPO/scripts/setup.sh" test || { printf '\n0 passed, 1 failed\n'; exit 1; }
 
@@ -287,17 +345,11 @@ for what in "$@"; do
         fi ;;
 
     lint)             step lint "$REPO/scripts/lint.sh" ;;
-    unit)             units unit BUILD="$BUILD" ;;
-
-    # what is random is for "unit": here each line of it has to run
-    unit-asan)
-        ASTRO_EFFORT="${ASTRO_EFFORT:-0.3}" \
-            units unit-asan BUILD="$ASAN" SANITIZE=1 ;;
-
-    fuzz)             fuzzes ;;
-    unit-tsan)
-        units unit-tsan BUILD="$BUILD/tsan" SAN=-fsanitize=thread \
-            UNIT="check_ring_threads check_registry" ;;
+    checks)           checks ;;
+    unit)             plain_units; units_verdict unit ;;
+    unit-asan)        asan_units; units_verdict unit-asan ;;
+    unit-tsan)        tsan_units; units_verdict unit-tsan ;;
+    fuzz)             fuzzes; fuzz_verdict ;;
 
     integration)
         together integration "$BUILD" "${SPREAD[@]}" t/integration ;;
@@ -305,12 +357,12 @@ for what in "$@"; do
     integration-asan)
         together integration-asan "$ASAN" "${SPREAD[@]}" "${SANITIZED[@]}" ;;
 
-    chaos)
-        together chaos "$BUILD" t/chaos/test_crowd.py -- \
-                 chaos-asan "$ASAN" t/chaos/test_chaos.py t/chaos/test_crowd.py ;;
+    deaths)
+        together "${CHAOS[@]}" -- "${TRIALS[@]}" -- "${PLANTED[@]}" ;;
 
-    planted)          together planted "$BUILD" t/planted ;;
-    trials)           together trials "$BUILD" t/chaos/test_trials.py ;;
+    chaos)            together "${CHAOS[@]}" ;;
+    trials)           together "${TRIALS[@]}" ;;
+    planted)          together "${PLANTED[@]}" ;;
     *)                die "unknown stage \"$what\"" ;;
     esac
 
