@@ -409,7 +409,9 @@ ngx_astro_api_done(ngx_astro_api_ctx_t *ctx, PGresult *res)
         }
     }
 
-    if (ctx->once) {
+    /* a handler of its own may have called without the key */
+
+    if (PQnfields(res) == 4 && ngx_strcmp(PQfname(res, 3), "replayed") == 0) {
         ctx->replayed = ngx_astro_pg_bool(res, 0, 3);
     }
 

@@ -8,6 +8,7 @@ import copy
 import http.client
 import json
 import re
+import uuid
 
 import pytest
 
@@ -154,6 +155,22 @@ def test_a5_without_a_token(ask, talk, route):
     status, code, _ = ask(route.method, path_of(route, talk),
                           None if body is None else json.dumps(body))
     assert code not in ('forbidden', 'not_found') or route.body == 'RAW'
+
+
+@pytest.mark.parametrize('route', [r for r in CLOSED if r.method != 'GET'],
+                         ids=called)
+def test_a10_any_route_is_asked_with_a_key(stack, ask, talk, route):
+    body = example(route)
+    text = None if body is None else json.dumps(body)
+    who = stack.person(sorted(route.roles)[-1]).token
+    key = {'Idempotency-Key': str(uuid.uuid4())}
+    status, code, said = ask(route.method, path_of(route, talk), text, who,
+                             headers=key)
+    assert status not in (401, 403) or code == 'forbidden', said
+    again = ask(route.method, path_of(route, talk), text, who, headers=key)
+    assert again[0] in (status, 401), again
+    if status < 300 and again[0] == status and route.handler is None:
+        assert again[2] == said
 
 
 RAW = [
