@@ -90,8 +90,9 @@ BEGIN
         PERFORM consult.fail('forbidden', 'this account is blocked');
     END IF;
 
-    INSERT INTO identity.login (id, account_id, refresh, ends_at)
+    INSERT INTO identity.login (id, account_id, refresh, used_at, ends_at)
     VALUES (login_open.login, a.id, decode(login_open.refresh, 'hex'),
+            greatest(clock_timestamp(), to_timestamp(a.tokens_valid_from)),
             now() + login_open.life_s * interval '1 second');
 
     PERFORM api.auth_sweep();
@@ -115,7 +116,8 @@ $$;
 --   token_s          how long access tokens live: so long its revocation is kept
 --
 --   200, id, role, iat
---   401 unauthorized      no such login, expired, ended, or used before
+--   401 unauthorized      no such login, expired, ended, or used before; or the
+--                         account was signed out everywhere since
 --   403 forbidden         the account is blocked
 --
 -- Called by POST /api/auth/refresh.
@@ -157,9 +159,22 @@ BEGIN
         PERFORM consult.fail('forbidden', 'this account is blocked');
     END IF;
 
+    -- signed out everywhere since, be it by an admin or by hand
+    IF l.used_at < to_timestamp(a.tokens_valid_from) THEN
+        UPDATE identity.login x
+           SET ended_at = clock_timestamp(), why = 'everywhere'
+         WHERE x.id = l.id;
+
+        RETURN QUERY SELECT 401, consult.error('unauthorized',
+                                'this login has ended'),
+                            NULL::bigint, NULL::text, NULL::bigint;
+        RETURN;
+    END IF;
+
     UPDATE identity.login x
        SET refresh = decode(login_refresh.fresh, 'hex'),
-           used_at = clock_timestamp(),
+           used_at = greatest(clock_timestamp(),
+                              to_timestamp(a.tokens_valid_from)),
            ends_at = now() + login_refresh.life_s * interval '1 second'
      WHERE x.id = l.id;
 

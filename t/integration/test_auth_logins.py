@@ -220,6 +220,21 @@ def test_a7_logout_everywhere_and_in_again_at_once(stack, account):
         == (400, '/everywhere')
 
 
+def test_a7_who_is_signed_out_by_an_admin_cannot_refresh(stack, account):
+    email, number = account
+    before = login(stack, email).json
+    admin = stack.person('admin')
+    with stack.db() as db:
+        row = db.execute('SELECT status FROM api.tokens_revoke(%s, %s)',
+                         (admin.number, number)).fetchone()
+        assert row == (200,)
+    assert refresh(stack, before['refresh_token']).status == 401
+    again = login(stack, email).json
+    fresh = refresh(stack, again['refresh_token'])
+    assert fresh.status == 200
+    assert refresh(stack, fresh.json['refresh_token']).status == 200
+
+
 def test_a7_a_socket_is_warned_and_goes_on_with_a_new_token(stack, account):
     email, number = account
     other = stack.person()
