@@ -192,15 +192,22 @@ BEGIN
                         EXIT act;
                     END IF;
 
+                    -- as the gateway says of those who have joined it
+                    IF NOT joined[i] AND s.paid_until_ms
+                                         <= consult.ms(v_at) THEN
+                        status := 'unpaid';
+                        message := 'the session is paid no further';
+                        field := '/payload/conv';
+                        EXIT act;
+                    END IF;
+
                     IF NOT joined[i]
                        AND (SELECT true FROM consult.interval n
                              WHERE n.session_id = s.id
                                AND n.account_id = v_sender
                                AND n.close_life_ms IS NULL LIMIT 1) IS NULL
                     THEN
-                        status := CASE WHEN s.paid_until_ms
-                                            <= consult.ms(v_at)
-                                       THEN 'unpaid' ELSE 'session_state' END;
+                        status := 'session_state';
                         message := 'join the session first';
                         field := '/payload/conv';
                         EXIT act;

@@ -413,3 +413,24 @@ def test_no_scan_of_events(sql, web):
                     " ('consult.event'::regclass,"
                     "  'consult.conversation'::regclass)")
     assert after == before
+
+
+def test_e15_who_sends_beside_the_session_writes_what_was_paid_for(sql, web):
+    """An interval is open: perhaps of a gateway that died."""
+    room = Room(sql)
+    gateway = call1(web, "gateway_open", "n", 1, 8000)["gateway"]
+    sql.admin("INSERT INTO consult.interval (session_id, account_id,"
+              " gateway_id, open_life_ms) VALUES (%s, %s, %s, 0)",
+              room.session, room.client, gateway)
+
+    def say():
+        return call1(web, "chat_acts", [room.conv], [room.client],
+                     ["chat_message"], [str(uuid.uuid4())],
+                     ['{"kind":"text","text":"x"}'], [False],
+                     STATES)["status"]
+
+    for ahead, status in ((60000, "ok"), (-1, "unpaid"), (60000, "ok")):
+        sql.admin("UPDATE consult.session SET paid_until_ms ="
+                  " consult.ms(clock_timestamp()) + %s WHERE id = %s",
+                  ahead, room.session)
+        assert say() == status
