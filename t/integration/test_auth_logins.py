@@ -78,6 +78,32 @@ def test_a1_a_login_works_over_rest_and_websocket(stack, account):
     assert secret not in stack.log() and secret not in stack.log('access.log')
 
 
+def test_a1_who_has_an_account_cannot_be_told_by_the_time(stack, account):
+    """A password is hashed, slowly, for those who are nobody, too; and no two
+    of the same password are alike."""
+    email, _ = account
+    took = {email: [], 'nobody@test.test': []}
+    for _ in range(5):
+        for who, times in took.items():
+            began = time.perf_counter()
+            answer = stack.rest.post(LOGIN, {'email': who,
+                                             'password': 'wrong'})
+            times.append(time.perf_counter() - began)
+            assert (answer.status, answer.code) == (401, 'unauthorized')
+    known, unknown = (min(times) for times in took.values())
+    assert 0.4 < known / unknown < 2.5, took
+    assert known > 0.005
+
+    other = f'{uuid.uuid4().hex[:12]}@test.test'
+    assert stack.rest.post('/api/auth/register', {
+        'email': other, 'password': PASSWORD, 'name': 'L'}).status == 201
+    with stack.db() as db:
+        hashes = [row[0] for row in db.execute(
+            'SELECT password_hash FROM identity.account WHERE email = ANY(%s)',
+            ([email, other],)).fetchall()]
+    assert len(set(hashes)) == 2
+
+
 # -- A7 --------------------------------------------------------------------
 
 def test_a7_a_refresh_token_is_good_once_and_its_copy_ends_the_login(

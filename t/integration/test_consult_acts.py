@@ -349,6 +349,21 @@ def test_d7_a_dearer_service_is_confirmed(acts, way):
     assert detail['totals']['charged'] == sum(t[0] for t in talk.transfers())
     assert acts.stack.audit()[0] == 0
 
+    # each rate for its own milliseconds, if nobody was away in between
+    with acts.stack.db() as db:
+        intervals, = db.execute('SELECT count(*) FROM consult.interval WHERE'
+                                ' session_id = %s', (talk.number,)).fetchone()
+        switched = [at for at, in db.execute(
+            'SELECT from_ms FROM consult.segment WHERE session_id = %s'
+            ' ORDER BY no', (talk.number,)).fetchall()]
+    row = talk.row()
+    if intervals == 2:
+        marks = [row['active_ms'], *switched,
+                 row['active_ms'] + row['billed_ms']]
+        assert row['charged'] == sum(
+            rate * (till - at) // 60000 for rate, at, till
+            in zip((6000, 12000, 9000), marks, marks[1:]))
+
 
 # -- F7, X4: a pause -----------------------------------------------------------
 

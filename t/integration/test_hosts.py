@@ -338,6 +338,28 @@ def test_presence_is_right_everywhere(hosts):
         assert abs(again['last_seen'] / 1000 - left) < 1.5 * SLOW
 
 
+def test_c1_seen_from_everywhere_within_a_second(hosts):
+    """From each worker of each host.  The fastest of some, for the machine is
+    busy with other things as well."""
+    watchers, workers, best = [], set(), {}
+    advisors = [hosts[0].person('advisor') for _ in range(4)]
+    for host in hosts:
+        pids = host.serving()
+        while not pids <= workers:
+            client = watching(host, *advisors)[0]
+            watchers.append(client)
+            workers.add(client.worker)
+    for advisor in advisors:
+        began = time.monotonic()
+        at(hosts[0], advisor)
+        for client in watchers:
+            on = client.expect('user_online', timeout=10)
+            assert on['payload']['user'] == advisor.id
+            took = on['_t'] - began
+            best[client.worker] = min(took, best.get(client.worker, took))
+    assert len(best) == 6 and max(best.values()) < 1, best
+
+
 def test_from_host_to_host_is_not_seen(hosts):
     advisor = hosts[0].person('advisor')
     at(hosts[0], advisor)

@@ -91,6 +91,8 @@ def talk(stack, talks):
         talk = Consultation(stack).active()
         talk.c.say(talk.conv, 'a secret of the two')
         talk.end()
+        assert stack.rest.post(f'/api/sessions/{talk.id}/review', {
+            'rating': 5}, talk.client.token).status == 201
         talks['talk'] = talk
     return talks['talk']
 
@@ -147,6 +149,18 @@ def test_a5_who_may(stack, ask, talk, route):
                             'bad_request'), said
             if route.method == 'GET':
                 assert (status, code) == (404, 'not_found'), said
+
+
+@pytest.mark.parametrize('route', [
+    r for r in CLOSED if r.method == 'GET'
+    and re.search(r'\{[sc]\}', r.path)], ids=called)
+def test_a5_owners_may(ask, talk, route):
+    """What others are told is not there is there for the two of them."""
+    for party in (talk.client, talk.advisor):
+        if party.role in route.roles:
+            status, _, said = ask('GET', path_of(route, talk), None,
+                                  party.token)
+            assert status == 200, said
 
 
 @pytest.mark.parametrize('route', OPEN, ids=called)

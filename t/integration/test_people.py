@@ -172,7 +172,10 @@ def test_b2_a_new_rate_is_for_sessions_started_later(stack, rest):
         'video': {'amount': 5, 'currency': 'INR'}}
     snapshot = ok(rest.get(f'/api/sessions/{c.id}', c.client.token))
     assert snapshot['rate']['amount'] == 6000
+    c.c.forget()
+    c.c.expect('billing_tick')
     c.end()
+    assert c.assert_settled()['rate_minor'] == 6000
     eventually(lambda: ok(rest.get(f'/api/sessions/{c.id}',
                                    c.client.token))['state'] == 'ended')
     c.cid = str(uuid.uuid4())

@@ -9,7 +9,7 @@ import pytest
 
 from astro.client import Refused
 from astro.consult import Consultation
-from astro.stack import eventually
+from astro.stack import alive, eventually
 from astro.talkers import converse
 
 
@@ -124,3 +124,40 @@ def test_nginx_test_does_not_disturb(stack):
             f.write(good)
     talk.c.say(talk.conv, 'as ever')
     assert talk.a.expect('chat_message')['payload']['text'] == 'as ever'
+
+
+def test_f5_all_workers_and_the_billing_killed(stack):
+    """At one instant, in mid-session.  Both come back, it goes on, and each
+    tick is there once."""
+    talk = Consultation(stack, rates=(60000, None, None)).active()
+    talk.c.expect('billing_tick')
+    before = talk.row()
+
+    def kill():
+        workers = stack.serving()
+        stack.moved = stack.billing_moved = True
+        stack.expected.append(r'worker process \d+ exited on signal 9')
+        billing = stack.pid('worker')
+        for pid in (billing, *workers):
+            os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not any(alive(p) for p in (billing, *workers)))
+        time.sleep(1)
+        stack.start('worker')
+
+    began = time.time() * 1000
+    talkers = converse(talk, kill)
+    assert all(t.reconnects for t in talkers)
+    talk.c.forget()
+    for _ in range(2):
+        tick = talk.c.expect('billing_tick', timeout=15)['payload']
+        assert tick['session'] == talk.id
+    row = talk.row()
+    assert row['state'] == 'active'
+    assert row['charge_no'] > before['charge_no']
+    talk.end()
+    row = talk.assert_settled()
+    assert row['billed_ms'] > before['billed_ms']
+    assert row['billed_ms'] <= row['end_ms'] - row['active_ms']
+    assert began < row['end_ms']
+    code, said = stack.audit()
+    assert code == 0, said

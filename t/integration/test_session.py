@@ -118,6 +118,38 @@ def test_a_forged_from_is_gone(talk, member):
     assert got['payload'] == {**sent, **talk.this, 'gen': 1}
 
 
+def test_d4_what_one_says_of_oneself_is_void(talk):
+    """In whatever is told to the other party: who sent it says the server."""
+    forged = {name: 'u_999' for name in ('from', 'senderId', 'sender_id',
+                                         'userId', 'user')}
+    forged.update(rate=1, rate_minor=1, ts=1, seq=9)
+    cid = str(uuid.uuid4())
+    talk.c.call('chat_message', {**forged, 'conv': talk.conv, 'cid': cid,
+                                 'kind': 'text', 'text': 'me'})
+    for party in (talk.c, talk.a):
+        event = party.expect('chat_message')
+        assert event['payload'] == {'from': talk.client.id, 'cid': cid,
+                                    'kind': 'text', 'text': 'me'}
+        assert event['seq'] == 1 and event['ts'] > 10 ** 12
+    talk.c.call('chat_react', {**forged, 'conv': talk.conv, 'msg': 1,
+                               'emoji': '👍', 'on': True})
+    talk.c.send('chat_typing', {**forged, 'conv': talk.conv, 'on': True})
+    talk.c.call('chat_ack', {**forged, 'conv': talk.conv, 'read': 1})
+    talk.c.call('session_media', {**forged, **talk.this, 'mic': True,
+                                  'cam': True, 'screen': False})
+    talk.c.call('session_quality', {**forged, **talk.this, 'rtt': 1,
+                                    'loss': 0, 'jitter': 1})
+    for kind in ('chat_react', 'chat_typing', 'chat_receipt', 'session_media',
+                 'session_quality'):
+        told = talk.a.expect(kind)
+        assert told['payload']['from'] == talk.client.id
+        assert 'u_999' not in told['_raw'], told['_raw']
+    assert talk.row()['rate_minor'] == 6000
+    end = talk.a.call('session_end', {**talk.this, **forged})
+    assert end['state'] == 'ended'
+    assert talk.ended()['by'] == talk.advisor.id
+
+
 def test_payload_bytes_pass_through(talk):
     """Numbers that no double holds, escapes, key order, spaces."""
     payload = ('{"session":"%s","gen":1,"n":12345678901234567890123,'
@@ -628,6 +660,51 @@ def test_join_before_it_is_accepted(stack):
     for party in (talk.c, talk.a):
         assert party.refused('session_join', talk.this)['code'] \
             == 'session_state'
+
+
+def test_d3_who_waits_is_told_and_nothing_said_is_lost(stack, rest):
+    """What the first sends before the second has come is given to the second
+    once, in order, and to no third."""
+    talk = Consultation(stack, service='audio').connect()
+    talk.ring()
+    talk.accept()
+    talk.state('accepted')
+    assert talk.c.call('session_join', talk.this)['peer_present'] is False
+    talk.c.forget()
+
+    third = stack.person('advisor').connect()
+    assert third.refused('session_join', talk.this)['code'] \
+        == 'not_participant'
+    sent = [('signal_offer', {**talk.this, 'gen': 1, 'sdp': SDP})]
+    sent += [('signal_ice_candidate', {**talk.this, 'gen': 1, 'candidate':
+                                       f'candidate:{i}'}) for i in range(40)]
+    for kind, payload in sent:
+        assert talk.c.call(kind, payload) == {}
+
+    def signals(client):
+        return [(m['type'], m['payload']) for m in client.messages
+                if m['type'].startswith('signal_')]
+
+    assert signals(talk.a) == []
+    assert talk.a.call('session_join', talk.this)['peer_present'] is True
+    talk.c.expect('session_update', lambda m: m['payload']['present']
+                  == [talk.client.id, talk.advisor.id])
+    eventually(lambda: len(signals(talk.a)) >= len(sent))
+    talk.c.call('signal_end', {**talk.this, 'gen': 1})
+    sent.append(('signal_end', {**talk.this, 'gen': 1}))
+    eventually(lambda: len(signals(talk.a)) >= len(sent))
+    assert signals(talk.a) == sent
+
+    # leaving is told as well, and who is back is given nothing again
+    talk.a.close()
+    talk.c.expect('session_update', lambda m: m['payload']['present']
+                  == [talk.client.id])
+    talk.advisor.connect()
+    assert talk.a.call('session_join', talk.this)['peer_present'] is True
+    talk.c.call('signal_end', {**talk.this, 'gen': 2})
+    talk.a.expect('signal_end')
+    assert signals(talk.a) == [] and signals(third) == []
+    talk.end()
 
 
 # -- presence ------------------------------------------------------------------
