@@ -46,6 +46,10 @@ typedef struct {
     char        *stripe_ca_file;            /* "": those of the system */
     char        *razorpay_url;
     char        *razorpay_key_file;         /* "": it is not asked */
+    char        *sms_url;
+    char        *sms_key_file;              /* "": no messages to phones */
+    char        *sms_from;
+    char        *otp_key_file;
     int64_t      call_timeout_seconds;
     int64_t      calls_at_once;
     int64_t      outbox_attempts;

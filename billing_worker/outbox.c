@@ -24,12 +24,10 @@
 
 
 #define BILLING_OUTBOX_LOOK_MS     1000
-#define BILLING_OUTBOX_CONNECT_MS  5000
 /* a claim outlives its call by this: time to record it, and once more */
 #define BILLING_OUTBOX_LEASE_MS    30000
 /* after a time-out, when is nothing of the call on its way any more */
 #define BILLING_OUTBOX_SETTLE_MS   60000
-#define BILLING_OUTBOX_BODY_MAX    65536
 #define BILLING_OUTBOX_SWEEP_MS    600000
 #define BILLING_OUTBOX_SWEEP_CAP   "1000"
 
@@ -40,6 +38,7 @@
 #define BILLING_CLAIM_BODY         3
 #define BILLING_CLAIM_KEY          4
 #define BILLING_CLAIM_PARKED       5
+#define BILLING_CLAIM_VENDOR       6
 
 /* the columns of billing.outbox_record() */
 #define BILLING_RECORD_ID          0
@@ -62,13 +61,13 @@ typedef enum {
 struct billing_outbox_call_s {
     billing_worker_t      *worker;
     billing_call_state_e   state;
+    billing_vendor_e       vendor;
     int64_t                id;
     int64_t                claim;
     char                  *result;      /* the JSON of it; owned */
 };
 
 
-static int billing_outbox_key(billing_worker_t *w);
 static void billing_outbox_timer(uv_timer_t *timer);
 static void billing_outbox_up(void *data);
 static void billing_outbox_down(void *data);
@@ -79,7 +78,7 @@ static void billing_outbox_one(billing_worker_t *w, const PGresult *res,
     int row);
 static void billing_outbox_answered(void *data,
     const billing_http_reply_t *reply);
-static void billing_outbox_pause(billing_worker_t *w,
+static void billing_outbox_pause(billing_worker_t *w, billing_vendor_e vendor,
     const billing_http_reply_t *reply);
 static void billing_outbox_record(billing_worker_t *w);
 static void billing_outbox_recorded(void *data,
@@ -96,7 +95,7 @@ static void billing_outbox_swept(void *data, const billing_pg_reply_t *reply);
 const billing_pg_statement_t  billing_outbox_statements[] = {
 
     { "outbox_claim",
-      "SELECT id, claim, path, body, key, parked "
+      "SELECT id, claim, path, body, key, parked, vendor "
       "FROM billing.outbox_claim($1::text, $2::text[], $3::int, $4::int)", 4 },
 
     { "outbox_record",
@@ -132,18 +131,12 @@ billing_outbox_start(billing_worker_t *w)
 
     o = &w->outbox;
 
-    if (w->config->stripe_key_file[0] == '\0') {
-        return BILLING_OK;
+    if (billing_outbox_peers(w) != BILLING_OK) {
+        return BILLING_ERROR;
     }
 
-    o->stripe.base = w->config->stripe_url;
-    o->stripe.ca_file = w->config->stripe_ca_file;
-    o->stripe.connect_ms = BILLING_OUTBOX_CONNECT_MS;
-    o->stripe.timeout_ms = w->config->call_timeout_seconds * 1000;
-    o->stripe.body_max = BILLING_OUTBOX_BODY_MAX;
-
-    if (billing_outbox_key(w) != BILLING_OK) {
-        return BILLING_ERROR;
+    if (o->has == 0) {
+        return BILLING_OK;
     }
 
     o->ncalls = (size_t) w->config->calls_at_once;
@@ -158,6 +151,8 @@ billing_outbox_start(billing_worker_t *w)
     }
 
     billing_text_init(&o->results);
+    billing_text_init(&o->to);
+    billing_text_init(&o->form);
 
     o->http.loop = w->loop;
 
@@ -206,6 +201,7 @@ billing_outbox_stop(billing_worker_t *w)
     billing_pg_stop(&o->pg);
     billing_http_stop(&o->http);
     billing_http_forget(&o->stripe);
+    billing_sms_forget(&o->sms);
 
     uv_close((uv_handle_t *) &o->timer, NULL);
 
@@ -215,6 +211,8 @@ billing_outbox_stop(billing_worker_t *w)
 
     free(o->calls);
     billing_text_free(&o->results);
+    billing_text_free(&o->to);
+    billing_text_free(&o->form);
 
     o->calls = NULL;
     o->ncalls = 0;
@@ -228,7 +226,8 @@ billing_outbox_reload(billing_worker_t *w)
 {
     if (w->outbox.on) {
         w->outbox.stripe.timeout_ms = w->config->call_timeout_seconds * 1000;
-        (void) billing_outbox_key(w);
+        w->outbox.sms.peer.timeout_ms = w->outbox.stripe.timeout_ms;
+        (void) billing_outbox_keys(w);
     }
 }
 
@@ -247,25 +246,6 @@ billing_outbox_nudge(billing_worker_t *w)
         billing_outbox_record(w);
         billing_outbox_claim(w);
     }
-}
-
-
-static int
-billing_outbox_key(billing_worker_t *w)
-{
-    char  error[1024];
-
-    if (billing_http_secret(&w->outbox.stripe, w->config->stripe_key_file,
-                            error, sizeof(error))
-        != BILLING_OK)
-    {
-        billing_log(BILLING_LOG_ERROR, "cannot read a vendor's key",
-                    billing_log_str("vendor", "stripe"),
-                    billing_log_str("error", error));
-        return BILLING_ERROR;
-    }
-
-    return BILLING_OK;
 }
 
 
@@ -312,8 +292,10 @@ billing_outbox_claim(billing_worker_t *w)
 
     o = &w->outbox;
 
+    q.values[1] = billing_outbox_vendors(o);
+
     if (o->claiming || w->stopping || o->busy == o->ncalls
-        || billing_clock() < o->paused_until)
+        || q.values[1] == NULL)
     {
         return;
     }
@@ -325,7 +307,6 @@ billing_outbox_claim(billing_worker_t *w)
     q.statement = "outbox_claim";
     q.nvalues = 4;
     q.values[0] = w->owner;
-    q.values[1] = "{stripe}";
     q.values[2] = cap;
     q.values[3] = lease;
 
@@ -403,13 +384,15 @@ billing_outbox_one(billing_worker_t *w, const PGresult *res, int row)
     call->id = billing_pg_int(res, row, BILLING_CLAIM_ID, 0);
     call->claim = billing_pg_int(res, row, BILLING_CLAIM_CLAIM, 0);
 
-    if (billing_http_call(&o->http, &o->stripe,
-                          PQgetvalue(res, row, BILLING_CLAIM_PATH),
-                          PQgetvalue(res, row, BILLING_CLAIM_BODY),
-                          PQgetvalue(res, row, BILLING_CLAIM_KEY),
-                          billing_outbox_answered, call)
+    if (billing_outbox_send(o, PQgetvalue(res, row, BILLING_CLAIM_VENDOR),
+                            PQgetvalue(res, row, BILLING_CLAIM_PATH),
+                            PQgetvalue(res, row, BILLING_CLAIM_BODY),
+                            PQgetvalue(res, row, BILLING_CLAIM_KEY),
+                            billing_outbox_answered, call, &call->vendor)
         != BILLING_OK)
     {
+        billing_log(BILLING_LOG_ERROR, "call not made",
+                    billing_log_int("outbox", call->id));
         return;
     }
 
@@ -438,7 +421,7 @@ billing_outbox_answered(void *data, const billing_http_reply_t *reply)
     call->state = BILLING_CALL_ANSWERED;
 
     call->result = billing_outbox_result(call->id, call->claim, reply);
-    billing_outbox_pause(w, reply);
+    billing_outbox_pause(w, call->vendor, reply);
 
     if (call->result == NULL) {
 
@@ -458,7 +441,8 @@ billing_outbox_answered(void *data, const billing_http_reply_t *reply)
  */
 
 static void
-billing_outbox_pause(billing_worker_t *w, const billing_http_reply_t *reply)
+billing_outbox_pause(billing_worker_t *w, billing_vendor_e vendor,
+    const billing_http_reply_t *reply)
 {
     int      refused;
     int64_t  until;
@@ -474,13 +458,13 @@ billing_outbox_pause(billing_worker_t *w, const billing_http_reply_t *reply)
                                ? reply->retry_after_ms
                                : BILLING_OUTBOX_LOOK_MS);
 
-    if (until > w->outbox.paused_until) {
-        w->outbox.paused_until = until;
+    if (until > w->outbox.paused_until[vendor]) {
+        w->outbox.paused_until[vendor] = until;
     }
 
     if (refused) {
         billing_log(BILLING_LOG_ERROR, "the vendor does not take our key",
-                    billing_log_str("vendor", "stripe"),
+                    billing_log_str("vendor", billing_vendor_name(vendor)),
                     billing_log_int("code", reply->code));
     }
 }

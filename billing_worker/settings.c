@@ -13,6 +13,7 @@
 #include "log.h"
 #include "payouts.h"
 #include "settings.h"
+#include "sms.h"
 #include "tariff.h"
 
 
@@ -88,6 +89,18 @@ const billing_setting_t  billing_settings[] = {
     billing_setting_text(razorpay_key_file, "", START,
         "the file with KEY_ID:KEY_SECRET; empty: reconcile does not ask it"),
 
+    billing_setting_text(sms_url, "https://api.twilio.com", START,
+        "where messages are sent from; plain http to this machine alone"),
+
+    billing_setting_text(sms_key_file, "", START,
+        "the file with ACCOUNT_SID:AUTH_TOKEN; empty: no messages to phones"),
+
+    billing_setting_text(sms_from, "", START,
+        "the sender: a number like +15550100, or a MessagingServiceSid"),
+
+    billing_setting_text(otp_key_file, "", START,
+        "the file that nginx has as astro_otp_key_file"),
+
     billing_setting_number(call_timeout_seconds, "s", 1, 120, 30, LIVE,
         "for a call to a vendor, all in all"),
 
@@ -162,6 +175,30 @@ billing_settings_check_vendors(const billing_config_t *config,
         snprintf(error, size, "razorpay_url = \"%s\" is not "
                  "https://host[:port], or http://127.0.0.1:port",
                  config->razorpay_url);
+        return BILLING_ERROR;
+    }
+
+    if (billing_http_base_ok(config->sms_url) != BILLING_OK) {
+        *blamed = "sms_url";
+        snprintf(error, size, "sms_url = \"%s\" is not https://host[:port], "
+                 "or http://127.0.0.1:port", config->sms_url);
+        return BILLING_ERROR;
+    }
+
+    if (config->sms_key_file[0] != '\0'
+        && billing_sms_from_ok(config->sms_from) != BILLING_OK)
+    {
+        *blamed = "sms_from";
+        snprintf(error, size, "sms_from = \"%s\" is neither a number like "
+                 "+15550100 nor a MessagingServiceSid", config->sms_from);
+        return BILLING_ERROR;
+    }
+
+    if (config->sms_key_file[0] != '\0' && config->otp_key_file[0] == '\0')
+    {
+        *blamed = "otp_key_file";
+        snprintf(error, size, "sms_key_file is given, but otp_key_file is "
+                 "empty: what are codes made with?");
         return BILLING_ERROR;
     }
 

@@ -6,7 +6,8 @@
 #     make build/billing_worker
 #     make BUILD=build/asan SAN=-fsanitize=address,undefined ...
 #
-# Needs libpq-dev, libhiredis-dev, libuv1-dev, libcurl4-openssl-dev, pkg-config.
+# Needs libpq-dev, libhiredis-dev, libuv1-dev, libcurl4-openssl-dev, libssl-dev,
+# pkg-config.
 
 BUILD   ?= build
 SAN     ?=
@@ -14,7 +15,7 @@ SAN     ?=
 ASTRO_CFLAGS ?= -std=gnu11 -O2 -g -Wall -Wextra -Werror
 
 worker_dir   := $(BUILD)/worker
-worker_pkgs  := libpq hiredis libuv libcurl
+worker_pkgs  := libpq hiredis libuv libcurl libcrypto
 worker_flags  = $(ASTRO_CFLAGS) $(CFLAGS) $(SAN) -D_GNU_SOURCE \
                 -Ingx_astro_module/core -Ibilling_worker/core \
                 -Ibilling_worker \
@@ -24,6 +25,7 @@ worker_libs   = $(shell pkg-config --libs $(worker_pkgs))
 
 worker_objs  := $(patsubst %.c,$(worker_dir)/%.o, \
                   $(wildcard billing_worker/*.c billing_worker/core/*.c) \
+                  ngx_astro_module/core/astro_otp.c \
                   ngx_astro_module/core/astro_session.c \
                   ngx_astro_module/core/astro_tick.c)
 

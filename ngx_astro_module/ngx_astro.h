@@ -47,6 +47,8 @@ typedef struct {
     astro_keys_t        *keys;          /* of our own tokens */
     ngx_str_t            webhook_file;
     astro_webhook_secrets_t  *webhook_secrets;  /* NULL: no webhooks */
+    ngx_str_t            otp_file;
+    ngx_str_t            otp_key;       /* of codes; empty: none are sent */
     ngx_str_t            pool_name;
     ngx_thread_pool_t   *pool;
     ngx_str_t            openapi_file;

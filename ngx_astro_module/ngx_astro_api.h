@@ -187,6 +187,9 @@ ngx_int_t ngx_astro_cors_options(ngx_astro_api_ctx_t *ctx,
 /* "astro_openapi": reads the file. */
 ngx_int_t ngx_astro_openapi_read(ngx_conf_t *cf, ngx_astro_conf_t *conf);
 
+/* "astro_otp_key_file": reads it. */
+ngx_int_t ngx_astro_otp_read(ngx_conf_t *cf, ngx_astro_conf_t *conf);
+
 /* handlers of their own */
 ngx_int_t ngx_astro_api_openapi(ngx_astro_api_ctx_t *ctx);
 ngx_int_t ngx_astro_api_health(ngx_astro_api_ctx_t *ctx);
@@ -194,6 +197,10 @@ ngx_int_t ngx_astro_api_register(ngx_astro_api_ctx_t *ctx);
 ngx_int_t ngx_astro_api_login(ngx_astro_api_ctx_t *ctx);
 ngx_int_t ngx_astro_api_refresh(ngx_astro_api_ctx_t *ctx);
 ngx_int_t ngx_astro_api_logout(ngx_astro_api_ctx_t *ctx);
+ngx_int_t ngx_astro_api_otp_request(ngx_astro_api_ctx_t *ctx);
+ngx_int_t ngx_astro_api_otp_verify(ngx_astro_api_ctx_t *ctx);
+ngx_int_t ngx_astro_api_phone_request(ngx_astro_api_ctx_t *ctx);
+ngx_int_t ngx_astro_api_phone_verify(ngx_astro_api_ctx_t *ctx);
 ngx_int_t ngx_astro_api_chat_message(ngx_astro_api_ctx_t *ctx);
 ngx_int_t ngx_astro_api_chat_edit(ngx_astro_api_ctx_t *ctx);
 ngx_int_t ngx_astro_api_chat_delete(ngx_astro_api_ctx_t *ctx);

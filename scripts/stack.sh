@@ -84,6 +84,7 @@ prepare() {
     fi
 
     make_secret
+    make_otp_key
     make_webhook_secrets
     make_certificate
     write_nginx_conf
@@ -97,6 +98,16 @@ make_secret() {
 
     [ -s "$file" ] && return
     (umask 077 && openssl rand -hex 32 | tr -d '\n' > "$file.new")
+    mv "$file.new" "$file"
+}
+
+
+# What codes for phones are made with, by nginx and the billing worker.
+make_otp_key() {
+    local file=$VAR/secret/otp
+
+    [ -s "$file" ] && return
+    (umask 077 && openssl rand -hex 32 > "$file.new")
     mv "$file.new" "$file"
 }
 

@@ -12,6 +12,10 @@
 -- many attempts or the vendor may have forgotten the key: then it is parked,
 -- and somebody must look.
 --
+-- A row with an end (until) is of no use after it, and what it says is not for
+-- everybody: its body is emptied with whatever ends it, it is never parked, and
+-- nothing of the vendor's answer but its code is kept.
+--
 -- A no counts only when no earlier call is in doubt: one that was lost on its
 -- way might still arrive and be obeyed.  So after a no with a doubt it is asked
 -- once more, later than any such call can live.
@@ -44,6 +48,14 @@ SET enable_sort = off AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
 BEGIN
+    -- of no use any more, whoever sends it
+    UPDATE billing.outbox o
+       SET state = 'refused', ended_at = v_now, error = 'too late', body = ''
+     WHERE o.id IN (
+        SELECT x.id FROM billing.outbox x
+         WHERE x.state = 'waiting' AND x.until <= v_now AND x.due_at <= v_now
+         ORDER BY x.until LIMIT 100 FOR NO KEY UPDATE SKIP LOCKED);
+
     RETURN QUERY
     WITH due AS (
         SELECT o.id, o.doubts > 0
@@ -102,7 +114,7 @@ $$;
 -- say), and whether the answer is that of an earlier attempt.
 --
 --   no      400, 402, 422, of the kinds that say what is wrong with the request
---           itself
+--           itself, in Stripe's words or Twilio's
 --   park    the key was used for something else; or an error that the vendor
 --           keeps for this key, so that asking again will not change it
 --   again   all else: our own key for the vendor is wrong, too many requests,
@@ -113,8 +125,9 @@ LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp AS $$
     SELECT CASE
         WHEN code BETWEEN 200 AND 299
-             AND jsonb_typeof(answer->'id') = 'string'
-             AND answer->>'id' ~ '^[!-~]{1,255}$'
+             AND (jsonb_typeof(answer->'id') = 'string'
+                  AND answer->>'id' ~ '^[!-~]{1,255}$'
+                  OR answer->>'sid' ~ '^(SM|MM)[0-9a-f]{32}$')
         THEN 'yes'
         WHEN answer->'error'->>'type' = 'idempotency_error'
              AND code = 400
@@ -122,6 +135,8 @@ SET search_path = pg_catalog, pg_temp AS $$
         WHEN retry THEN 'again'
         WHEN code IN (400, 402, 422) AND answer->'error'->>'type'
              IN ('invalid_request_error', 'card_error')
+             OR code = 400 AND jsonb_typeof(answer->'code') = 'number'
+                AND answer->>'status' = '400'
         THEN 'no'
         WHEN code >= 500 AND (replayed OR NOT retry) THEN 'park'
         ELSE 'again'
@@ -197,6 +212,13 @@ BEGIN
                                  'no answer that makes sense'), 500) END;
         END IF;
 
+        -- what has a secret in it, the vendor's words might repeat
+        IF o.until IS NOT NULL AND o.error IS NOT NULL THEN
+            o.error := CASE WHEN r.result <> 'answered' THEN r.result
+                            ELSE 'the vendor''s code: '
+                                 || coalesce(v_answer->>'code', 'none') END;
+        END IF;
+
         o.doubts := o.doubts - v_sure::int;
         o.attempts := o.attempts - v_limited::int;
 
@@ -215,6 +237,13 @@ BEGIN
             v_verdict := 'park';
         END IF;
 
+        -- nobody would look at it in time
+        IF o.until IS NOT NULL AND (v_verdict = 'park' OR v_verdict = 'again'
+            AND v_now + make_interval(secs => v_wait / 1000.0) >= o.until)
+        THEN
+            v_verdict := 'no';
+        END IF;
+
         o.state := CASE v_verdict WHEN 'yes' THEN 'delivered'
                         WHEN 'no' THEN 'refused' WHEN 'park' THEN 'parked'
                         ELSE 'waiting' END;
@@ -226,7 +255,9 @@ BEGIN
                doubts = CASE o.state WHEN 'delivered' THEN 0
                              ELSE o.doubts END,
                due_at = o.due_at, ended_at = o.ended_at, code = o.code,
-               error = o.error
+               error = o.error,
+               body = CASE WHEN o.until IS NOT NULL AND o.ended_at IS NOT NULL
+                           THEN '' ELSE x.body END
          WHERE x.id = o.id;
 
         IF o.kind = 'payout' AND o.state = 'delivered' THEN

@@ -172,7 +172,7 @@ def test_a_no_after_a_doubt_is_asked_once_more(bench, stripe):
     wait(bench, [ident], "refused")
     assert "No such destination" in bench.one(
         "SELECT error FROM billing.outbox")
-    assert w.said("call refused")
+    eventually(lambda: w.said("call refused"))
 
     # one without a doubt is believed at once
     ident, = write(bench, to="acct_gone", name="other")

@@ -16,7 +16,7 @@ from sql_fixture import (MIGRATE, ROOT, at_once, call, call1, make_session,
                          migrate, sql, web)
 
 SERVING = ["astro_web", "astro_worker", "astro_api", "astro_gateway",
-           "astro_hello", "astro_engine"]
+           "astro_hello", "astro_signer", "astro_engine"]
 SIGNATURES = {
     "register(text, text, text)": "astro_api",
     "credentials(text)": "astro_api",

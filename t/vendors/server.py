@@ -43,7 +43,7 @@ from webhooks import Webhooks
 
 LONGEST = 1 << 20
 
-REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized",
+REASONS = {200: "OK", 201: "Created", 400: "Bad Request", 401: "Unauthorized",
            402: "Payment Required", 404: "Not Found", 409: "Conflict",
            429: "Too Many Requests", 500: "Internal Server Error"}
 
