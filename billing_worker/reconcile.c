@@ -62,6 +62,8 @@ typedef struct {
 
 static int billing_reconcile_main(billing_config_t *config, int argc,
     char *const *argv);
+static int billing_reconcile_close(billing_reconcile_t *r, const char *event,
+    const char *why);
 static int billing_reconcile_all(billing_reconcile_t *r,
     const billing_config_t *config, const char *since);
 static int billing_reconcile_ask(billing_reconcile_t *r,
@@ -82,6 +84,12 @@ static const billing_option_t  billing_reconcile_options[] = {
 
     { "--since", "TIME",
       "as PostgreSQL reads it, \"2025-11-01\" (3 days ago)" },
+
+    { "--close", "EVENT",
+      "asks nobody: nothing is to be done for this parked one" },
+
+    { "--why", "TEXT",
+      "kept with what --close closes, which needs it" },
 
     { NULL, NULL, NULL }
 };
@@ -124,11 +132,21 @@ static int
 billing_reconcile_main(billing_config_t *config, int argc, char *const *argv)
 {
     int                   rc;
-    const char           *since;
+    const char           *since, *close, *why;
     billing_reconcile_t  *r;
 
     since = billing_command_option(billing_reconcile_options, argc, argv,
                                    "--since");
+    close = billing_command_option(billing_reconcile_options, argc, argv,
+                                   "--close");
+    why = billing_command_option(billing_reconcile_options, argc, argv,
+                                 "--why");
+
+    if ((close == NULL) != (why == NULL) || (why && why[0] == '\0')) {
+        fprintf(stderr, "billing_worker: reconcile: --close EVENT and "
+                "--why TEXT go together\n");
+        return BILLING_EXIT_USAGE;
+    }
 
     r = calloc(1, sizeof(billing_reconcile_t));
     if (r == NULL) {
@@ -141,6 +159,9 @@ billing_reconcile_main(billing_config_t *config, int argc, char *const *argv)
         fprintf(stderr, "billing_worker: reconcile: %s",
                 PQerrorMessage(r->conn));
         rc = BILLING_ERROR;
+
+    } else if (close) {
+        rc = billing_reconcile_close(r, close, why);
 
     } else {
         rc = billing_reconcile_all(r, config, since);
@@ -159,6 +180,35 @@ billing_reconcile_main(billing_config_t *config, int argc, char *const *argv)
     free(r);
 
     return rc;
+}
+
+
+static int
+billing_reconcile_close(billing_reconcile_t *r, const char *event,
+    const char *why)
+{
+    int          known;
+    PGresult    *res;
+    const char  *values[2];
+
+    values[0] = event;
+    values[1] = why;
+
+    res = billing_reconcile_query(r, "SELECT billing.inbox_close($1, $2)", 2,
+                                  values);
+    if (res == NULL) {
+        return BILLING_ERROR;
+    }
+
+    known = (strcmp(PQgetvalue(res, 0, 0), "0") != 0);
+    PQclear(res);
+
+    if (!known) {
+        fprintf(stderr, "billing_worker: reconcile: no such event is parked\n");
+        return BILLING_ERROR;
+    }
+
+    return billing_reconcile_list(r);
 }
 
 

@@ -553,6 +553,29 @@ END
 $$;
 
 
+-- billing.inbox_close: somebody has looked at a parked event, and nothing of it
+-- is to be done: it is ignored from now on, and why is kept.  How many there
+-- were of that name: none, if it is not parked (any more).
+CREATE OR REPLACE FUNCTION billing.inbox_close(event text, why text)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    v_n bigint;
+BEGIN
+    UPDATE ledger.webhook_inbox i
+       SET state = 'ignored', ended_at = clock_timestamp(),
+           reason = concat_ws('; closed: ', i.reason, why)
+     WHERE i.event_id = event AND i.state = 'parked';
+
+    GET DIAGNOSTICS v_n = ROW_COUNT;
+
+    RETURN v_n;
+END
+$$;
+
+
 -- billing.inbox_stats: how many wait and are parked, and how old the oldest of
 -- those that wait is, in seconds.
 CREATE OR REPLACE FUNCTION billing.inbox_stats(OUT waiting bigint,
@@ -676,11 +699,12 @@ REVOKE ALL ON FUNCTION
         text),
     billing.inbox_payout(text, text, bigint, text, text),
     billing.inbox_park(text, text, text),
-    billing.inbox_parked(int), billing.inbox_stats(),
-    billing.inbox_page(text, text) FROM PUBLIC;
+    billing.inbox_parked(int), billing.inbox_close(text, text),
+    billing.inbox_stats(), billing.inbox_page(text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
     billing.payment_expect(text, text, bigint, bigint, text),
     billing.inbox_next(), billing.inbox_parked(int),
-    billing.inbox_page(text, text) TO astro_worker;
+    billing.inbox_close(text, text), billing.inbox_page(text, text)
+    TO astro_worker;
 
 RESET ROLE;

@@ -459,9 +459,10 @@ def test_d8_media_is_stored_and_told(acts, rest, way):
     assert acts.act(way, 'c', 'media', mic='on', cam=True, screen=False) \
         == 'bad_request'
     detail = rest.get(f'/api/sessions/{talk.id}', talk.advisor.token).json
-    assert [(m['from'], m['cam'], m['device']) for m in detail['media']] == [
-        (talk.client.id, False, None),
-        (talk.advisor.id, True, 'back "camera"')]
+    assert [[m[k] for k in ('from', 'mic', 'cam', 'screen', 'device')]
+            for m in detail['media']] == [
+        [talk.client.id, True, False, False, None],
+        [talk.advisor.id, False, True, True, 'back "camera"']]
 
 
 @pytest.mark.parametrize('way', WAYS)

@@ -420,6 +420,8 @@ def test_a11_signup_is_invisible_until_approved(stack, rest):
 
     assert not listed() and waiting() and start() == 'not_found'
     problem(rest.get(f'/api/advisors/{me}', client.token), 404, 'not_found')
+    problem(rest.call('PUT', f'/api/favorites/{me}', {}, client.token), 404,
+            'not_found')
     approve(True, client, 403)
     assert approve(True)['approved']
     assert listed() and not waiting() and start() == 'offline'

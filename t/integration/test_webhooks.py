@@ -733,6 +733,21 @@ def test_a_lost_webhook_is_made_up_for(stack, vendors, client):
         audit(stack)
 
         assert reconcile('--since', 'yesteryear').returncode == 2
+
+        # somebody has seen to it
+        with stack.db() as db:
+            event, = db.execute(
+                'SELECT event_id FROM ledger.webhook_inbox'
+                ' WHERE payment_id = %s', (strange,)).fetchone()
+        assert reconcile('--close', event).returncode == 2
+        assert reconcile('--close', event, '--why', '').returncode == 2
+        assert f' {event}: ' in reconcile().stdout
+        done = reconcile('--close', event, '--why', 'of another shop')
+        assert done.returncode in (0, 1) and event not in done.stdout
+        state, why = vendors.state(event)
+        assert state == 'ignored' and why.endswith('closed: of another shop')
+        assert reconcile('--close', event, '--why', 'x').returncode == 2
+        assert vendors.wallet(client) == {'client': 2700}
         vendor.faults(error=1)
         assert reconcile().returncode == 2
     finally:
