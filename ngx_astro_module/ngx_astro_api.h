@@ -175,7 +175,19 @@ ngx_int_t ngx_astro_api_once(ngx_astro_api_ctx_t *ctx);
 /* What is asked for under it: method, path, body; NULL: an error */
 char *ngx_astro_api_once_hash(ngx_astro_api_ctx_t *ctx);
 
-/* NUL-terminated: what 'm' is; NULL: no such header.  NGX_ERROR: malformed */
+/*
+ * The etag of an answer: its version, which the function said, and behind a dot
+ * a hash of the body and of whom it is for.  A version does not rise with all
+ * that is derived, and two people's may be the same: a browser that both use
+ * would take the one's answer for the other's.
+ */
+ngx_int_t ngx_astro_api_etag(ngx_astro_api_ctx_t *ctx,
+    const ngx_str_t *version, const ngx_str_t *body);
+
+/*
+ * The versions of a list of etags, NUL-terminated: what 'm' is; NULL: no such
+ * header.  NGX_ERROR: malformed
+ */
 ngx_int_t ngx_astro_api_if_match(ngx_http_request_t *r, const char **value);
 ngx_uint_t ngx_astro_api_none_match(ngx_http_request_t *r, ngx_str_t *etag);
 

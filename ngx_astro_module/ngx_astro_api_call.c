@@ -398,14 +398,8 @@ ngx_astro_api_done(ngx_astro_api_ctx_t *ctx, PGresult *res)
 
         etag = ngx_astro_pg_str(res, 0, 2);
 
-        if (etag.len) {
-            ctx->etag.data = ngx_pstrdup(ctx->r->pool, &etag);
-
-            if (ctx->etag.data == NULL) {
-                return NGX_HTTP_INTERNAL_SERVER_ERROR;
-            }
-
-            ctx->etag.len = etag.len;
+        if (etag.len && ngx_astro_api_etag(ctx, &etag, &body) != NGX_OK) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
     }
 

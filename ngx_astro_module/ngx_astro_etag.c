@@ -9,6 +9,8 @@
 #include "ngx_astro_api.h"
 #include "astro_utf8.h"
 
+#include <openssl/sha.h>
+
 
 static u_char *ngx_astro_etag_next(u_char *p, u_char *last, ngx_str_t *etag,
     ngx_uint_t *weak);
@@ -54,9 +56,37 @@ ngx_astro_etag_next(u_char *p, u_char *last, ngx_str_t *etag, ngx_uint_t *weak)
 
 
 ngx_int_t
+ngx_astro_api_etag(ngx_astro_api_ctx_t *ctx, const ngx_str_t *version,
+    const ngx_str_t *body)
+{
+    u_char      *p;
+    u_char       sum[SHA256_DIGEST_LENGTH];
+    uint64_t     hash[2];
+
+    (void) SHA256(body->data, body->len, sum);
+    ngx_memcpy(&hash[0], sum, sizeof(uint64_t));
+    hash[1] = ctx->claims.user;
+
+    (void) SHA256((u_char *) hash, sizeof(hash), sum);
+    ngx_memcpy(&hash[0], sum, sizeof(uint64_t));
+
+    p = ngx_pnalloc(ctx->r->pool, version->len + 1 + 16);
+
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    ctx->etag.data = p;
+    ctx->etag.len = ngx_sprintf(p, "%V.%016xL", version, hash[0]) - p;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
 ngx_astro_api_if_match(ngx_http_request_t *r, const char **value)
 {
-    u_char           *p, *d, *last, *buf;
+    u_char           *p, *d, *dot, *last, *buf;
     ngx_str_t         etag;
     ngx_uint_t        weak;
     ngx_table_elt_t  *h;
@@ -107,7 +137,9 @@ ngx_astro_api_if_match(ngx_http_request_t *r, const char **value)
             *d++ = ',';
         }
 
-        d = ngx_cpymem(d, etag.data, etag.len);
+        dot = ngx_strlchr(etag.data, etag.data + etag.len, '.');
+        d = ngx_cpymem(d, etag.data,
+                       dot ? (size_t) (dot - etag.data) : etag.len);
     }
 
     *d = '\0';

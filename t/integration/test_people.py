@@ -146,6 +146,20 @@ def test_b1_a_stale_if_match_changes_nothing(stack, rest):
     assert ok(rest.get('/api/me/profile', me.token))['about'] == 'one'
 
 
+def test_b4_what_is_derived_is_not_taken_from_a_cache(stack, rest):
+    advisor = stack.person('advisor')
+    before = rest.get('/api/advisors/me', advisor.token)
+    cached = {'If-None-Match': before.headers['ETag']}
+    assert rest.get('/api/advisors/me', advisor.token,
+                    headers=cached).status == 304
+    put(rest, '/api/advisors/me/status', {'status': 'offline'}, advisor)
+    assert ok(rest.get('/api/advisors/me', advisor.token,
+                       headers=cached))['away']
+    # which is no change of the profile
+    put(rest, '/api/advisors/me', {'bio': 'x'}, advisor,
+        headers={'If-Match': before.headers['ETag']})
+
+
 @pytest.mark.parametrize('body, field', [
     ({'birth': {'date': '1990-02-30'}}, '/birth/date'),
     ({'birth': {'time': '24:00'}}, '/birth/time'),
