@@ -339,25 +339,23 @@ def test_presence_is_right_everywhere(hosts):
 
 
 def test_c1_seen_from_everywhere_within_a_second(hosts):
-    """From each worker of each host.  The fastest of some, for the machine is
+    """From each worker of each host, more often than not: the machine is
     busy with other things as well."""
-    watchers, workers, best = [], set(), {}
-    advisors = [hosts[0].person('advisor') for _ in range(4)]
+    watchers, advisors = {}, [hosts[0].person('advisor') for _ in range(5)]
     for host in hosts:
-        pids = host.serving()
-        while not pids <= workers:
+        while not host.serving() <= set(watchers):
             client = watching(host, *advisors)[0]
-            watchers.append(client)
-            workers.add(client.worker)
-    for advisor in advisors:
+            watchers[client.worker] = client
+    took = {pid: [] for pid in watchers}
+    for advisor in reversed(advisors):      # those looked at again are not
         began = time.monotonic()
         at(hosts[0], advisor)
-        for client in watchers:
+        for pid, client in watchers.items():
             on = client.expect('user_online', timeout=10)
             assert on['payload']['user'] == advisor.id
-            took = on['_t'] - began
-            best[client.worker] = min(took, best.get(client.worker, took))
-    assert len(best) == 6 and max(best.values()) < 1, best
+            took[pid].append(on['_t'] - began)
+    assert len(took) == 6
+    assert all(sorted(times)[2] < 1 * SLOW for times in took.values()), took
 
 
 def test_from_host_to_host_is_not_seen(hosts):
