@@ -116,8 +116,16 @@ ngx_astro_revoked_note(uint64_t user, const u_char *text, size_t len,
     ngx_astro_token_id_t  id;
 
     if (ngx_astro_revoked_parse(text, len, &id) != NGX_OK
-        || until <= ngx_time() || ngx_astro_revoked_find(&id))
+        || until <= ngx_time())
     {
+        return;
+    }
+
+    v = ngx_astro_revoked_find(&id);
+
+    if (v) {
+        /* another token of the same login may be good for longer */
+        v->until = ngx_max(v->until, until);
         return;
     }
 

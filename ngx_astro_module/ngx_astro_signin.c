@@ -383,12 +383,16 @@ ngx_astro_logout_done(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
 
     if (rc == NGX_ASTRO_PG_OK) {
 
-        /* here at once, everywhere else when heal looks */
+        /*
+         * Here at once, everywhere else when heal looks; as long as api.logout
+         * says, for a login's last token may expire after this one.
+         */
 
         id = ctx->claims.sid[0] ? ctx->claims.sid : ctx->claims.jti;
 
         ngx_astro_revoked_note(ctx->claims.user, (u_char *) id,
-                               ngx_strlen(id), ctx->claims.exp + 60);
+                               ngx_strlen(id), ngx_time() + 60
+                               + ngx_astro.conf->token_ttl * 2);
         ngx_astro_heal_barred();
 
         if (ngx_astro_auth_cookie(ctx->r, NGX_ASTRO_COOKIE).len
