@@ -168,6 +168,7 @@ static ngx_int_t
 ngx_astro_api_request_id(ngx_astro_api_ctx_t *ctx)
 {
     u_char           *p;
+    uint32_t          noise[4];
     ngx_uint_t        i;
     ngx_table_elt_t  *h;
 
@@ -200,9 +201,11 @@ ngx_astro_api_request_id(ngx_astro_api_ctx_t *ctx)
     ctx->request_id.data = p;
     ctx->request_id.len = 32;
 
-    (void) ngx_sprintf(p, "%08xD%08xD%08xD%08xD",
-                       (uint32_t) ngx_random(), (uint32_t) ngx_random(),
-                       (uint32_t) ngx_random(), (uint32_t) ngx_random());
+    for (i = 0; i < 4; i++) {
+        noise[i] = (uint32_t) ngx_random();
+    }
+
+    (void) ngx_hex_dump(p, (u_char *) noise, sizeof(noise));
 
     return NGX_OK;
 }

@@ -25,6 +25,7 @@
 typedef struct ngx_astro_api_ctx_s  ngx_astro_api_ctx_t;
 typedef struct ngx_astro_old_name_s  ngx_astro_old_name_t;
 typedef struct ngx_astro_old_row_s  ngx_astro_old_row_t;
+typedef struct ngx_astro_group_s  ngx_astro_group_t;
 
 typedef enum {
     NGX_ASTRO_BODY_NONE = 0,
@@ -72,6 +73,8 @@ typedef struct {
     const ngx_astro_old_row_t    *old;      /* NULL: by its own name */
     ngx_astro_sql_t               call;
     ngx_astro_sql_t               once;     /* with Idempotency-Key */
+    ngx_astro_sql_t               many;     /* for a group of requests */
+    ngx_astro_group_t            *group;    /* NULL: each for itself */
 } ngx_astro_endpoint_t;
 
 ngx_int_t ngx_astro_routes_init(void);
@@ -145,6 +148,23 @@ void ngx_astro_api_finish(ngx_astro_api_ctx_t *ctx, ngx_int_t rc);
 
 /* Calls the row's function with what its params say. */
 ngx_int_t ngx_astro_api_generic(ngx_astro_api_ctx_t *ctx);
+
+/*
+ * The handler of a read that is answered for many requests in one statement:
+ * api.<function>_group of arrays, one for each of its params.  Each request gets
+ * what it would have got alone (ngx_astro_api_group.c).
+ */
+ngx_int_t ngx_astro_api_grouped(ngx_astro_api_ctx_t *ctx);
+ngx_astro_group_t *ngx_astro_group_create(const ngx_astro_endpoint_t *route);
+
+/*
+ * What the row's params say, as text that lives as long as the request.
+ * NGX_DECLINED: go on; anything else: it was answered.
+ */
+ngx_int_t ngx_astro_api_values(ngx_astro_api_ctx_t *ctx, const char **values);
+
+/* Sends a row that a route's function returned; an HTTP status or NGX_*. */
+ngx_int_t ngx_astro_api_row(ngx_astro_api_ctx_t *ctx, PGresult *res, int row);
 
 /* The generic answer to a call. */
 void ngx_astro_api_answer(void *data, ngx_astro_pg_rc_e rc, PGresult *res);

@@ -36,7 +36,6 @@ static void ngx_astro_api_answered(void *data, ngx_astro_pg_rc_e rc,
     PGresult *res);
 static ngx_int_t ngx_astro_api_refused(ngx_astro_api_ctx_t *ctx,
     PGresult *res);
-static ngx_int_t ngx_astro_api_done(ngx_astro_api_ctx_t *ctx, PGresult *res);
 static ngx_int_t ngx_astro_api_error(ngx_astro_api_ctx_t *ctx,
     ngx_str_t *body);
 static void ngx_astro_api_escape(u_char *buf, const char *text);
@@ -46,23 +45,20 @@ ngx_int_t
 ngx_astro_api_generic(ngx_astro_api_ctx_t *ctx)
 {
     ngx_int_t    rc;
-    const char  *p;
     const char  *values[NGX_ASTRO_API_PARAMS + 3];
     ngx_uint_t   i;
 
-    for (i = 0, p = ctx->row->params; *p; i++, p++) {
+    rc = ngx_astro_api_values(ctx, values);
 
-        rc = ngx_astro_api_param(ctx, *p, &values[i]);
-
-        if (rc != NGX_DECLINED) {
-            return rc;
-        }
+    if (rc != NGX_DECLINED) {
+        return rc;
     }
 
     if (ctx->once == NULL) {
         return ngx_astro_api_call(ctx, &ctx->route->call, values);
     }
 
+    i = ctx->route->call.nparams;
     values[i] = ngx_astro_api_number(ctx, ctx->claims.user);
     values[i + 1] = ctx->once;
     values[i + 2] = ngx_astro_api_once_hash(ctx);
@@ -75,7 +71,24 @@ ngx_astro_api_generic(ngx_astro_api_ctx_t *ctx)
 }
 
 
-/* NGX_DECLINED: go on; anything else: it was answered. */
+ngx_int_t
+ngx_astro_api_values(ngx_astro_api_ctx_t *ctx, const char **values)
+{
+    ngx_int_t    rc;
+    const char  *p;
+
+    for (p = ctx->row->params; *p; p++) {
+
+        rc = ngx_astro_api_param(ctx, *p, values++);
+
+        if (rc != NGX_DECLINED) {
+            return rc;
+        }
+    }
+
+    return NGX_DECLINED;
+}
+
 
 static ngx_int_t
 ngx_astro_api_param(ngx_astro_api_ctx_t *ctx, char param, const char **value)
@@ -307,7 +320,7 @@ ngx_astro_api_answer(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
         status = ngx_astro_api_refused(ctx, res);
 
     } else if (rc == NGX_ASTRO_PG_OK && PQntuples(res) == 1) {
-        status = ngx_astro_api_done(ctx, res);
+        status = ngx_astro_api_row(ctx, res, 0);
 
     } else {
         status = ngx_astro_api_problem(ctx, rc == NGX_ASTRO_PG_LOST
@@ -373,14 +386,14 @@ ngx_astro_api_escape(u_char *buf, const char *text)
 
 /* A row of (status, body), (status, body, etag), or of api.kept. */
 
-static ngx_int_t
-ngx_astro_api_done(ngx_astro_api_ctx_t *ctx, PGresult *res)
+ngx_int_t
+ngx_astro_api_row(ngx_astro_api_ctx_t *ctx, PGresult *res, int row)
 {
     ngx_int_t  status;
     ngx_str_t  body, etag;
 
-    status = ngx_astro_pg_int(res, 0, 0);
-    body = ngx_astro_pg_str(res, 0, 1);
+    status = ngx_astro_pg_int(res, row, 0);
+    body = ngx_astro_pg_str(res, row, 1);
 
     if (status >= 300) {
         return ngx_astro_api_error(ctx, &body);
@@ -396,7 +409,7 @@ ngx_astro_api_done(ngx_astro_api_ctx_t *ctx, PGresult *res)
 
     if (PQnfields(res) > 2 && ngx_strcmp(PQfname(res, 2), "etag") == 0) {
 
-        etag = ngx_astro_pg_str(res, 0, 2);
+        etag = ngx_astro_pg_str(res, row, 2);
 
         if (etag.len && ngx_astro_api_etag(ctx, &etag, &body) != NGX_OK) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -406,7 +419,7 @@ ngx_astro_api_done(ngx_astro_api_ctx_t *ctx, PGresult *res)
     /* a handler of its own may have called without the key */
 
     if (PQnfields(res) == 4 && ngx_strcmp(PQfname(res, 3), "replayed") == 0) {
-        ctx->replayed = ngx_astro_pg_bool(res, 0, 3);
+        ctx->replayed = ngx_astro_pg_bool(res, row, 3);
     }
 
     if (ctx->after) {

@@ -30,6 +30,8 @@ static ngx_int_t ngx_astro_routes_alias(ngx_astro_endpoint_t *route,
     ngx_uint_t n, const ngx_astro_old_row_t *old);
 static ngx_int_t ngx_astro_routes_statements(ngx_astro_endpoint_t *route,
     ngx_uint_t n);
+static ngx_int_t ngx_astro_routes_group(ngx_astro_endpoint_t *route,
+    ngx_uint_t n);
 static const char *ngx_astro_routes_type(char param);
 static char *ngx_astro_routes_text(u_char *text, u_char *end);
 static ngx_int_t ngx_astro_routes_match(const ngx_str_t *pattern,
@@ -202,8 +204,48 @@ ngx_astro_routes_statements(ngx_astro_endpoint_t *route, ngx_uint_t n)
                                         i + 1, i + 2, route->row->function,
                                         args, i + 1, i + 2, i + 3));
 
-    return route->call.name && route->call.text && route->once.name
-           && route->once.text ? NGX_OK : NGX_ERROR;
+    if (route->call.name == NULL || route->call.text == NULL
+        || route->once.name == NULL || route->once.text == NULL)
+    {
+        return NGX_ERROR;
+    }
+
+    return route->row->handler == ngx_astro_api_grouped
+           ? ngx_astro_routes_group(route, n) : NGX_OK;
+}
+
+
+/* Of a read that may be grouped, each parameter becomes an array. */
+
+static ngx_int_t
+ngx_astro_routes_group(ngx_astro_endpoint_t *route, ngx_uint_t n)
+{
+    u_char      *p, *last;
+    u_char       text[NGX_ASTRO_STATEMENT_MAX];
+    ngx_uint_t   i;
+
+    p = text;
+    last = text + sizeof(text);
+
+    route->many.nparams = route->call.nparams;
+    route->many.name = ngx_astro_routes_text(text,
+                           ngx_slprintf(text, last, "%s.%ui.group",
+                                        route->row->function, n));
+
+    p = ngx_slprintf(text, last, "SELECT * FROM api.%s_group(",
+                     route->row->function);
+
+    for (i = 0; route->row->params[i]; i++) {
+        p = ngx_slprintf(p, last, "%s$%ui::%s[]", i ? ", " : "", i + 1,
+                         ngx_astro_routes_type(route->row->params[i]));
+    }
+
+    route->many.text = ngx_astro_routes_text(text,
+                                             ngx_slprintf(p, last, ")"));
+    route->group = ngx_astro_group_create(route);
+
+    return route->many.name && route->many.text && route->group
+           ? NGX_OK : NGX_ERROR;
 }
 
 

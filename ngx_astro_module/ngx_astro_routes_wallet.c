@@ -11,7 +11,8 @@
 
 const ngx_astro_route_row_t  ngx_astro_routes_wallet[] = {
 
-    { GET, ngx_string("/api/wallet"), ANY, "wallet", "u", 0, NULL },
+    { GET, ngx_string("/api/wallet"), ANY, "wallet", "u", 0,
+      ngx_astro_api_grouped },
     { GET, ngx_string("/api/wallet/transactions"), ANY, "wallet_transactions",
       "ulc", 0, NULL },
 

@@ -16,7 +16,7 @@ from sql_fixture import (MIGRATE, ROOT, at_once, call, call1, make_session,
                          migrate, sql, web)
 
 SERVING = ["astro_web", "astro_worker", "astro_api", "astro_gateway",
-           "astro_hello", "astro_signer", "astro_engine"]
+           "astro_hello", "astro_signer", "astro_group", "astro_engine"]
 SIGNATURES = {
     "register(text, text, text)": "astro_api",
     "credentials(text)": "astro_api",
@@ -24,6 +24,7 @@ SIGNATURES = {
     "advisors(bigint, integer, text)": "astro_api",
     "advisor(bigint, bigint)": "astro_api",
     "wallet(bigint)": "astro_api",
+    "wallet_group(bigint[])": "astro_group",
     "wallet_transactions(bigint, integer, text)": "astro_api",
     "session(bigint, bigint)": "astro_api",
     "messages(bigint, bigint, integer, text)": "astro_api",

@@ -1,11 +1,15 @@
-"""GET /api/wallet behind a token, one query each."""
+"""Reads behind a token: the wallet, the account, the list of sessions; ours
+and Express with pg, one after the other.
+
+Each answer is looked at: 200, and what is the caller's own.
+"""
 
 import os
 import re
 import tempfile
 
 from . import machine, people, table
-from .common import HERE, TROUBLE, Skip, need, reason, run
+from .common import OUT, TROUBLE, Skip, reason, run
 from .peers import Express
 from .relay import times
 
@@ -20,12 +24,20 @@ class OursRest:
     def __init__(self, stack):
         self.stack = stack
         self.port = stack.plain_port
-        self.ids = []
+        self.wanted = []            # account, what its answers have in them
 
     def start(self):
+        """64 clients who have not the same in their wallets."""
         self.stack.need('migrate', 'nginx')
-        with self.stack.admin() as db:
-            self.ids, _ = people.accounts(db, 'client', TOKENS, 5000)
+        if self.wanted:
+            return
+        with self.stack.admin() as db, db.transaction():
+            for n in range(TOKENS):
+                (account,), _ = people.accounts(db, 'client', 1, 5000 + n)
+                self.wanted.append((account, self.text(account, 5000 + n)))
+
+    def text(self, account, money):
+        return '{"balance":{"amount":%d,' % money
 
     def stop(self):
         """It stays up for the next figure."""
@@ -34,16 +46,48 @@ class OursRest:
         return [self.stack.pid('nginx')]
 
 
+class Me(OursRest):
+    name = 'ours, /api/me'
+    path = '/api/me'
+
+    def text(self, account, money):
+        return '{"id":"u_%d",' % account
+
+
+class Sessions(OursRest):
+    """Each has had one."""
+
+    name = 'ours, /api/sessions'
+    path = '/api/sessions?limit=20'
+
+    def start(self):
+        if self.wanted:
+            return
+        self.stack.need('migrate', 'nginx')
+        with self.stack.admin() as db, db.transaction():
+            pairs = people.pairs(db, TOKENS)
+            db.execute("""
+                UPDATE consult.session
+                   SET state = 'ended', settled = true, ended_at = now()
+                 WHERE id = ANY(%s)""", ([p.session for p in pairs],))
+        self.wanted = [(p.client, '"session":"s_%d"' % p.session)
+                       for p in pairs]
+
+
 class Bare(OursRest):
     """The same nginx with the least it can do: no token, no query."""
 
     name = 'nginx return 200'
     path = '/'
 
+    def text(self, account, money):
+        return 'Astro is up'
+
 
 class ExpressRest(Express):
     path = '/api/wallet'
-    ids = list(range(1, TOKENS + 1))
+    wanted = [(n, '{"balance":"%d"}' % (1000000000 + n))
+              for n in range(1, TOKENS + 1)]
 
     def pids(self):
         return [self.process.pid]
@@ -51,6 +95,7 @@ class ExpressRest(Express):
 
 def measure(bench):
     servers = bench.servers(OursRest(bench.stack), ExpressRest(bench.stack),
+                            Me(bench.stack), Sessions(bench.stack),
                             Bare(bench.stack))
     series = {s.name: table.Series() for s in servers}
 
@@ -75,47 +120,52 @@ def measure(bench):
 
 
 def one(bench, server):
-    with tempfile.NamedTemporaryFile('w', prefix='astro-tokens-') as f:
-        for account in server.ids:
-            f.write(bench.stack.token(account, 'client') + '\n')
+    result = load(bench, server, server.port,
+                  [(server.path, bench.stack.token(account, 'client'), text)
+                   for account, text in server.wanted], CONNECTIONS)
+    if result['requests'] == 0 or result['errors']:
+        raise Skip(f"{result['requests']:.0f} requests, "
+                   f"{result['errors']:.0f} wrong answers")
+    return result
+
+
+def load(bench, server, port, requests, connections):
+    """restload's result, with the rate and the server's CPU time of each."""
+    with tempfile.NamedTemporaryFile('w', prefix='astro-rest-') as f:
+        for request in requests:
+            f.write('\t'.join(request) + '\n')
         f.flush()
 
         before = machine.cpu_seconds(server.pids())
-        out = run([need('wrk', 'wrk'), '-t', '1', '-c', str(CONNECTIONS),
-                   '-d', f'{max(1, round(bench.seconds))}s', '-s',
-                   os.path.join(HERE, 'load', 'wallet.lua'),
-                   f'http://127.0.0.1:{server.port}/', '--', f.name,
-                   server.path])
+        out = run([os.path.join(OUT, 'restload'), '-p', str(port), '-c',
+                   str(connections), '-w', '0', '-d', str(bench.seconds),
+                   f.name])
         used = machine.cpu_seconds(server.pids()) - before
 
     match = re.search(r'^result (.*)', out, re.M)
     if match is None:
-        raise Skip(f'wrk: {out[-200:]}')
+        raise Skip(f'restload: {out[-200:]}')
 
     result = {k: float(v) for k, _, v in
               (w.partition('=') for w in match.group(1).split())}
-    if result['requests'] == 0 or result['errors'] >= result['requests']:
-        raise Skip(f"wrk: {result['requests']:.0f} requests, "
-                   f"{result['errors']:.0f} errors")
-
     result['rate'] = result['requests'] / result['seconds']
-    result['cpu_us'] = used * 1e6 / result['requests']
+    result['cpu_us'] = used * 1e6 / max(result['requests'], 1)
     return result
 
 
 def show(series, bench):
     ours = series.get('ours', table.Series())
     rows = [[name, s.spread('rate'),
-             times(ours, s, 'rate') if name != 'ours' else '',
+             times(ours, s, 'rate') if not name.startswith('ours') else '',
              s.spread('cpu_us'), table.short(s.middle('p50_us')),
-             table.short(s.middle('p99_us')), table.short(s.total('errors'))]
+             table.short(s.middle('p99_us'))]
             for name, s in series.items() if s.results]
 
-    table.show(f'REST: GET /api/wallet with a token, {CONNECTIONS} '
-               f'connections, {bench.how()}\n(server CPU without the '
-               "database's)",
+    table.show(f'REST: GET with a token, {CONNECTIONS} connections, '
+               f'{bench.how()}\n(/api/wallet where none is named; server CPU '
+               "without the database's)",
                ['', 'requests/s', 'ours/it', 'server CPU us', 'p50 us',
-                'p99 us', 'errors'],
+                'p99 us'],
                rows + table.failures(series))
 
 
@@ -125,3 +175,6 @@ def goals(goals, series):
 
     goals.at_least('GET /api/wallet, requests/s', ours.middle('rate'), 45000)
     goals.at_most('GET /api/wallet, p99 ms', p99 and p99 / 1000, 5)
+    goals.at_least('GET /api/wallet, times Express + pg',
+                   table.ratio(ours, series.get('Express + pg',
+                                                table.Series()), 'rate'), 12)

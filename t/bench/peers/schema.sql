@@ -55,7 +55,7 @@ CREATE TABLE tick (
 );
 
 -- 50,000 sessions, each of a client and an advisor of its own
-INSERT INTO wallet SELECT g, 1000000000 FROM generate_series(1, 100000) g;
+INSERT INTO wallet SELECT g, 1000000000 + g FROM generate_series(1, 100000) g;
 INSERT INTO session (id, client, advisor, rate, bps)
 SELECT g, g, 50000 + g, 2000, 1000 FROM generate_series(1, 50000) g;
 
