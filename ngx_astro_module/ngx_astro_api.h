@@ -151,8 +151,8 @@ ngx_int_t ngx_astro_api_generic(ngx_astro_api_ctx_t *ctx);
 
 /*
  * The handler of a read that is answered for many requests in one statement:
- * api.<function>_group of arrays, one for each of its params.  Each request gets
- * what it would have got alone (ngx_astro_api_group.c).
+ * api.<function>_group of arrays, one for each of its params.  Each request
+ * gets what it would have got alone (ngx_astro_api_group.c).
  */
 ngx_int_t ngx_astro_api_grouped(ngx_astro_api_ctx_t *ctx);
 ngx_astro_group_t *ngx_astro_group_create(const ngx_astro_endpoint_t *route);

@@ -9,9 +9,9 @@
  * under way, without a timer.  So groups are of one when there is little to do,
  * and large when there is much.
  *
- * An answer is as fresh as that of a call of its own: the statement begins after
- * the request has come.  Each row says for which place of the group it is, and
- * that is looked at before anything is sent.
+ * An answer is as fresh as that of a call of its own: the statement begins
+ * after the request has come.  Each row says for which place of the group it
+ * is, and that is looked at before anything is sent.
  *
  * A group that the database refuses is asked for one by one, so that only
  * whoever is at fault hears of it.
