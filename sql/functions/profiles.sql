@@ -130,11 +130,13 @@ BEGIN
     END IF;
 
     IF consult.has(body, 'location') THEN
+        -- about a kilometre: who asks for distances from three places must not
+        -- find the door
         v_sub := consult.f_object(body, 'location', false);
-        r.lat := consult.f_number(v_sub, 'latitude', -90, 90,
-                                  v_sub IS NOT NULL, '/location');
-        r.lon := consult.f_number(v_sub, 'longitude', -180, 180,
-                                  v_sub IS NOT NULL, '/location');
+        r.lat := round(consult.f_number(v_sub, 'latitude', -90, 90,
+                                        v_sub IS NOT NULL, '/location'), 2);
+        r.lon := round(consult.f_number(v_sub, 'longitude', -180, 180,
+                                        v_sub IS NOT NULL, '/location'), 2);
     END IF;
 
     v_sub := consult.f_object(body, 'rates', false);
@@ -418,7 +420,7 @@ $$;
 --
 --   name 1 to 100, headline to 200, bio to 5000, city to 100, experience 0 to
 --   100 years, specialties and languages (at most 20 each), location
---   {latitude, longitude} or null, rates {chat, audio, video}: minor units a
+--   {latitude, longitude}, kept to 1/100 of a degree, or null, rates {chat, audio, video}: minor units a
 --   minute, or money; null: not offered (any more)
 --
 --   200 as api.advisor_me, with the new ETag

@@ -651,6 +651,17 @@ def test_b16_the_response_is_measured(stack, rest):
 
 # B9: nearby
 
+def test_b9_where_an_advisor_lives_is_kept_to_a_kilometre(stack, rest):
+    advisor, who = stack.person('advisor'), stack.person()
+    kept = put(rest, '/api/advisors/me', {'location': {
+        'latitude': 18.523456, 'longitude': -73.856789}}, advisor)['location']
+    assert kept == {'latitude': 18.52, 'longitude': -73.86}
+    found, = (x for x in ok(rest.get(
+        '/api/advisors/nearby?latitude=18.52&longitude=-73.86&radius_km=1',
+        who.token))['data'] if x['id'] == advisor.id)
+    assert found['distance_m'] == 0
+
+
 def test_b9_nearby_equals_brute_force(stack, rest):
     """Over the antimeridian and the poles, too."""
     from math import asin, cos, radians, sin, sqrt
