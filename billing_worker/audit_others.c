@@ -63,6 +63,7 @@ static const billing_audit_kind_t  billing_audit_kinds[] = {
     { "promo", PLATFORM, CLIENT, PROMO|ALL_PROMO },
     { "promo_back", CLIENT, PLATFORM, PROMO },
     { "gift", CLIENT, ADVISOR, FEE|PROMO },
+    { "deposit", CLIENT, ADVISOR, FEE|PROMO },
     { "refund", CLIENT, CLEARING, 0 },
     { "freeze", CLIENT, FROZEN, OWN },
     { "release", FROZEN, CLIENT, OWN },

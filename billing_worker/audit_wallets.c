@@ -3,8 +3,9 @@
  * Copyright (C) The Astro authors
  *
  * The wallets of an audit.  What a wallet must have is summed by the database
- * over the sessions and over the transfers of no session; that a session's
- * sums are those of its own transfers was proven before, in the same snapshot.
+ * over the sessions, the bookings and the transfers of no session; that a
+ * session's sums are those of its own transfers was proven before, in the same
+ * snapshot.
  *
  * A balance is wrong as soon as a transfer of the wallet is.  If that one was
  * named already, the wallet says no more than that.  If not, it must be one of
@@ -140,8 +141,8 @@ billing_audit_wallet(billing_audit_t *a, const billing_stream_t *row,
 
     if (held != hold) {
         billing_report_violation(&a->report, BILLING_AUDIT_BALANCE, &about,
-                                 "held is %" PRId64 ", its sessions hold %"
-                                 PRId64, held, hold);
+                                 "held is %" PRId64 ", its sessions and "
+                                 "bookings hold %" PRId64, held, hold);
     }
 
     if (promo != given) {

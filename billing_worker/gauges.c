@@ -52,6 +52,7 @@ static const billing_gauges_row_t  billing_gauges_rows[] = {
     { "ledger_amount", "kind=\"promo\"", "gauge", "" },
     { "ledger_amount", "kind=\"promo_back\"", "gauge", "" },
     { "ledger_amount", "kind=\"gift\"", "gauge", "" },
+    { "ledger_amount", "kind=\"deposit\"", "gauge", "" },
     { "ledger_amount", "kind=\"refund\"", "gauge", "" },
     { "ledger_amount", "kind=\"freeze\"", "gauge", "" },
     { "ledger_amount", "kind=\"release\"", "gauge", "" },
@@ -65,6 +66,7 @@ static const billing_gauges_row_t  billing_gauges_rows[] = {
     { "ledger_fee", "kind=\"session\"", "gauge",
       "what the platform kept, minor units" },
     { "ledger_fee", "kind=\"gift\"", "gauge", "" },
+    { "ledger_fee", "kind=\"deposit\"", "gauge", "" },
 
     { "inbox", "state=\"waiting\"", "gauge", "webhooks not applied yet" },
     { "inbox", "state=\"parked\"", "gauge", "" },

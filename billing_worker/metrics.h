@@ -86,6 +86,7 @@
     C(OUTBOX_REFUSED, "outbox_calls", "outcome=\"refused\"", "")              \
     C(OUTBOX_RETRIED, "outbox_calls", "outcome=\"again\"", "")                \
     C(OUTBOX_PARKED, "outbox_calls", "outcome=\"parked\"", "")                \
+    C(NOTICES, "notices", "", "frames of notices said in Redis")             \
     C(PAYOUTS, "payouts", "", "payouts made by this worker's daily run")      \
     C(SCRAPES, "scrapes", "outcome=\"ok\"", "requests for these metrics")     \
     C(SCRAPES_BAD, "scrapes", "outcome=\"refused\"", "")

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "errands.h"
 #include "exporter.h"
 #include "gauges.h"
 #include "inbox.h"
@@ -104,6 +105,9 @@ static const billing_part_t  billing_run_parts[] = {
 
     { "inbox", billing_inbox_start, billing_inbox_stop, NULL,
       billing_inbox_busy },
+
+    { "errands", billing_errands_start, billing_errands_stop, NULL,
+      billing_errands_busy },
 
     { "gauges", billing_gauges_start, billing_gauges_stop, NULL, NULL },
 

@@ -96,5 +96,17 @@ const billing_pg_statement_t  billing_chores_statements[] = {
       "SELECT id, provider, event, type, outcome, reason, payment, wallet_id "
       "FROM billing.inbox_next()", 0 },
 
+    { "bookings_due",
+      "SELECT billing.bookings_due($1::int)", 1 },
+
+    { "waiting_turns",
+      "SELECT billing.waiting_turns()", 0 },
+
+    { "favorites_here",
+      "SELECT billing.favorites_here($1::int)", 1 },
+
+    { "notices",
+      "SELECT account, frame FROM billing.notices($1::int)", 1 },
+
     { NULL, NULL, 0 }
 };

@@ -132,6 +132,12 @@ typedef struct {
     unsigned              again:1;          /* nudged while asking */
 } billing_inbox_t;
 
+typedef struct {
+    uv_timer_t            timer;
+    size_t                next;             /* in the table of errands */
+    unsigned              asking:1;
+} billing_errands_t;
+
 struct billing_worker_s {
     uv_loop_t            *loop;
     billing_config_t     *config;           /* a reload changes it in place */
@@ -162,6 +168,7 @@ struct billing_worker_s {
     billing_outbox_t      outbox;
     billing_payouts_t     payouts;
     billing_inbox_t       inbox;
+    billing_errands_t     errands;
     billing_gauges_t     *gauges;           /* NULL: nobody may ask */
     billing_exporter_t   *exporter;         /* NULL: likewise */
     billing_notify_t     *notify;           /* NULL: no systemd */

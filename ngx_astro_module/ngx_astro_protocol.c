@@ -11,6 +11,7 @@
 #include "ngx_astro_hello.h"
 #include "ngx_astro_presence.h"
 #include "ngx_astro_protocol.h"
+#include "ngx_astro_queue.h"
 #include "ngx_astro_reauth.h"
 #include "ngx_astro_resume.h"
 #include "ngx_astro_session_acts.h"
@@ -103,6 +104,13 @@ static const ngx_astro_type_t  ngx_astro_types[] = {
       NGX_ASTRO_L_SESSION },
     { ngx_string("session_quality"),
       ngx_astro_handle_session_act, ASTRO_ROLE_ANY,
+      NGX_ASTRO_L_SESSION },
+
+    { ngx_string("queue_join"),
+      ngx_astro_handle_queue_join, ASTRO_ROLE_CLIENT,
+      NGX_ASTRO_L_SESSION },
+    { ngx_string("queue_leave"),
+      ngx_astro_handle_queue_leave, ASTRO_ROLE_CLIENT,
       NGX_ASTRO_L_SESSION },
 
     { ngx_string("presence_watch"),

@@ -18,6 +18,7 @@ static const ngx_astro_route_row_t *const  ngx_astro_routes_tables[] = {
     ngx_astro_routes_auth,
     ngx_astro_routes_people,
     ngx_astro_routes_consult,
+    ngx_astro_routes_booking,
     ngx_astro_routes_chat,
     ngx_astro_routes_wallet
 };

@@ -60,7 +60,6 @@ static void ngx_astro_act_answered(void *data, ngx_astro_pg_rc_e rc,
     PGresult *res);
 static void ngx_astro_act_api_answered(void *data, ngx_astro_pg_rc_e rc,
     PGresult *res);
-static u_char *ngx_astro_act_doc(ngx_astro_req_t *req);
 static u_char *ngx_astro_act_body(const ngx_astro_act_t *act, uint64_t user,
     PGresult *res, size_t *len);
 static void ngx_astro_act_tell(const ngx_astro_act_t *act, uint64_t user,
@@ -74,6 +73,10 @@ static const ngx_astro_act_t  ngx_astro_acts[] = {
     { ngx_string("session_start"), ASTRO_SESSION_EVENTS,
       &ngx_astro_sql_session_begin, "udoyv",
       NGX_ASTRO_ACT_RINGS|NGX_ASTRO_ACT_ICE },
+
+    /* of a booking: it stands in the path where a session does */
+    { ngx_string("booking_start"), ASTRO_SESSION_EVENTS,
+      &ngx_astro_sql_booking_start, "usy", NGX_ASTRO_ACT_ICE },
 
     { ngx_string("session_accept"), ASTRO_SESSION_ACCEPT,
       &ngx_astro_sql_session_apply, "useftprgl", NGX_ASTRO_ACT_ICE },
@@ -262,9 +265,7 @@ ngx_astro_handle_session_act(ngx_astro_req_t *req)
 }
 
 
-/* The payload, as a REST body is checked, and with a NUL behind it. */
-
-static u_char *
+u_char *
 ngx_astro_act_doc(ngx_astro_req_t *req)
 {
     u_char      *doc;

@@ -23,6 +23,12 @@ ngx_int_t ngx_astro_api_session_act(ngx_astro_api_ctx_t *ctx);
 
 void ngx_astro_handle_session_join(ngx_astro_req_t *req);
 
+/*
+ * The payload, as a REST body is checked, and with a NUL behind it; the caller
+ * frees it.  NULL: it was refused.
+ */
+u_char *ngx_astro_act_doc(ngx_astro_req_t *req);
+
 /* The reply to session_join, with the ICE servers in it. */
 void ngx_astro_act_joined(ngx_astro_call_t *call, ngx_str_t *body);
 

@@ -43,6 +43,9 @@ ngx_astro_sql(whereabouts, 3, "$1::bigint[], $2::bigint, $3::bigint");
 
 ngx_astro_sql(session_begin, 5, "$1::bigint, $2::json, $3::text, $4::bigint, "
               "$5::boolean");
+ngx_astro_sql(booking_start, 3, "$1::bigint, $2::bigint, $3::bigint");
+ngx_astro_sql(queue_join, 3, "$1::bigint, $2::bigint, $3::json");
+ngx_astro_sql(queue_leave, 2, "$1::bigint, $2::bigint");
 ngx_astro_sql_act(session_pause);
 ngx_astro_sql_act(session_resume);
 ngx_astro_sql_act(session_mode);

@@ -272,22 +272,6 @@ GRANT EXECUTE ON FUNCTION consult.advisor_docs(bigint[], boolean, boolean),
     consult.advisor_search(json, int, text) TO astro_api;
 
 RESET ROLE;
-SET ROLE astro_engine;
-
--- consult.queue_length: how many wait for this advisor.
-CREATE OR REPLACE FUNCTION consult.queue_length(advisor bigint) RETURNS bigint
-LANGUAGE plpgsql STABLE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    RETURN (SELECT count(*) FROM consult.session s
-             WHERE s.advisor_id = advisor AND s.state = 'queued');
-END
-$$;
-
-REVOKE ALL ON FUNCTION consult.queue_length(bigint) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION consult.queue_length(bigint) TO astro_api;
-
-RESET ROLE;
 SET ROLE astro_api;
 
 

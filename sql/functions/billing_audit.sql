@@ -215,7 +215,7 @@ $$;
 
 
 -- billing.audit_wallets: the wallets by id: what they have, and what they must
--- have: by the sessions, and by the transfers of no session.  A wallet that
+-- have: by the sessions, the bookings, and the transfers of no session.  A wallet that
 -- there is not has no kind ('').
 CREATE OR REPLACE FUNCTION billing.audit_wallets(cursor refcursor)
 RETURNS refcursor
@@ -238,6 +238,9 @@ BEGIN
              FROM (SELECT s.client_wallet AS wallet, -s.charged AS moved,
                           s.held AS hold, -s.promo AS promo, 0::bigint AS owe
                      FROM consult.session s
+                   UNION ALL
+                   SELECT b.client_wallet, 0, b.held, 0, 0
+                     FROM consult.booking b WHERE b.held <> 0
                    UNION ALL
                    SELECT s.advisor_wallet, s.credited, 0, 0,
                           s.charged - s.fee - s.credited
@@ -268,7 +271,8 @@ SET enable_seqscan = off AS $$
 BEGIN
     OPEN cursor NO SCROLL FOR
     SELECT x.id, x.kind, x.amount,
-           CASE WHEN o.kind IN ('clearing', 'platform') OR x.kind = 'gift'
+           CASE WHEN o.kind IN ('clearing', 'platform')
+                     OR x.kind IN ('gift', 'deposit')
                      OR audit_suspects.wrong = 0
                 THEN 0::bigint ELSE x.other END
       FROM (SELECT t.id, t.kind, t.amount, t.promo, t.debit_account AS other
@@ -284,7 +288,8 @@ BEGIN
                AND t.amount >= audit_suspects.wrong) x
       LEFT JOIN ledger.wallet o ON o.id = x.other
      WHERE audit_suspects.wrong <> 0 OR x.promo > 0
-        OR x.kind IN ('promo_back', 'gift', 'reversal', 'reversal_fee')
+        OR x.kind IN ('promo_back', 'gift', 'deposit', 'reversal',
+                      'reversal_fee')
      ORDER BY x.id;
     RETURN cursor;
 END
@@ -401,6 +406,36 @@ BEGIN
                 AND (t.debit_account, t.credit_account, t.fee::numeric)
                     IS DISTINCT FROM (s.client_wallet, s.advisor_wallet,
                         div(t.amount::numeric * s.commission_bps, 10000)))
+        UNION ALL
+        -- what an advisor got of a booking's deposit is one transfer, with its
+        -- commission; and the client's wallet is the client's
+        SELECT 'row', NULL, t.id, coalesce(b.client_wallet, t.debit_account),
+               format('a deposit of %s (fee %s) from wallet %s to wallet %s; '
+                      'booking %s charged %s of %s, %s bps, from wallet %s to '
+                      'wallet %s', t.amount, t.fee, t.debit_account,
+                      t.credit_account, coalesce(b.id, t.about), b.charged,
+                      b.deposit, b.commission_bps, b.client_wallet,
+                      b.advisor_wallet)
+          FROM (SELECT * FROM consult.booking x WHERE x.charged > 0) b
+          FULL JOIN (SELECT x.*, count(*) OVER (PARTITION BY x.about) AS times
+                       FROM ledger.transfer x
+                      WHERE x.session_id IS NULL AND x.kind = 'deposit') t
+            ON t.about = b.id
+         WHERE (b.charged, b.client_wallet, b.advisor_wallet, 1,
+                div(b.charged::numeric * b.commission_bps, 10000))
+               IS DISTINCT FROM (t.amount, t.debit_account, t.credit_account,
+                                 t.times, t.fee::numeric)
+        UNION ALL
+        SELECT 'payer', NULL, NULL, b.client_wallet,
+               format('booking %s holds %s, and wallet %s is not the client''s,'
+                      ' or wallet %s not the advisor''s', b.id, b.held,
+                      b.client_wallet, b.advisor_wallet)
+          FROM consult.booking b
+          LEFT JOIN ledger.wallet c ON c.id = b.client_wallet
+          LEFT JOIN ledger.wallet a ON a.id = b.advisor_wallet
+         WHERE (b.held > 0 OR b.charged > 0)
+           AND (c.kind, c.owner_id, a.kind, a.owner_id) IS DISTINCT FROM
+               ('client', b.client_id, 'advisor', b.advisor_id)
         UNION ALL
         -- a payout comes back once, as a whole
         SELECT 'payout', NULL, t.id, NULL,
@@ -558,8 +593,8 @@ BEGIN
            AND (p.open OR t.session_id <= p.session OR t.id <= p.id)
          WHERE t.session_id IS NOT NULL
         UNION ALL
-        SELECT p.wallet, NULL, x.id, x.amount, x.promo, x.kind = 'gift',
-               - x.promo, - x.promo
+        SELECT p.wallet, NULL, x.id, x.amount, x.promo,
+               x.kind IN ('gift', 'deposit'), - x.promo, - x.promo
           FROM other x JOIN purse p ON p.wallet = x.debit
         UNION ALL
         SELECT p.wallet, NULL, x.id, x.amount, x.promo, false, x.promo,

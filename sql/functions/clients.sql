@@ -248,10 +248,10 @@ $$;
 -- and to, optional times; sessions that were started, and transfers made, from
 -- the first to before the second.
 --
---   200 {from,to,sessions,clients,billed_ms,charged,fee,gifts,reversed,earned,
---        balance,rating:{average,count}}
---       earned = charged - fee + gifts (without the platform's part)
---       - reversed.  Without from and to it is what the journal has moved to
+--   200 {from,to,sessions,clients,billed_ms,charged,fee,gifts,deposits,reversed,
+--        earned,balance,rating:{average,count}}
+--       earned = charged - fee + gifts + deposits of bookings (without the
+--       platform's part) - reversed.  Without from and to it is what the journal has moved to
 --       the advisor's wallet, and from it for reversals.
 --   400 bad_request, with its field
 --   404 not_found                         no advisor
@@ -288,9 +288,10 @@ BEGIN
                consult.money(s.charged, v_currency)::json AS charged,
                consult.money(s.fee, v_currency)::json AS fee,
                consult.money(g.given, v_currency)::json AS gifts,
+               consult.money(g.deposits, v_currency)::json AS deposits,
                consult.money(r.taken, v_currency)::json AS reversed,
-               consult.money(s.charged - s.fee + g.given - r.taken,
-                             v_currency)::json AS earned,
+               consult.money(s.charged - s.fee + g.given + g.deposits
+                             - r.taken, v_currency)::json AS earned,
                (SELECT consult.wallet_body(caller) -> 'balance') AS balance,
                (SELECT row_to_json(y) FROM (
                    SELECT trim_scale(round(d.rating_sum::numeric
@@ -305,10 +306,13 @@ BEGIN
                   FROM consult.session z
                  WHERE z.advisor_wallet = v_wallet
                    AND z.created_at >= v_since AND z.created_at < v_until) s,
-               (SELECT coalesce(sum(t.amount - t.fee), 0)::bigint AS given
+               (SELECT coalesce(sum(t.amount - t.fee) FILTER (
+                           WHERE t.kind = 'gift'), 0)::bigint AS given,
+                       coalesce(sum(t.amount - t.fee) FILTER (
+                           WHERE t.kind = 'deposit'), 0)::bigint AS deposits
                   FROM ledger.transfer t
                  WHERE t.credit_account = v_wallet AND t.session_id IS NULL
-                   AND t.kind = 'gift'
+                   AND t.kind IN ('gift', 'deposit')
                    AND t.at >= v_since AND t.at < v_until) g,
                (SELECT coalesce(sum(t.amount), 0)::bigint AS taken
                   FROM ledger.transfer t

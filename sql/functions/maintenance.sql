@@ -232,6 +232,8 @@ BEGIN
         RETURN;
     END IF;
 
+    PERFORM billing.notices_sweep();
+
     -- advisors who have left; whose hello comes meanwhile has a newer "at"
     DELETE FROM consult.advisor_here h
      WHERE h.at < clock_timestamp() - interval '1 minute'

@@ -519,6 +519,11 @@ BEGIN
      WHERE d.account_id = advisor_status.caller AND v_want <> 'busy'
        AND d.away <> (v_want = 'offline');
 
+    -- who comes back has come
+    IF v_want = 'offline' THEN
+        PERFORM consult.advisor_away(caller);
+    END IF;
+
     RETURN QUERY
     SELECT 200, (SELECT row_to_json(x) FROM (
                SELECT 'u_' || caller AS "user",

@@ -3,7 +3,8 @@
 --
 -- Which event is allowed in which state is decided in C and arrives as
 -- from_states, to_state and parties; here it is applied, once, under the row
--- lock.  Locks: the gateway's lease, then the session, then its conversation.
+-- lock.  Locks: the gateway's lease, then the session, then its booking and the client's
+-- wallet, then its conversation.
 
 SET ROLE astro_owner;
 
@@ -44,7 +45,8 @@ SET ROLE astro_api;
 --   403  invalid_user_role (the caller is no client), forbidden (oneself; a
 --        blocked account)
 --   404  not_found                       no such advisor
---   409  busy (the advisor, or the caller, has a live session), offline
+--   409  busy (the advisor, or the caller, has a live session, or the advisor
+--        is kept for somebody: consult.reserved_for), offline
 --   402  insufficient_balance
 --   422  unsupported, field "/service"; idempotency_mismatch, field "/cid"
 --
@@ -152,6 +154,11 @@ BEGIN
                                'the advisor is in a session');
     END IF;
 
+    IF coalesce(consult.reserved_for(advisor), caller) <> caller THEN
+        RETURN consult.refusal(409, 'busy',
+                               'the advisor is kept for somebody else');
+    END IF;
+
     IF live_gateways_only THEN
         PERFORM 1 FROM consult.presence p
           JOIN consult.gateway g ON g.id = p.gateway_id
@@ -214,6 +221,8 @@ BEGIN
                session_start.max_minor, o.whole_minute, o.min_minor,
                o.free_ms, 'ringing', consult.ms(clock_timestamp()))
         RETURNING * INTO s;
+
+        PERFORM consult.session_begun(s.id, s.client_id, s.advisor_id);
 
         RETURN consult.outcome(s, 201, false);
 
@@ -435,6 +444,8 @@ BEGIN
                     WHERE i.session_id = s.id AND i.close_life_ms IS NULL
                       AND i.account_id <> session_join.caller)
       INTO v_peer;
+
+    PERFORM consult.booking_joined(s.id, caller, v_peer);
 
     r := consult.outcome(s, 200, false);
     r.interval_id := v_interval;

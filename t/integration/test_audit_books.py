@@ -48,6 +48,22 @@ class Books(Bench):
         self.call("gift", who, advisor, 6000, talk.id, "g1")
         self.call("gift", who, advisor, 200, None, "g2")
         self.call("reverse", talk.id, 50, "v1")
+        # a booking whose client did not come
+        self.rows(
+            "WITH b AS (INSERT INTO consult.booking (client_id, advisor_id,"
+            " client_wallet, advisor_wallet, service, rate_minor,"
+            " commission_bps, start_at, end_at, deposit, held, state,"
+            " answer_by, due_at) SELECT s.client_id, s.advisor_id,"
+            " s.client_wallet, s.advisor_wallet, 'chat', 6000, 3000, now(),"
+            " now() + interval '1 hour', 900, 900, 'confirmed', now(), now()"
+            " FROM consult.session s WHERE s.id = %s"
+            " RETURNING client_wallet)"
+            " UPDATE ledger.wallet w SET held = held + 900 FROM b"
+            " WHERE w.id = b.client_wallet", talk.id)
+        assert self.call("bookings_due", 9) == (1,)
+        self.rows("UPDATE consult.booking SET advisor_came_at = now(),"
+                  " start_at = now() - interval '1 day', due_at = now()")
+        assert self.call("bookings_due", 9) == (1,)
         self.call("adjust", who, 70, "a1")
         self.call("adjust", advisor, -30, "a2")
         self.payout = self.one(
@@ -118,7 +134,7 @@ def books(sql, redis):  # noqa: F811
 
 KINDS = ["topup", "promo", "promo_back", "gift", "refund", "freeze", "release",
          "reversal", "reversal_fee", "payout", "payout_return", "debt",
-         "recovery", "adjustment", "session"]
+         "recovery", "adjustment", "session", "deposit"]
 
 
 def test_every_kind_is_there(books):
@@ -160,10 +176,20 @@ def test_a_charge(books, column, value):
     assert f"transfer {number} " in said or f"transfer {number}:" in said, said
 
 
+@pytest.mark.parametrize("column, value", [
+    ("charged", "charged - 1"), ("commission_bps", "0"),
+    ("client_wallet", "advisor_wallet"), ("client_id", "advisor_id"),
+])
+def test_a_booking(books, column, value):
+    code, said = books.altered("consult.booking", "charged > 0", column, value)
+    assert code == 1 and " booking " in said, said
+
+
 @pytest.mark.parametrize("kind, about", [
     ("refund", "1"), ("promo_back", "NULL"), ("freeze", "NULL"),
     ("release", "NULL"), ("reversal", "999"), ("reversal_fee", "NULL"),
     ("payout_return", "1"), ("gift", "999"), ("promo", "999"),
+    ("deposit", "999"),
 ])
 def test_what_it_is_about(books, kind, about):
     number = books.one("SELECT max(id) FROM ledger.transfer WHERE kind = %s"
