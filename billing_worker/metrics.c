@@ -12,6 +12,7 @@
 
 #include "clock.h"
 #include "gauges.h"
+#include "lanes.h"
 #include "metrics.h"
 #include "worker.h"
 
@@ -46,6 +47,7 @@ typedef struct {
 
 
 static int64_t billing_gauge_sessions(billing_worker_t *w);
+static int64_t billing_gauge_heart(billing_worker_t *w);
 static int64_t billing_gauge_overdue(billing_worker_t *w);
 static int64_t billing_gauge_shards(billing_worker_t *w);
 static int64_t billing_gauge_pg(billing_worker_t *w);
@@ -77,6 +79,9 @@ static const billing_gauge_t  billing_gauges[] = {
 
     { "sessions_known", "gauge", billing_gauge_sessions,
       "sessions in memory" },
+
+    { "sessions_by_heart", "gauge", billing_gauge_heart,
+      "of these, those that are charged without being read first" },
 
     { "overdue_seconds", "gauge", billing_gauge_overdue,
       "how long the session that is due longest has been, whole seconds" },
@@ -289,6 +294,29 @@ static int64_t
 billing_gauge_sessions(billing_worker_t *w)
 {
     return (int64_t) w->sessions.n;
+}
+
+
+/* Each waits in its lane, or is in a batch of it. */
+
+static int64_t
+billing_gauge_heart(billing_worker_t *w)
+{
+    size_t                 i, j, n;
+    const billing_lane_t  *lane;
+
+    n = 0;
+
+    for (i = 0; i < w->lanes.n; i++) {
+        lane = &w->lanes.lanes[i];
+        n += lane->heap.n;
+
+        for (j = 0; j < BILLING_TICKS_DEEP; j++) {
+            n += lane->batches[j].n;
+        }
+    }
+
+    return (int64_t) n;
 }
 
 

@@ -3,7 +3,8 @@
  * Copyright (C) The Astro authors
  *
  * The leases of shards: renewed each second, believed for less than they last.
- * Every worker takes whatever has expired.
+ * Every worker takes whatever has expired, and asks for it at that moment: who
+ * does not renew is dead, or has to wait for the fence's word.
  */
 
 #include <stdio.h>
@@ -20,8 +21,10 @@
 
 
 static void billing_shards_timer(uv_timer_t *timer);
+static void billing_shards_expiry(uv_timer_t *timer);
 static void billing_shards_renewed(void *data,
     const billing_pg_reply_t *reply);
+static void billing_shards_await(billing_worker_t *w, const PGresult *res);
 static void billing_shards_tell(billing_worker_t *w, unsigned before);
 static int billing_shards_lost(void *data, const billing_session_t *one);
 
@@ -31,11 +34,14 @@ billing_shards_start(billing_worker_t *w)
 {
     billing_leases_init(&w->leases);
 
-    if (uv_timer_init(w->loop, &w->shards.timer) != 0) {
+    if (uv_timer_init(w->loop, &w->shards.timer) != 0
+        || uv_timer_init(w->loop, &w->shards.expiry) != 0)
+    {
         return BILLING_ERROR;
     }
 
     w->shards.timer.data = w;
+    w->shards.expiry.data = w;
 
     return uv_timer_start(&w->shards.timer, billing_shards_timer,
                           BILLING_SHARDS_RENEW_MS, BILLING_SHARDS_RENEW_MS)
@@ -47,6 +53,7 @@ void
 billing_shards_stop(billing_worker_t *w)
 {
     uv_close((uv_handle_t *) &w->shards.timer, NULL);
+    uv_close((uv_handle_t *) &w->shards.expiry, NULL);
 }
 
 
@@ -60,12 +67,19 @@ billing_shards_timer(uv_timer_t *timer)
 }
 
 
+static void
+billing_shards_expiry(uv_timer_t *timer)
+{
+    billing_shards_renew(timer->data);
+}
+
+
 void
 billing_shards_renew(billing_worker_t *w)
 {
     char                ttl[24];
     int64_t             now;
-    billing_pg_query_t  q;
+    billing_pg_query_t  q[2];
 
     if (w->shards.renewing || w->stopping) {
         return;
@@ -73,16 +87,20 @@ billing_shards_renew(billing_worker_t *w)
 
     snprintf(ttl, sizeof(ttl), "%d", BILLING_LEASE_TTL_MS);
 
-    q.statement = "lease";
-    q.nvalues = 2;
-    q.values[0] = w->owner;
-    q.values[1] = ttl;
+    q[0].statement = "lease";
+    q[0].nvalues = 2;
+    q[0].values[0] = w->owner;
+    q[0].values[1] = ttl;
+
+    q[1].statement = "lease_next";
+    q[1].nvalues = 1;
+    q[1].values[0] = w->owner;
 
     /* the clock is read before the question goes out, never after */
 
     now = billing_clock();
 
-    if (billing_pg_call(&w->lease, &q, 1, billing_shards_renewed, w)
+    if (billing_pg_call(&w->lease, q, 2, billing_shards_renewed, w)
         == BILLING_OK)
     {
         w->shards.sent = now;
@@ -147,6 +165,7 @@ billing_shards_renewed(void *data, const billing_pg_reply_t *reply)
 
     BILLING_POINT("lease-renewed");
 
+    billing_shards_await(w, reply->results[1]);
     billing_shards_tell(w, before);
 
     /* after billing_leases_drop() nobody knows any more which are lost */
@@ -161,6 +180,30 @@ billing_shards_renewed(void *data, const billing_pg_reply_t *reply)
     }
 
     billing_ticker_run(w);
+}
+
+
+/*
+ * Others that live renew long before their leases end; the end of one that does
+ * not is less than a second away when we hear of it, and not waited for longer.
+ */
+
+static void
+billing_shards_await(billing_worker_t *w, const PGresult *res)
+{
+    int64_t  ms;
+
+    if (res == NULL || PQntuples(res) != 1) {
+        return;
+    }
+
+    ms = billing_pg_int(res, 0, 0, BILLING_SHARDS_RENEW_MS);
+
+    if (ms >= 0 && ms < BILLING_SHARDS_RENEW_MS) {
+        uv_update_time(w->loop);
+        uv_timer_start(&w->shards.expiry, billing_shards_expiry,
+                       (uint64_t) ms, 0);
+    }
 }
 
 

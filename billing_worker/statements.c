@@ -45,6 +45,9 @@ const billing_pg_statement_t  billing_lease_statements[] = {
     { "lease",
       "SELECT shard, epoch FROM billing.lease($1::text, $2::int)", 2 },
 
+    { "lease_next",
+      "SELECT billing.lease_next($1::text)", 1 },
+
     { "release",
       "SELECT billing.release($1::text)", 1 },
 

@@ -56,6 +56,7 @@ typedef struct {
 
 typedef struct {
     uv_timer_t            timer;
+    uv_timer_t            expiry;           /* of another's lease */
     unsigned              renewing:1;
     unsigned              scanning:1;
     unsigned              finding:1;

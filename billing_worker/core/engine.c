@@ -310,8 +310,7 @@ billing_engine_active(billing_engine_t *e)
         return billing_engine_apart(e);
     }
 
-    due = (f->tick_ms == BILLING_NONE
-           || f->est_ms + BILLING_EARLY_MS >= f->tick_ms);
+    due = billing_engine_due(e);
 
     behind = (f->paid_until_ms == BILLING_NONE
               || f->paid_until_ms - f->est_ms
@@ -319,12 +318,11 @@ billing_engine_active(billing_engine_t *e)
 
     capacity = e->capacity;
 
-    if (due) {
+    if (due && billing_engine_charge(e, e->spent) != BILLING_OK) {
+        return BILLING_ERROR;
+    }
 
-        if (billing_engine_charge(e, e->spent) != BILLING_OK) {
-            return BILLING_ERROR;
-        }
-
+    if (due || f->tick_ms == BILLING_NONE) {
         d->tick_ms = billing_engine_grid(e);
     }
 

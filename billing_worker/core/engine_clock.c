@@ -86,6 +86,39 @@ billing_engine_grid(billing_engine_t *e)
 }
 
 
+/*
+ * Who has just come to know a session does not know its grid point.  The hold
+ * tells when it was charged last: it reached ahead_ms from there.  If that was
+ * at the grid's last point or since, the next one is soon enough; so a worker
+ * that takes many thousands over has those to charge that were missed, not all.
+ * A hold that reaches too far for that, of a tariff by the minute, tells
+ * nothing; one that was cut short tells of too long ago.
+ */
+
+int
+billing_engine_due(billing_engine_t *e)
+{
+    int64_t           now, last, point;
+    billing_facts_t  *f;
+
+    f = e->f;
+    now = f->est_ms + BILLING_EARLY_MS;
+
+    if (f->tick_ms != BILLING_NONE) {
+        return now >= f->tick_ms;
+    }
+
+    if (f->active_ms == BILLING_NONE || f->paid_until_ms == BILLING_NONE) {
+        return 1;
+    }
+
+    last = f->paid_until_ms - e->s->ahead_ms;
+    point = billing_engine_grid(e) - e->s->tick_ms;
+
+    return last > f->est_ms || last + BILLING_EARLY_MS < point;
+}
+
+
 int64_t
 billing_engine_behind(const billing_settings_t *s)
 {

@@ -109,6 +109,9 @@ void billing_engine_overdue(billing_engine_t *e);
 /* The first point of the grid from active_ms on that is still to come. */
 int64_t billing_engine_grid(billing_engine_t *e);
 
+/* Whether an active session's turn on the grid has come, or was missed. */
+int billing_engine_due(billing_engine_t *e);
+
 /* A hold that reaches no further than this wants to be extended. */
 int64_t billing_engine_behind(const billing_settings_t *s);
 

@@ -18,6 +18,8 @@ static void billing_heap_up(billing_heap_t *h, size_t i);
 static void billing_heap_down(billing_heap_t *h, size_t i);
 static void billing_heap_put(billing_heap_t *h, size_t i,
     billing_heap_node_t *node);
+static int billing_heap_before(const billing_heap_node_t *a,
+    const billing_heap_node_t *b);
 
 
 void
@@ -119,7 +121,7 @@ billing_heap_up(billing_heap_t *h, size_t i)
     while (i > 0) {
         parent = (i - 1) / 2;
 
-        if (h->nodes[parent]->key <= node->key) {
+        if (!billing_heap_before(node, h->nodes[parent])) {
             break;
         }
 
@@ -147,12 +149,12 @@ billing_heap_down(billing_heap_t *h, size_t i)
         }
 
         if (child + 1 < h->n
-            && h->nodes[child + 1]->key < h->nodes[child]->key)
+            && billing_heap_before(h->nodes[child + 1], h->nodes[child]))
         {
             child++;
         }
 
-        if (node->key <= h->nodes[child]->key) {
+        if (!billing_heap_before(h->nodes[child], node)) {
             break;
         }
 
@@ -169,4 +171,11 @@ billing_heap_put(billing_heap_t *h, size_t i, billing_heap_node_t *node)
 {
     h->nodes[i] = node;
     node->place = i + 1;
+}
+
+
+static int
+billing_heap_before(const billing_heap_node_t *a, const billing_heap_node_t *b)
+{
+    return (a->key != b->key) ? a->key < b->key : a->rank < b->rank;
 }

@@ -5,6 +5,8 @@
  * A binary heap of timers.  Nodes live inside the caller's own structs and
  * know their place, so a key moves or a node leaves in O(log n).  The heap
  * owns its array of pointers only; a node must be removed before it is freed.
+ * Of equal keys the one with the least rank comes first; rank is the caller's,
+ * and does not change while the node is in.
  */
 
 #ifndef _BILLING_HEAP_H_INCLUDED_
@@ -17,6 +19,7 @@
 
 typedef struct {
     int64_t                key;
+    int64_t                rank;
     size_t                 place;      /* index + 1; 0: in no heap */
 } billing_heap_node_t;
 

@@ -54,6 +54,28 @@ END
 $$;
 
 
+-- billing.lease_next: in how many ms the first of the other owners' leases ends,
+-- unless it is renewed; NULL if they have none.  To be asked after lease(): what
+-- has expired all the same is what a batch kept it from taking, give it 250 ms.
+CREATE OR REPLACE FUNCTION billing.lease_next(owner text) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    v_now  timestamptz := clock_timestamp();
+    v_ends timestamptz;
+BEGIN
+    SELECT min(greatest(l.expires_at, v_now)) INTO v_ends
+      FROM billing.shard_lease l
+     WHERE l.owner IS DISTINCT FROM lease_next.owner
+       AND l.expires_at < 'infinity';
+
+    RETURN CASE v_ends WHEN v_now THEN 250
+                ELSE consult.ms(v_ends) - consult.ms(v_now) + 1 END;
+END
+$$;
+
+
 -- billing.release: hands all shards of this owner over, to whoever asks next.
 CREATE OR REPLACE FUNCTION billing.release(owner text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -241,11 +263,12 @@ $$;
 
 
 REVOKE ALL ON FUNCTION billing.shard_set(smallint[]),
-    billing.lease(text, int), billing.release(text),
+    billing.lease(text, int), billing.lease_next(text), billing.release(text),
     billing.fence(text, smallint[], bigint[]), billing.scan(smallint[]),
     billing.find(bigint[]),
     billing.gateways(), billing.reap(bigint, bigint) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION billing.lease(text, int), billing.release(text),
+GRANT EXECUTE ON FUNCTION billing.lease(text, int), billing.lease_next(text),
+    billing.release(text),
     billing.fence(text, smallint[], bigint[]), billing.scan(smallint[]),
     billing.find(bigint[]),
     billing.gateways(), billing.reap(bigint, bigint) TO astro_worker;

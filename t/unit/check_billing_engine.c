@@ -240,6 +240,43 @@ START_TEST(ticks)
 END_TEST
 
 
+/*
+ * Who does not know the grid point sees by the hold when the last charge was:
+ * at the point of T + 33000 or since, or before it, or that it cannot be told.
+ */
+
+START_TEST(known_anew)
+{
+    int64_t             at;
+    billing_facts_t     f;
+    billing_decision_t  d;
+    billing_interval_t  iv[8];
+
+    for (at = 32000; at < 35000; at++) {
+        active(&f, iv, T + 35000, 100000, 9300);
+        f.paid_until_ms = T + at + settings.ahead_ms;
+
+        ck_assert_int_eq(billing_engine_decide(&f, &settings, &d),
+                         BILLING_OK);
+        ck_assert_int_eq(d.tick_ms, T + 48000);
+        ck_assert_uint_eq(d.tick, at < 33000 - 50);
+
+        if (at >= 33000 - 50) {
+            ck_assert_uint_eq(d.apply, 0);
+            ck_assert_int_eq(d.wait_ms, 13000);
+        }
+    }
+
+    active(&f, iv, T + 35000, 100000, 9300);
+    f.paid_until_ms = T + 35001 + settings.ahead_ms;
+
+    ck_assert_int_eq(billing_engine_decide(&f, &settings, &d), BILLING_OK);
+    ck_assert_uint_eq(d.tick, 1);
+    ck_assert_int_eq(d.tick_ms, T + 48000);
+}
+END_TEST
+
+
 /* A late timer moves one tick, not the grid. */
 
 START_TEST(grid)
@@ -713,6 +750,7 @@ main(void)
     unit_add(s, "nothing_to_hold", nothing_to_hold);
     unit_add(s, "one_is_not_both", one_is_not_both);
     unit_add(s, "ticks", ticks);
+    unit_add(s, "known_anew", known_anew);
     unit_add(s, "grid", grid);
     unit_add(s, "exhausts", exhausts);
     unit_add(s, "late_top_up", late_top_up);

@@ -273,23 +273,28 @@ START_TEST(heap_sorts)
         billing_heap_init(&h);
         memset(nodes, 0, sizeof(nodes));
 
+        /* many are due at one time */
+
         for (i = 0; i < NODES; i++) {
-            must(billing_heap_set(&h, &nodes[i], up_to(5000)) == BILLING_OK);
+            nodes[i].rank = up_to(5000);
+            must(billing_heap_set(&h, &nodes[i], up_to(NODES / 8))
+                 == BILLING_OK);
         }
 
         for (i = 0; i < NODES; i += 3) {
-            must(billing_heap_set(&h, &nodes[i], up_to(5000)) == BILLING_OK);
+            must(billing_heap_set(&h, &nodes[i], up_to(NODES / 8))
+                 == BILLING_OK);
         }
 
         for (i = 0; i < NODES; i++) {
-            keys[i] = nodes[i].key;
+            keys[i] = nodes[i].key * 10000 + nodes[i].rank;
         }
 
         qsort(keys, NODES, sizeof(int64_t), by_key);
 
         for (i = 0; i < NODES; i++) {
             min = billing_heap_min(&h);
-            must(min->key == keys[i]);
+            must(min->key * 10000 + min->rank == keys[i]);
             billing_heap_remove(&h, min);
         }
 
