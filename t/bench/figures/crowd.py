@@ -91,7 +91,8 @@ def live(db, gateway, n, spread_ms, rate=RATE):
     """n of them; the pairs."""
     made = []
     while len(made) < n:
-        some = people.pairs(db, min(CHUNK, n - len(made)), rate, MONEY)
+        some = people.pairs(db, min(CHUNK, n - len(made)), rate, MONEY,
+                            listed=False)
         with db.transaction():
             db.execute(BEGUN, {'sessions': [p.session for p in some],
                                'start': gateway.open(some),

@@ -81,12 +81,13 @@ class Pair:
         self.session = session
 
 
-def accounts(db, role, n, money=0):
-    """Ids of n new accounts and of their wallets."""
+def accounts(db, role, n, money=0, listed=True):
+    """Ids of n new accounts and of their wallets.  listed: advisors can be
+    found by who looks for one, which takes most of the time of making them."""
     ids = [row[0] for row in db.execute(
         ACCOUNTS, {'run': next(RUNS), 'role': role, 'n': n})]
 
-    if role == 'advisor':
+    if role == 'advisor' and listed:
         db.execute(ADVISORS, (ids,))
 
     wallets = [row[0] for row in db.execute(
@@ -98,11 +99,11 @@ def accounts(db, role, n, money=0):
     return ids, wallets
 
 
-def pairs(db, n, rate=1, money=10 ** 9):
+def pairs(db, n, rate=1, money=10 ** 9, listed=True):
     """n pairs; the session costs "rate" minor units a minute."""
     with db.transaction():
         clients, cwallets = accounts(db, 'client', n, money)
-        advisors, awallets = accounts(db, 'advisor', n)
+        advisors, awallets = accounts(db, 'advisor', n, listed=listed)
         convs = [row[0] for row in
                  db.execute(CONVERSATIONS, (clients, advisors))]
         sessions = [row[0] for row in db.execute(

@@ -89,7 +89,7 @@ def made(many, n):
     some = []
     while len(some) < n:
         some += people.pairs(many.db, min(crowd.CHUNK, n - len(some)),
-                             crowd.RATE, crowd.MONEY)
+                             crowd.RATE, crowd.MONEY, listed=False)
     many.db.execute('ANALYZE')
     return some
 

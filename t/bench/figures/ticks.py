@@ -97,7 +97,8 @@ def ours(bench, series):
     stack.stop('worker')
 
     with Gateway(stack) as gateway, stack.admin() as db:
-        pairs = people.pairs(db, bench.sessions, RATE, 10 ** 12)
+        pairs = people.pairs(db, bench.sessions, RATE, 10 ** 12,
+                             listed=False)
         people.begin(db, pairs, gateway.open(pairs), AHEAD_MS)
         db.execute('ANALYZE')
         first, last = pairs[0].session, pairs[-1].session
