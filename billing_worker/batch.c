@@ -71,6 +71,7 @@ billing_batch_run(billing_batch_t *b)
     int                 rc;
     size_t              i;
     uint8_t             seen[BILLING_SHARDS];
+    billing_pg_t       *pg;
     billing_text_t      ids, shards;
     billing_pg_query_t  q;
 
@@ -97,9 +98,15 @@ billing_batch_run(billing_batch_t *b)
     q.values[1] = billing_text_close(&shards);
 
     rc = BILLING_ERROR;
+    pg = billing_lanes_lent(b->worker,
+                            (size_t) (b - b->worker->ticker.batches));
+
+    if (pg == NULL) {
+        pg = &b->worker->bill;
+    }
 
     if (q.values[0] != NULL && q.values[1] != NULL) {
-        rc = billing_pg_call(&b->worker->bill, &q, 1, billing_batch_facts, b);
+        rc = billing_pg_call(pg, &q, 1, billing_batch_facts, b);
     }
 
     billing_text_free(&ids);

@@ -27,6 +27,10 @@
 /* leases ran out, and may come back */
 #define BILLING_LANES_LEASE_MS   250
 
+/* from so many sessions that have to be read on, and for so long at most */
+#define BILLING_LANES_LEND       2000
+#define BILLING_LANES_LEND_MS    1500
+
 
 static int billing_lane_start(billing_worker_t *w, billing_lane_t *lane,
     size_t n);
@@ -191,6 +195,12 @@ billing_lanes_run(billing_worker_t *w)
         return;
     }
 
+    if (billing_lanes_lent(w, 0) != NULL) {
+        uv_timer_start(&w->lanes.timer, billing_lanes_timer,
+                       BILLING_LANES_GATHER_MS, 0);
+        return;
+    }
+
     w->lanes.running = 1;
     now = billing_clock();
     asked = 0;
@@ -225,6 +235,49 @@ billing_lanes_run(billing_worker_t *w)
     if (asked) {
         billing_ticker_run(w);
     }
+}
+
+
+/*
+ * To read very many and to charge them at a time takes as long as one after the
+ * other; but who is read early is charged again before the last one is at all.
+ * So ticks wait, and all cores read.  Nobody waits for long: who begins in that
+ * moment is read, too, and the money for those in memory is held far ahead.
+ */
+
+void
+billing_lanes_lend(billing_worker_t *w, size_t n)
+{
+    if (n >= BILLING_LANES_LEND) {
+        w->lanes.lent_until = billing_clock() + BILLING_LANES_LEND_MS;
+    }
+}
+
+
+billing_pg_t *
+billing_lanes_lent(billing_worker_t *w, size_t n)
+{
+    int64_t               now;
+    billing_pg_t         *pg;
+    billing_heap_node_t  *node;
+
+    if (w->lanes.lent_until == 0 || w->lanes.n == 0) {
+        return NULL;
+    }
+
+    now = billing_clock();
+    node = billing_heap_min(&w->sessions.heap);
+
+    if (now >= w->lanes.lent_until
+        || ((node == NULL || node->key > now + 1) && n == 0))
+    {
+        w->lanes.lent_until = 0;
+        return NULL;
+    }
+
+    pg = &w->lanes.lanes[n % w->lanes.n].pg;
+
+    return billing_pg_ready(pg) ? pg : NULL;
 }
 
 

@@ -37,7 +37,7 @@ static void billing_scan_sliced(void *data, const billing_pg_reply_t *reply);
 static void billing_scan_gained(void *data, const billing_pg_reply_t *reply);
 static void billing_scan_find(billing_worker_t *w);
 static void billing_scan_found(void *data, const billing_pg_reply_t *reply);
-static void billing_scan_learn(billing_worker_t *w,
+static size_t billing_scan_learn(billing_worker_t *w,
     const billing_pg_reply_t *reply);
 
 
@@ -129,14 +129,18 @@ billing_scan_sliced(void *data, const billing_pg_reply_t *reply)
 
     w->shards.scanning = 0;
 
-    billing_scan_learn(w, reply);
+    (void) billing_scan_learn(w, reply);
+    billing_ticker_run(w);
 }
 
 
 static void
 billing_scan_gained(void *data, const billing_pg_reply_t *reply)
 {
-    billing_scan_learn(data, reply);
+    billing_worker_t *w = data;
+
+    billing_lanes_lend(w, billing_scan_learn(w, reply));
+    billing_ticker_run(w);
 }
 
 
@@ -225,17 +229,21 @@ billing_scan_found(void *data, const billing_pg_reply_t *reply)
 
     w->shards.finding = 0;
 
-    billing_scan_learn(w, reply);
+    (void) billing_scan_learn(w, reply);
+    billing_ticker_run(w);
     billing_scan_find(w);
 }
 
 
-static void
+/* How many are new. */
+
+static size_t
 billing_scan_learn(billing_worker_t *w, const billing_pg_reply_t *reply)
 {
     int                 i, n, shard;
     int32_t             ver, rev;
     int64_t             at, id, now, wallet;
+    size_t              new;
     PGresult           *res;
     billing_session_t  *one;
 
@@ -245,8 +253,10 @@ billing_scan_learn(billing_worker_t *w, const billing_pg_reply_t *reply)
                                              ? reply->message : ""));
     }
 
+    new = 0;
+
     if (reply->status != BILLING_PG_DONE) {
-        return;
+        return new;
     }
 
     BILLING_POINT("scanned");
@@ -297,9 +307,11 @@ billing_scan_learn(billing_worker_t *w, const billing_pg_reply_t *reply)
                 billing_sessions_drop(&w->sessions, one);
             }
 
-            return;
+            return new;
         }
+
+        new++;
     }
 
-    billing_ticker_run(w);
+    return new;
 }

@@ -19,12 +19,18 @@
 
 #define BILLING_SHARDS_RENEW_MS  1000
 
+/* a lease that has ended, and is locked */
+#define BILLING_SHARDS_LOCKED_MS  250
+
 
 static void billing_shards_timer(uv_timer_t *timer);
 static void billing_shards_expiry(uv_timer_t *timer);
 static void billing_shards_renewed(void *data,
     const billing_pg_reply_t *reply);
 static void billing_shards_await(billing_worker_t *w, const PGresult *res);
+static void billing_shards_unlock(billing_worker_t *w);
+static void billing_shards_unlocked(void *data,
+    const billing_pg_reply_t *reply);
 static void billing_shards_tell(billing_worker_t *w, unsigned before);
 static int billing_shards_lost(void *data, const billing_session_t *one);
 
@@ -199,10 +205,63 @@ billing_shards_await(billing_worker_t *w, const PGresult *res)
 
     ms = billing_pg_int(res, 0, 0, BILLING_SHARDS_RENEW_MS);
 
-    if (ms >= 0 && ms < BILLING_SHARDS_RENEW_MS) {
+    if (ms == 0) {
+        billing_shards_unlock(w);
+        ms = BILLING_SHARDS_LOCKED_MS;
+    }
+
+    if (ms > 0 && ms < BILLING_SHARDS_RENEW_MS) {
         uv_update_time(w->loop);
         uv_timer_start(&w->shards.expiry, billing_shards_expiry,
                        (uint64_t) ms, 0);
+    }
+}
+
+
+/*
+ * Whose lease has ended has a transaction that is beyond its fence.  As a rule
+ * it is over in a moment; but of a worker that was stopped, or cut off, while
+ * it sent a batch, the server waits for the rest, for as long as the connection
+ * seems to live, and the shards are locked, and sessions and wallets may be.
+ * Nobody's money depends on it: what is rolled back is read again by whoever
+ * has the shard.  No worker that lives has the server wait so for a second.
+ */
+
+static void
+billing_shards_unlock(billing_worker_t *w)
+{
+    billing_pg_query_t  q;
+
+    q.statement = "unlock";
+    q.nvalues = 0;
+
+    (void) billing_pg_call(&w->lease, &q, 1, billing_shards_unlocked, w);
+}
+
+
+static void
+billing_shards_unlocked(void *data, const billing_pg_reply_t *reply)
+{
+    int64_t  n;
+
+    (void) data;
+
+    if (reply->status == BILLING_PG_FAILED) {
+        billing_log(BILLING_LOG_ERROR, "cannot end the transactions of a "
+                    "worker that is lost",
+                    billing_log_str("error", reply->message
+                                             ? reply->message : ""));
+    }
+
+    if (reply->status != BILLING_PG_DONE) {
+        return;
+    }
+
+    n = billing_pg_int(reply->results[0], 0, 0, 0);
+
+    if (n > 0) {
+        billing_log(BILLING_LOG_WARN, "ended transactions of a worker that "
+                    "is lost", billing_log_int("transactions", n));
     }
 }
 

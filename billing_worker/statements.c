@@ -28,6 +28,9 @@ const billing_pg_statement_t  billing_bill_statements[] = {
 
 const billing_pg_statement_t  billing_lane_statements[] = {
 
+    { "facts",
+      "SELECT * FROM billing.facts2($1::bigint[], $2::smallint[])", 2 },
+
     { "fence",
       "SELECT billing.fence($1::text, $2::smallint[], $3::bigint[])", 3 },
 
@@ -47,6 +50,15 @@ const billing_pg_statement_t  billing_lease_statements[] = {
 
     { "lease_next",
       "SELECT billing.lease_next($1::text)", 1 },
+
+    /* in the middle of what is sent: 'active', and nobody sends; see shards.c */
+
+    { "unlock",
+      "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+      "WHERE datname = current_database() AND usename = session_user "
+      "AND state = 'active' AND wait_event = 'ClientRead' "
+      "AND backend_xid IS NOT NULL AND pid <> pg_backend_pid() "
+      "AND xact_start < clock_timestamp() - interval '1 s'", 0 },
 
     { "release",
       "SELECT billing.release($1::text)", 1 },

@@ -40,12 +40,12 @@ billing_ticker_start(billing_worker_t *w)
 {
     size_t  i;
 
-    w->ticker.batches = calloc(BILLING_BATCHES, sizeof(billing_batch_t));
+    w->ticker.batches = calloc(BILLING_READS, sizeof(billing_batch_t));
     if (w->ticker.batches == NULL) {
         return BILLING_ERROR;
     }
 
-    for (i = 0; i < BILLING_BATCHES; i++) {
+    for (i = 0; i < BILLING_READS; i++) {
         w->ticker.batches[i].worker = w;
     }
 
@@ -86,7 +86,7 @@ billing_ticker_busy(const billing_worker_t *w)
 {
     size_t  i;
 
-    for (i = 0; i < BILLING_BATCHES; i++) {
+    for (i = 0; i < BILLING_READS; i++) {
         if (w->ticker.batches[i].n != 0) {
             return 1;
         }
@@ -144,9 +144,11 @@ billing_ticker_run(billing_worker_t *w)
 static billing_batch_t *
 billing_ticker_batch(billing_worker_t *w)
 {
-    size_t  i;
+    size_t  i, n;
 
-    for (i = 0; i < BILLING_BATCHES; i++) {
+    n = billing_lanes_lent(w, 0) ? BILLING_READS : BILLING_BATCHES;
+
+    for (i = 0; i < n; i++) {
         if (w->ticker.batches[i].n == 0) {
             return &w->ticker.batches[i];
         }

@@ -26,6 +26,7 @@
 
 #define BILLING_BATCH    500            /* sessions in one transaction */
 #define BILLING_BATCHES  2              /* under way at once */
+#define BILLING_READS    4              /* and while very many are read */
 #define BILLING_NUDGES   1024           /* unknown sessions to ask for */
 
 
@@ -70,7 +71,7 @@ typedef struct {
 
 typedef struct {
     uv_timer_t            timer;
-    billing_batch_t      *batches;          /* BILLING_BATCHES of them */
+    billing_batch_t      *batches;          /* BILLING_READS of them */
     billing_interval_t   *intervals;        /* for one decision at a time */
     size_t                nintervals;
     billing_segment_t    *segments;         /* the same */
@@ -84,6 +85,7 @@ typedef struct {
     uv_timer_t            timer;
     billing_lane_t       *lanes;            /* config.backends of them */
     size_t                n;
+    int64_t               lent_until;       /* to the ticker, for reading */
     unsigned              running:1;
 } billing_lanes_t;
 
@@ -256,6 +258,15 @@ void billing_lanes_run(billing_worker_t *w);
 
 /* Whether a batch is under way. */
 int billing_lanes_busy(const billing_worker_t *w);
+
+/*
+ * So many sessions were just found in shards that are ours since now: if they
+ * are very many, the lanes wait and lend their connections until all are read.
+ */
+void billing_lanes_lend(billing_worker_t *w, size_t n);
+
+/* The one on which the nth batch reads, NULL if they are not lent. */
+billing_pg_t *billing_lanes_lent(billing_worker_t *w, size_t n);
 
 /* Where a session that is known by heart waits. */
 billing_heap_t *billing_lanes_heap(billing_worker_t *w,

@@ -55,8 +55,8 @@ $$;
 
 
 -- billing.lease_next: in how many ms the first of the other owners' leases ends,
--- unless it is renewed; NULL if they have none.  To be asked after lease(): what
--- has expired all the same is what a batch kept it from taking, give it 250 ms.
+-- unless it is renewed; NULL if they have none.  To be asked after lease(): 0 is
+-- one that has ended, which a batch beyond its fence kept it from taking.
 CREATE OR REPLACE FUNCTION billing.lease_next(owner text) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -70,7 +70,7 @@ BEGIN
      WHERE l.owner IS DISTINCT FROM lease_next.owner
        AND l.expires_at < 'infinity';
 
-    RETURN CASE v_ends WHEN v_now THEN 250
+    RETURN CASE v_ends WHEN v_now THEN 0
                 ELSE consult.ms(v_ends) - consult.ms(v_now) + 1 END;
 END
 $$;

@@ -191,7 +191,7 @@ def test_shards_are_taken_the_moment_their_lease_ends(bench):
                          " - 3000 FROM billing.shard_lease WHERE shard = 7",
                          asked)
 
-    # one that is renewed in time is let alone, and nobody asks for it
+    # what others renew in time ends later than one's own next turn
     assert bench.one("SELECT billing.lease_next('nobody')") > 1500
     found = []
     while len(found) < 6 and min(found, default=1000) > 400:
@@ -213,4 +213,36 @@ def test_when_the_next_lease_ends(bench):
         assert 10000 < ends() <= 50001
         bench.rows("UPDATE billing.shard_lease SET owner = NULL,"
                    " expires_at = '-infinity' WHERE shard = 3")
-        assert ends() == 250
+        assert ends() == 0
+
+
+def test_stopped_in_the_middle_of_a_batch(bench):
+    """The fence is passed, the rest was never sent, and the connection lives:
+    the shard is locked until whoever takes it over ends that."""
+    said = "ended transactions of a worker that is lost"
+    bench.expected = {said}
+    worker = bench.worker().ready()
+    talk = Talk(bench, rate=60000).active().ticked()
+    shard, = bench.rows("UPDATE billing.shard_lease l SET owner = 'stopped',"
+                        " epoch = epoch + 1,"
+                        " expires_at = clock_timestamp() + interval '3 s'"
+                        "  FROM consult.session s"
+                        " WHERE s.id = %s AND l.shard = s.shard"
+                        " RETURNING l.shard, l.epoch", talk.id)
+
+    with psycopg.connect(bench.dsn("astro_worker"), autocommit=True) as conn:
+        stopped = conn.pgconn
+        stopped.enter_pipeline_mode()
+        stopped.send_query_params(
+            b"SELECT billing.fence('stopped', $1::smallint[], $2::bigint[])",
+            [b"{%d}" % shard[0], b"{%d}" % shard[1]])
+        stopped.send_flush_request()
+        stopped.flush()
+        eventually(lambda: worker.said(said))
+        talk.ticked(2)
+        assert bench.one("SELECT epoch FROM billing.shard_lease"
+                         " WHERE shard = %s", shard[0]) == shard[1] + 1
+
+    talk.end()
+    bench.settled(talk.id)
+    bench.clean()
