@@ -51,7 +51,7 @@ const billing_pg_statement_t  billing_lease_statements[] = {
     { "lease_next",
       "SELECT billing.lease_next($1::text)", 1 },
 
-    /* in the middle of what is sent: 'active', and nobody sends; see shards.c */
+    /* who waits for the rest of what a worker sends: see shards.c */
 
     { "unlock",
       "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
