@@ -81,7 +81,9 @@ END
 $$;
 
 
--- consult.advisors_online: all advisors who are online.
+-- consult.advisors_online: all advisors who are online.  Those who are away have
+-- an index of their own (advisor_away): a row of each advisor's took most of
+-- the time.
 CREATE OR REPLACE FUNCTION consult.advisors_online() RETURNS bigint[]
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -93,11 +95,10 @@ BEGIN
                         LATERAL (SELECT true FROM consult.presence p
                                   WHERE p.account_id = h.account_id
                                     AND p.gateway_id = ANY(v_gateways)
-                                  LIMIT 1) p,
-                        LATERAL (SELECT d.away FROM identity.advisor d
-                                  WHERE d.account_id = h.account_id
-                                  LIMIT 1) d
-                  WHERE NOT d.away);
+                                  LIMIT 1) p
+                  WHERE (SELECT d.away FROM identity.advisor d
+                          WHERE d.account_id = h.account_id AND d.away
+                          LIMIT 1) IS NULL);
 END
 $$;
 
@@ -143,6 +144,7 @@ DECLARE
     v_number    bigint;
     v_key_is    text   := '';       -- conditions on the sort's own column
     v_others    text   := '';
+    v_filters   text;               -- of them, without who is online
     v_few       boolean := false;   -- so few are online: look them up
     v_rows      text;
     v_order     text;
@@ -222,19 +224,18 @@ BEGIN
     IF v_online IS NOT NULL THEN
         v_here := consult.advisors_online();
         v_few := v_online AND cardinality(v_here) <= 3000;
-    END IF;
-
-    IF v_online AND NOT v_few THEN
-        v_others := v_others || ' AND l.account_id + 0 = ANY($9)';
-    ELSIF NOT v_online THEN
-        v_others := v_others || ' AND l.account_id + 0 <> ALL($9)';
+        v_filters := v_others;
+        v_others := v_others || CASE WHEN v_online
+            THEN ' AND l.account_id + 0 = ANY($9)'
+            ELSE ' AND l.account_id + 0 <> ALL($9)' END;
     END IF;
 
     v_order := format(' ORDER BY l.%I %2$s, l.account_id %2$s', v_key,
                       v_down);
 
     FOR i IN 1..2 LOOP
-        CONTINUE WHEN i = 1 AND v_few;
+        -- of so few there is hardly a page within what is walked
+        CONTINUE WHEN i = 1 AND v_few AND cardinality(v_here) < 300;
 
         v_rows := CASE WHEN i = 1
             THEN '(SELECT * FROM identity.listing l WHERE l.born <= $1'
@@ -243,7 +244,7 @@ BEGIN
             WHEN v_few
             THEN 'unnest($9) o(id), LATERAL (SELECT * FROM identity.listing x'
                  ' WHERE x.account_id = o.id AND x.born <= $1 AND x.dead > $1'
-                 ' LIMIT 1) l WHERE true' || v_key_is || v_others || v_order
+                 ' LIMIT 1) l WHERE true' || v_key_is || v_filters || v_order
             ELSE 'identity.listing l WHERE l.born <= $1 AND l.dead > $1'
                  || v_key_is || v_others
                  || format(' ORDER BY l.%I%s %3$s, l.account_id + 0 %3$s',

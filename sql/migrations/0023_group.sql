@@ -1,4 +1,4 @@
--- 0023: reads that are answered many at a time.
+-- 0023: reads that are answered many at a time; who is away, found at once.
 --
 -- Safe under the version before, which calls none of it.
 
@@ -53,3 +53,8 @@ GRANT SELECT (id, owner_id, kind, balance, held) ON ledger.wallet
    TO astro_group;
 GRANT SELECT (client_id, advisor_id, charged, fee, credited, settled)
    ON consult.session TO astro_group;
+
+-- Searches ask of everybody who is online whether they are away: few are.
+SET ROLE astro_owner;
+CREATE INDEX advisor_away ON identity.advisor (account_id) WHERE away;
+RESET ROLE;

@@ -18,13 +18,13 @@ import sys
 import time
 
 from figures import (billing, chat, exhaustion, growth, idle, machine, relay,
-                     rest, storm, table, ticks)
+                     rest, search, storm, table, ticks)
 from figures.common import BUILD, HERE, TROUBLE, reason, run, say
 from figures.ours import Ours
 from figures.stack import Stack
 
 PARTS = {'relay': relay, 'idle': idle, 'growth': growth, 'chat': chat,
-         'rest': rest, 'exhaustion': exhaustion,
+         'rest': rest, 'search': search, 'exhaustion': exhaustion,
          # last: they leave many sessions behind
          'storm': storm, 'ticks': ticks, 'billing': billing}
 
