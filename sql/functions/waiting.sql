@@ -1,8 +1,8 @@
 -- waiting: who waits for an advisor, and whose turn it is.
 --
 -- The order is that of the rows' numbers.  When the advisor is free, is
--- connected and not away, the first of those who wait has the advisor for
--- themselves until offer_until; then the place is gone, and it is the next
+-- connected and not away, the first of those who wait, and are in no session
+-- themselves, has the advisor to themselves until offer_until; then the place is gone, and it is the next
 -- one's turn.  Nobody keeps a place without a connection for longer than
 -- waiting_grace_ms.  A worker looks each second; all is in the rows.
 
@@ -153,13 +153,14 @@ BEGIN
     FOR w IN
         UPDATE consult.waiting x
            SET offer_until = v_now + o.offer_ms * interval '1 millisecond'
-          FROM (SELECT min(y.id) AS id, y.advisor_id
+          FROM (SELECT min(y.id) FILTER (
+                           WHERE consult.live_of(y.client_id) IS NULL) AS id,
+                       y.advisor_id
                   FROM consult.waiting y GROUP BY y.advisor_id
                 HAVING bool_and(y.offer_until IS NULL)) f
           JOIN identity.advisor d ON d.account_id = f.advisor_id
          WHERE x.id = f.id AND NOT d.away
            AND consult.live_of(f.advisor_id) IS NULL
-           AND consult.live_of(x.client_id) IS NULL
            AND consult.reserved_for(f.advisor_id) IS NULL
            AND (SELECT true FROM consult.presence p
                   JOIN consult.gateway g ON g.id = p.gateway_id
