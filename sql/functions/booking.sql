@@ -493,7 +493,8 @@ $$;
 -- api.booking_cancel: {"reason"?}: either party gives it up, and the other one
 -- is told.  The deposit is released; but a client who cancels what was
 -- confirmed, later than free_cancel_ms before its start, loses late_bps of it
--- to the advisor, and all of it from the start on.
+-- to the advisor, and all of it from the start on; but nothing who came by then
+-- to an advisor who has not.
 --
 --   200 consult.booking_body(), also if it was cancelled before
 --   400 bad_request, with its field
@@ -528,6 +529,8 @@ BEGIN
 
         IF b.state = 'confirmed' AND caller = b.client_id THEN
             v_charge := CASE
+                WHEN v_now >= b.start_at AND b.client_came_at IS NOT NULL
+                     AND b.advisor_came_at IS NULL THEN 0
                 WHEN v_now >= b.start_at THEN b.deposit
                 WHEN v_now > b.start_at - o.free_cancel_ms
                              * interval '1 millisecond'

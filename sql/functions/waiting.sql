@@ -37,24 +37,31 @@ END
 $$;
 
 
--- consult.queue_state: the payload of queue_state.
-CREATE OR REPLACE FUNCTION consult.queue_state(w consult.waiting) RETURNS json
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    v_position bigint := (SELECT count(*) FROM consult.waiting x
-                           WHERE x.advisor_id = w.advisor_id
-                             AND x.id <= w.id);
-BEGIN
-    RETURN json_build_object(
+-- consult.queue_doc: the payload of queue_state, of who is in that place when a
+-- turn takes so long.
+CREATE OR REPLACE FUNCTION consult.queue_doc(w consult.waiting, place bigint,
+    turn_ms bigint) RETURNS json
+LANGUAGE sql STABLE AS $$
+    SELECT json_build_object(
         'advisor', 'u_' || w.advisor_id, 'service', w.service,
         'state', CASE WHEN w.offer_until IS NULL THEN 'waiting'
                       ELSE 'offered' END,
-        'position', v_position,
-        'eta_s', CASE WHEN w.offer_until IS NULL
-                      THEN v_position * consult.queue_ms(w.advisor_id) / 1000
+        'position', place,
+        'eta_s', CASE WHEN w.offer_until IS NULL THEN place * turn_ms / 1000
                       ELSE 0 END,
-        'offer_until', consult.ms(w.offer_until));
+        'offer_until', consult.ms(w.offer_until))
+$$;
+
+
+-- consult.queue_state: the same, of now.
+CREATE OR REPLACE FUNCTION consult.queue_state(w consult.waiting) RETURNS json
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN consult.queue_doc(w, (SELECT count(*) FROM consult.waiting x
+                                  WHERE x.advisor_id = w.advisor_id
+                                    AND x.id <= w.id),
+                             consult.queue_ms(w.advisor_id));
 END
 $$;
 
@@ -70,13 +77,19 @@ $$;
 
 
 -- consult.queue_moved: those who wait for this advisor are told where they are.
+-- They are counted once: asked for one by one it would take as many squared.
 CREATE OR REPLACE FUNCTION consult.queue_moved(advisor bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_turn bigint := consult.queue_ms(advisor);
 BEGIN
     INSERT INTO consult.notice (account_id, type, payload)
-    SELECT w.client_id, 'queue_state', consult.queue_state(w)
-      FROM consult.waiting w WHERE w.advisor_id = advisor ORDER BY w.id;
+    SELECT q.client_id, 'queue_state', q.doc
+      FROM (SELECT w.id, w.client_id, consult.queue_doc(w, row_number()
+                       OVER (ORDER BY w.id), v_turn) AS doc
+              FROM consult.waiting w WHERE w.advisor_id = advisor) q
+     ORDER BY q.id;
 END
 $$;
 
@@ -181,6 +194,7 @@ $$;
 
 
 REVOKE ALL ON FUNCTION consult.queue_length(bigint), consult.queue_ms(bigint),
+    consult.queue_doc(consult.waiting, bigint, bigint),
     consult.queue_state(consult.waiting),
     consult.queue_over(bigint, text, text), consult.queue_moved(bigint),
     consult.queue_served(bigint, bigint), billing.waiting_turns() FROM PUBLIC;

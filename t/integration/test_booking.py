@@ -296,6 +296,21 @@ def test_b10_who_cancels_late_pays(stack):
     books_are_right(stack)
 
 
+def test_b10_who_waits_for_an_absent_advisor_pays_nothing(stack):
+    me, who = works(stack), stack.person(balance=10 * DEPOSIT)
+    for came, part in (('client_came_at', 0), ('advisor_came_at', DEPOSIT)):
+        mine = book(stack, who, me, midnight(2))
+        act(stack, me, mine, 'confirm')
+        moved(stack, mine, -1)
+        with stack.db() as db:
+            db.execute(f'UPDATE consult.booking SET {came} = now()'
+                       ' WHERE id = %s', (int(mine['id'][2:]),))
+        said = act(stack, who, mine, 'cancel')
+        assert said['charged']['amount'] == part
+    assert who.wallet() == (9 * DEPOSIT, 0)
+    books_are_right(stack)
+
+
 # B15
 
 def test_b15_the_advisor_is_told_and_answers(stack, rest):
