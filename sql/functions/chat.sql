@@ -233,7 +233,7 @@ BEGIN
         PERFORM 1 FROM identity.advisor d
            JOIN identity.account a ON a.id = d.account_id
           WHERE d.account_id = v_advisor AND a.role = 'advisor'
-            AND NOT a.blocked;
+            AND NOT a.blocked AND d.approved_at IS NOT NULL;
 
         IF NOT FOUND THEN
             PERFORM consult.fail('not_found', 'no such advisor', '/advisor');

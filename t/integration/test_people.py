@@ -436,6 +436,8 @@ def test_a11_signup_is_invisible_until_approved(stack, rest):
     problem(rest.get(f'/api/advisors/{me}', client.token), 404, 'not_found')
     problem(rest.call('PUT', f'/api/favorites/{me}', {}, client.token), 404,
             'not_found')
+    problem(rest.post('/api/conversations', {'advisor': me}, client.token),
+            404, 'not_found', '/advisor')
     approve(True, client, 403)
     assert approve(True)['approved']
     assert listed() and not waiting() and start() == 'offline'
