@@ -10,6 +10,7 @@ import json
 import time
 import uuid
 
+from .frames import wrong_frame
 from .ws import TEXT, ServerViolation, WebSocket
 
 
@@ -31,6 +32,7 @@ class Client(WebSocket):
         self.pings = 0
         self.answer_pings = True
         self.ids = 0
+        self.asked = {}             # id -> type and payload
         self.me = None              # payload of hello's reply
         self.person = None
         super().__init__(port, **kw)
@@ -42,6 +44,9 @@ class Client(WebSocket):
             return
 
         message = json.loads(payload)
+        error = wrong_frame(message, self.asked.get(message.get('id')))
+        if error:
+            raise ServerViolation(f'{error}: {payload[:500]!r}')
         message['_raw'] = payload.decode()
         message['_t'] = time.monotonic()
         kind = message['type']
@@ -98,6 +103,7 @@ class Client(WebSocket):
         """Sends with an id; the id, for reply()."""
         self.ids += 1
         self.waited = set(self.waited) | {self.ids}
+        self.asked[self.ids] = kind, payload
         self.send(kind, payload, id=self.ids, **root)
         return self.ids
 

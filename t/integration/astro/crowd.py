@@ -26,6 +26,7 @@ import threading
 import time
 import uuid
 
+from .frames import wrong_frame
 from .ws import SLOW, frame
 
 # Errors that are over in moments: the other party reconnects, or the server
@@ -56,6 +57,7 @@ class Member:
         self.inbox = b''
         self.outbox = b''
         self.calls = {}             # id -> what it was
+        self.asked = {}             # id -> type and payload
         self.ids = 0
         self.first = None           # seq of the first durable event
         self.last = 0               # of the last
@@ -92,6 +94,7 @@ class Member:
         self.state, self.due = 'handshake', now + HANDSHAKE
         self.plain = False
         self.inbox, self.calls = b'', {}
+        self.asked = {}
         port = self.crowd.stack.plain_port
         self.outbox = (
             f'GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n'
@@ -108,6 +111,7 @@ class Member:
             self.ids += 1
             message['id'] = self.ids
             self.calls[self.ids] = what
+            self.asked[self.ids] = kind, payload
             self.due = now + SILENCE
         self.outbox += frame(1, json.dumps(message).encode())
         self.flush()
@@ -203,6 +207,9 @@ class Member:
     def message(self, m, now):
         kind, payload = m['type'], m.get('payload', {})
         self.crowd.received += 1
+        error = wrong_frame(m, self.asked.pop(m.get('id'), None))
+        if error:
+            raise Violation(f'{error}: {m}')
         if kind == 'reply':
             what = self.calls.pop(m['id'], None)
             if what is None:

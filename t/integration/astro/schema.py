@@ -64,8 +64,14 @@ TYPES = {
 }
 
 
-def wrong(schema, value, at=''):
-    """None, or where and how value is not what the schema says."""
+def wrong(schema, value, at='', strict=False):
+    """None, or where and how value is not what the schema says.  strict: nor
+    may it have members that are not listed, unless it says so."""
+    if '$ref' in schema:
+        beside = {k: v for k, v in schema.items() if k != '$ref'}
+        said = beside and wrong(beside, value, at)
+        if said:
+            return said
     schema = resolve(schema)
     kinds = schema.get('type')
     if kinds is not None:
@@ -78,7 +84,7 @@ def wrong(schema, value, at=''):
         return f'{at or "/"} is none of {schema["enum"]}: {value!r}'
     for some in ('oneOf', 'anyOf'):
         if some in schema:
-            said = [wrong(one, value, at) for one in schema[some]]
+            said = [wrong(one, value, at, strict) for one in schema[some]]
             if all(said):
                 return f'{at or "/"} is none of {some}: {said}'
     for one in schema.get('allOf', ()):
@@ -100,18 +106,19 @@ def wrong(schema, value, at=''):
         for name in schema.get('required', ()):
             if name not in value:
                 return f'{at}/{name} is missing'
-        if schema.get('additionalProperties') is False \
+        if schema.get('additionalProperties', not strict
+                      or 'properties' not in schema) is False \
                 and set(value) - set(known):
             return f'{at} has {set(value) - set(known)}'
         rest = schema.get('additionalProperties')
         for name, member in value.items():
             one = known.get(name, rest if isinstance(rest, dict) else None)
-            said = one and wrong(one, member, f'{at}/{name}')
+            said = one and wrong(one, member, f'{at}/{name}', strict)
             if said:
                 return said
     if isinstance(value, list) and 'items' in schema:
         for i, member in enumerate(value):
-            said = wrong(schema['items'], member, f'{at}/{i}')
+            said = wrong(schema['items'], member, f'{at}/{i}', strict)
             if said:
                 return said
     return None
