@@ -122,6 +122,11 @@ bench: build
 	@exec env ASTRO_BUILD=$(BUILD) t/bench/run.sh $(ARGS)
 
 
+.PHONY: docs
+docs: $(BUILD)/openapi.json
+	@scripts/docs.sh
+
+
 .PHONY: setup clean help
 setup:
 	@scripts/setup.sh test
@@ -148,6 +153,7 @@ help:
 	@echo 'make lint         clang-tidy, cppcheck, and the house rules'
 	@echo 'make mainline     compiles the module against NGINX_SRC'
 	@echo 'make bench        figures, beside those of peers'
+	@echo 'make docs         the page of the API, into build/docs; served at /docs/'
 	@echo 'make setup        installs the packages that the above need'
 	@echo 'make clean        removes build/ (var/ stays)'
 	@echo

@@ -116,9 +116,6 @@ struct ngx_astro_api_ctx_s {
 /* content handler of "astro_api" */
 ngx_int_t ngx_astro_api_handler(ngx_http_request_t *r);
 
-/* Reads the body that the row asks for, then calls the row's handler. */
-ngx_int_t ngx_astro_api_body(ngx_astro_api_ctx_t *ctx);
-
 /* Sends a body of any type, with the headers that all answers have. */
 ngx_int_t ngx_astro_api_output(ngx_astro_api_ctx_t *ctx, ngx_uint_t status,
     const char *type, const u_char *body, size_t len);

@@ -2,7 +2,7 @@
 #
 # Copyright (C) The Astro authors
 #
-# Installs the Debian packages that are missing, and for the tests two packages
+# Installs the Debian packages that are missing, and for the tests some packages
 # of npm's, into build/:
 #
 #     scripts/setup.sh [run|test|bench]...      default: run
@@ -148,7 +148,7 @@ lack=$(missing $want)
 
 if [ -z "$lack" ]; then
     say "all packages are there"
-    [ -z "$peers" ] || install_peers
+    [ -z "$peers" ] || { install_peers; "$(dirname "$0")/docs.sh"; }
     exit 0
 fi
 
@@ -174,5 +174,5 @@ fi
 
 lack=$(missing $want)
 [ -z "$lack" ] || die "still missing after the installation:" $lack
-[ -z "$peers" ] || install_peers
+[ -z "$peers" ] || { install_peers; "$(dirname "$0")/docs.sh"; }
 say "done"

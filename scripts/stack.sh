@@ -201,6 +201,11 @@ write_nginx_conf() {
     [ -e "$BUILD/openapi.json" ] \
         || "$REPO/scripts/openapi.py" "$BUILD/openapi.json"
 
+    # where the user that nginx runs as may read it
+    rm -rf "$VAR/www"
+    mkdir -p "$VAR/www"
+    [ ! -d "$REPO/build/docs" ] || cp -r "$REPO/build/docs" "$VAR/www/docs"
+
     fill "$REPO/conf/nginx.conf.in" \
         VAR "$VAR" USER "$user" PLAIN "$plain" ECHO "$echo" \
         MODULE "$BUILD/ngx_astro_module.so" OPENAPI "$BUILD/openapi.json" \

@@ -353,7 +353,12 @@ for what in "$@"; do
     fuzz)             fuzzes; fuzz_verdict ;;
 
     integration)
-        together integration "$BUILD" "${SPREAD[@]}" t/integration ;;
+        mkdir -p "$LOGS/seen"
+        export ASTRO_SEEN=$LOGS/seen
+        together integration "$BUILD" "${SPREAD[@]}" t/integration
+        begin=$SECONDS
+        step tested t/tested.py "$ASTRO_SEEN"
+        unset ASTRO_SEEN ;;
 
     integration-asan)
         together integration-asan "$ASAN" "${SPREAD[@]}" "${SANITIZED[@]}" ;;

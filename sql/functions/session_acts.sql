@@ -103,36 +103,6 @@ RESET ROLE;
 SET ROLE astro_api;
 
 
--- api.session_begin: api.session_start of a document:
---
---   {"advisor":"u_5","service":"chat|audio|video","cid":uuid,
---    "max_minutes":1..1440}
---
--- once: the Idempotency-Key of a REST request, which does for a cid.
---
--- Called by session_start and POST /api/sessions.
-CREATE OR REPLACE FUNCTION api.session_begin(caller bigint, doc json,
-    once text, ready_ms bigint, live_gateways_only boolean)
-RETURNS api.session_outcome
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    v_cid uuid := consult.f_uuid(doc, 'cid', once IS NULL);
-BEGIN
-    IF v_cid IS NULL THEN
-        v_cid := md5('session_start ' || once)::uuid;
-    END IF;
-
-    RETURN api.session_start(caller,
-        consult.f_id(doc, 'advisor', 'u'),
-        consult.f_enum(doc, 'service', '{chat,audio,video}'),
-        v_cid,
-        consult.f_int(doc, 'max_minutes', 1, 1440, false) * 60000,
-        NULL, ready_ms, live_gateways_only);
-END
-$$;
-
-
 -- api.session_mode: from now on it is another service, at another rate:
 --
 --   {"service":"video","confirm_rate":12000}
@@ -420,7 +390,6 @@ $$;
 
 
 REVOKE ALL ON FUNCTION
-    api.session_begin(bigint, json, text, bigint, boolean),
     api.session_mode(bigint, bigint, json, bigint, bigint, text[]),
     api.session_pause(bigint, bigint, json, bigint, bigint, text[]),
     api.session_resume(bigint, bigint, json, bigint, bigint, text[]),
@@ -429,7 +398,6 @@ REVOKE ALL ON FUNCTION
     api.session_quality(bigint, bigint, json, bigint, bigint, text[])
     FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
-    api.session_begin(bigint, json, text, bigint, boolean),
     api.session_mode(bigint, bigint, json, bigint, bigint, text[]),
     api.session_pause(bigint, bigint, json, bigint, bigint, text[]),
     api.session_resume(bigint, bigint, json, bigint, bigint, text[]),

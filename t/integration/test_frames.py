@@ -5,16 +5,20 @@ astro/crowd.py): astro/frames.py.
 """
 
 import copy
+import json
 import pathlib
 import re
+import uuid
 
 import pytest
 
+from astro.consult import Consultation
 from astro.frames import described, wrong_frame, wrong_request
 from astro.routes import ROOT
 from astro.schema import document, resolve
 
 MODULE = ROOT / 'ngx_astro_module'
+SECRET = 'a secret of the two'
 TYPES = re.findall(r'\{ ngx_string\("(\w+)"\),\s*ngx_astro_handle',
                    (MODULE / 'ngx_astro_protocol.c').read_text())
 
@@ -112,3 +116,79 @@ def test_what_is_wrong_is_seen():
 def test_it_is_served(rest):
     served = rest.get('/api/openapi.json').json['x-websocket']
     assert served == described() == document()['x-websocket']
+
+
+# whatever is sent ------------------------------------------------------------
+
+VALUES = [None, True, 0, -1, 1.5, 10 ** 18, 10 ** 40, 1e308, '', 'x' * 300,
+          'é' * 5000, '\u202e\ufeff\U0001f600', "';--", 's_0', 'c_99999999',
+          'u_-1', [], [None], [[[[1]]]], {}, {'a': {'a': 1}}]
+
+RAW = ['{"a":NaN}', '{"a":1,"a":2}', '{"a":{"b":1,"b":2}}', '{"a":"\\u0000"}',
+       '{"a":"\\ud800"}', '{"a":"\\udc00\\ud800"}', '{"a":01}', '{a:1}', '[]',
+       '{"a":' * 17 + '1' + '}' * 17, '[' * 9000, '"x"', '17', '']
+
+
+def good(kind, talk):
+    """A request that the document says is good, about these two."""
+    values = {
+        'session': talk.id, 'conv': talk.conv, 'advisor': talk.advisor.id,
+        'cid': str(uuid.uuid4()), 'service': 'audio',
+        'users': [talk.client.id],
+        'sdp': 'v=0\r\na=fingerprint:sha-256 0\r\n', 'text': 'x', 'msg': 1,
+        'emoji': '👍', 'kind': 'text', 'token': 'x', 'device': 'x', 'app': 'x',
+        'pos': [[talk.conv, 0]], 'rtt': 1, 'loss': 0.5, 'jitter': 1,
+        'max_minutes': 5, 'confirm_rate': 1, 'gen': 1, 'after': 0, 'read': 0,
+        'delivered': 0, 'reply_to': 1, 'mic': True, 'cam': True, 'on': True,
+        'screen': True}
+    known = described()['requests'][kind]['payload']['properties']
+    return {name: values[name] for name in known}
+
+
+@pytest.fixture(scope='module')
+def talks():
+    return {}
+
+
+@pytest.mark.parametrize('kind', TYPES)
+def test_a10_every_request_with_all_that_is_wrong(stack, talks, kind):
+    """By somebody who has no part in it: each is refused, for its reason, or
+    concerns themselves alone; the connection is as it was."""
+    if 'talk' not in talks:
+        talks['talk'] = talk = Consultation(stack).active()
+        talk.c.say(talk.conv, SECRET)
+    talk = talks['talk']
+    other = stack.person()
+    client = other.connect()
+    base = good(kind, talk)
+    theirs = {'session', 'conv'} & set(base)
+
+    payloads = [base, {**base, 'nobody_reads_this': VALUES[-1]}]
+    for name in base:
+        payloads.append({k: v for k, v in base.items() if k != name})
+        payloads += [{**base, name: value} for value in VALUES]
+    texts = [json.dumps(p) for p in payloads] + RAW
+
+    client.waited = set(range(1, len(texts) + 1))
+    for number, text in enumerate(texts, 1):
+        client.send_text(f'{{"type":"{kind}","id":{number},"payload":{text}}}')
+        if number % 50 == 0 or number == len(texts):
+            client.wait(lambda: number in client.replies or any(
+                m['type'] == 'reply' for m in client.messages))
+    # what could not be read has no id, and a reply all the same
+    client.request('ping')
+    client.wait(lambda: client.replies.get(client.ids))
+    answered = {n for n in client.waited if n in client.replies}
+    assert set(range(1, len(payloads) + 1)) <= answered
+
+    for number in answered - {client.ids}:
+        reply = client.replies[number]
+        assert SECRET not in reply['_raw']
+        error = reply.get('error')
+        if error:
+            assert error['code'] not in ('internal', 'unavailable'), reply
+            if error['code'] == 'bad_request':
+                assert error.get('field'), reply
+        elif number <= len(payloads):
+            assert not theirs or kind == 'hello', (payloads[number - 1], reply)
+    assert client.open

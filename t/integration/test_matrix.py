@@ -8,6 +8,8 @@ import copy
 import http.client
 import json
 import re
+import socket
+import uuid
 import uuid
 
 import pytest
@@ -17,6 +19,7 @@ from astro.routes import ROUTES, called
 from astro.schema import check_answer, operation, resolve
 
 ROLES = ('client', 'advisor', 'admin')
+SECRET = 'a secret of the two'
 
 
 class Asker:
@@ -52,8 +55,8 @@ class Asker:
         kind = answer.headers.get_content_type()
         where = (method, path[:200], body and body[:200], answer.status, said)
         assert answer.status < 500, where
-        if tricky and answer.status == 400 and kind == 'text/html':
-            return 400, 'bad_request', said
+        if tricky and answer.status >= 400 and kind == 'text/html':
+            return answer.status, None, said
         error = not tricky and check_answer(method, path, answer.status, kind,
                                             said)
         assert not error, (error, where)
@@ -89,8 +92,15 @@ def talks():
 def talk(stack, talks):
     if 'talk' not in talks:
         talk = Consultation(stack).active()
-        talk.c.say(talk.conv, 'a secret of the two')
+        talk.c.say(talk.conv, SECRET)
         talk.end()
+        for who, path, body in (
+                (talk.client, '/api/me/profile',
+                 {'birth': {'date': '1990-01-31', 'place': SECRET}}),
+                (talk.advisor, f'/api/advisors/me/clients/{talk.client.id}'
+                 '/note', {'text': SECRET})):
+            done = stack.rest.call('PUT', path, body, who.token)
+            assert done.status == 200, done
         talks['talk'] = talk
     return talks['talk']
 
@@ -101,10 +111,15 @@ def path_of(route, talk):
                   route.path)
 
 
-def example(route):
-    """A body that the document says is good, or None."""
+def example(route, talk=None):
+    """A body that the document says is good, or None; about these two."""
     if route.body not in ('JSON', 'OPT'):
         return None
+    if talk:
+        ids = {'u': talk.advisor.id, 's': talk.id, 'c': talk.conv}
+        return json.loads(re.sub(r'"([usc])_\d+"',
+                                 lambda m: f'"{ids[m[1]]}"',
+                                 json.dumps(example(route))))
     said = operation(route.method, re.sub(r'\{\w\}', 'x_1', route.path))
     content = said['requestBody']['content']['application/json']
     if 'example' in content:
@@ -125,8 +140,10 @@ CLOSED = [r for r in ROUTES if r.roles]
 @pytest.mark.parametrize('route', CLOSED, ids=called)
 def test_a5_who_may(stack, ask, talk, route):
     path = path_of(route, talk)
-    body = example(route)
+    body = example(route, talk)
     text = None if body is None else json.dumps(body)
+    theirs = re.search(r'"[sc]_\d+"', text or '') \
+        or re.search(r'\{[sc]\}', route.path)
 
     # nobody, and a token that is none
     for token in (None, 'x.y.z', stack.jwt(1, 'admin', key=b'k' * 64)):
@@ -141,8 +158,8 @@ def test_a5_who_may(stack, ask, talk, route):
             assert (status, code) == (403, 'forbidden'), said
             continue
         assert status != 401, said
-        assert b'a secret of the two' not in said
-        if re.search(r'\{[sc]\}', route.path) and role != 'admin':
+        assert SECRET.encode() not in said
+        if theirs and role != 'admin':
             assert code in ('not_found', 'not_participant', 'forbidden',
                             'bad_request'), said
             if route.method == 'GET':
@@ -226,6 +243,8 @@ def bodies(route):
 def test_a10_bodies(stack, ask, talk, route):
     path = path_of(route, talk)
     who = stack.person(sorted(route.roles)[-1]).token if route.roles else None
+    assert ask(route.method, path, b'{"a":"' + b'x' * 16384 + b'"}', who)[:2] \
+        == (413, 'too_large')
     for raw in RAW:
         if raw == b'' and route.body == 'OPT':
             continue
@@ -296,3 +315,84 @@ def test_a10_paths_and_queries(stack, ask, talk, route):
                           ('Idempotency-Key', 'x' * 500)):
         ask(route.method, path, text, who,
             headers={header: value.encode('utf-8').decode('latin-1')})
+
+
+def around(path):
+    """Other ways to write a path; some mean the same, some nothing."""
+    rest = path.removeprefix('/api')
+    first = f'%{ord(rest[1]):02x}{rest[2:]}'
+    yield from (f'/api/../api{rest}', f'/api/./{rest[1:]}', f'/api/{rest}',
+                f'/api/%2e%2e/api{rest}', f'/api/x/..{rest}', f'/api/{first}',
+                f'/api/..%2fapi{rest}', f'/api%2f{rest[1:]}', f'{path}/',
+                f'{path}/..', f'{path}%2f..', f'{path}%00', f'{path};x',
+                f'{path}%20', f'{path}/%2e%2e/%2e%2e/%2e%2e/etc/passwd',
+                f'/api{rest.upper()}', f'/api\\{rest[1:]}', f'//x{path}',
+                f'{path}?/../../', f'{path}#x', f'/{"x" * 9000}{path}')
+
+
+@pytest.mark.parametrize('route', CLOSED, ids=called)
+def test_a10_other_ways_to_write_a_path(ask, talk, route):
+    """Whatever is made of it, it is not let in without a token."""
+    body = example(route, talk)
+    text = None if body is None else json.dumps(body)
+    for path in around(path_of(route, talk)):
+        status, _, said = ask(route.method, path.replace(' ', '%20'), text,
+                              tricky=True)
+        assert 400 <= status < 500 and SECRET.encode() not in said, path
+
+
+@pytest.mark.parametrize('route', ROUTES, ids=called)
+def test_a10_hosts_and_lengths(stack, talk, route):
+    """Two hosts, none, one that cannot be; a length twice, or not one: what
+    another server before us might read otherwise."""
+    line = f'{route.method} {path_of(route, talk)} HTTP/1.1\r\n'
+    host = 'Host: 127.0.0.1\r\n'
+    for head in (
+            f'{line}{host}Host: other.test\r\n', line,
+            f'{line}Host: a/b\r\n', f'{line}Host: a\x01b\r\n',
+            f'{line}{host}Content-Length: 2\r\nContent-Length: 3\r\n',
+            f'{line}{host}Content-Length: -1\r\n',
+            f'{line}{host}Content-Length: 2\r\n'
+            'Transfer-Encoding: chunked\r\n',
+            f'{line}{host} folded: x\r\n'):
+        with socket.create_connection(
+                ('127.0.0.1', stack.plain_port), 10) as sock:
+            sock.sendall(f'{head}Connection: close\r\n\r\n{{}}'.encode())
+            answer = sock.recv(4096)
+        assert answer.startswith(b'HTTP/1.1 400 '), (head, answer)
+
+
+KEYED = [r for r in CLOSED if r.method != 'GET' and (
+    r.handler is None or r.function in ('session_start', 'chat_message'))]
+
+
+@pytest.mark.parametrize('route', KEYED, ids=called)
+def test_a10_a_key_with_another_body(stack, ask, talk, route):
+    """As one of the two, or as an admin: the same again is the same, anything
+    else under that key is refused, and so it is for nobody else."""
+    body = example(route, talk) or {}
+    key = {'Idempotency-Key': str(uuid.uuid4())}
+    done = []
+    for who in (talk.client, talk.advisor, stack.person('admin')):
+        def again(doc, token=who.token):
+            return ask(route.method, path_of(route, talk),
+                       json.dumps(doc) if route.body else None, token, key)
+
+        first = again(body)
+        if first[0] >= 300:
+            continue
+        done.append(who.role)
+        assert again(body)[2] == first[2] or route.handler
+        if route.body:
+            name = 'service' if 'service' in body else 'text'
+            other = {**body, name: 'video' if name == 'service' else 'other'}
+            assert again(other)[:2] == (422, 'idempotency_mismatch')
+    REPLAYED.update((called(route), role) for role in done)
+
+
+REPLAYED = set()
+
+
+def test_a10_keys_were_replayed():
+    """Most of them: some examples are of what is not there."""
+    assert len(REPLAYED) >= 12, REPLAYED

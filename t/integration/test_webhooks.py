@@ -18,6 +18,7 @@ import uuid
 import pytest
 
 from astro.fixtures import watch
+from astro.seen import seen
 from astro.stack import REPO, Stack, eventually, sanitized
 from astro.ws import SLOW
 from billing_fixture import BINARY as WORKER
@@ -61,6 +62,7 @@ class Vendors:
                                           **headers})
         answer = conn.getresponse()
         said = json.loads(answer.read())
+        seen('POST', path, answer.status)
         return answer.status, said.get('code'), said.get('detail')
 
     def say(self, event, **how):

@@ -5,6 +5,7 @@ import json
 import ssl
 
 from .schema import check_answer
+from .seen import seen
 
 
 class Response:
@@ -70,6 +71,7 @@ class Rest:
             method, path, answer.status, answer.headers.get_content_type(),
             answer.body)
         assert not error, error
+        seen(method, path, answer.status)
         return answer
 
     def get(self, path, token=None, **kw):
