@@ -150,7 +150,7 @@ def talks():
     return {}
 
 
-@pytest.mark.parametrize('kind', TYPES)
+@pytest.mark.parametrize('kind', [t for t in TYPES if t != 'pong'])
 def test_a10_every_request_with_all_that_is_wrong(stack, talks, kind):
     """By somebody who has no part in it: each is refused, for its reason, or
     concerns themselves alone; the connection is as it was."""
@@ -169,26 +169,24 @@ def test_a10_every_request_with_all_that_is_wrong(stack, talks, kind):
         payloads += [{**base, name: value} for value in VALUES]
     texts = [json.dumps(p) for p in payloads] + RAW
 
-    client.waited = set(range(1, len(texts) + 1))
-    for number, text in enumerate(texts, 1):
+    first = client.ids = 1000
+    client.waited = set(range(first, first + len(texts)))
+    for number, text in enumerate(texts, first):
         client.send_text(f'{{"type":"{kind}","id":{number},"payload":{text}}}')
-        if number % 50 == 0 or number == len(texts):
-            client.wait(lambda: number in client.replies or any(
-                m['type'] == 'reply' for m in client.messages))
     # what could not be read has no id, and a reply all the same
-    client.request('ping')
-    client.wait(lambda: client.replies.get(client.ids))
-    answered = {n for n in client.waited if n in client.replies}
-    assert set(range(1, len(payloads) + 1)) <= answered
+    client.ids += len(texts)
+    client.call('ping')
+    client.wait(lambda: all(first + n in client.replies
+                            for n in range(len(payloads))))
 
-    for number in answered - {client.ids}:
-        reply = client.replies[number]
+    for number in range(len(payloads)):
+        reply = client.replies[first + number]
         assert SECRET not in reply['_raw']
         error = reply.get('error')
         if error:
             assert error['code'] not in ('internal', 'unavailable'), reply
             if error['code'] == 'bad_request':
                 assert error.get('field'), reply
-        elif number <= len(payloads):
-            assert not theirs or kind == 'hello', (payloads[number - 1], reply)
+        else:
+            assert not theirs or kind == 'hello', (payloads[number], reply)
     assert client.open
