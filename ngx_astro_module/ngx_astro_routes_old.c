@@ -55,6 +55,30 @@ static const ngx_astro_old_name_t  ngx_astro_old_video[] = {
     { NULL, NULL, NULL }
 };
 
+static const ngx_astro_old_name_t  ngx_astro_old_book[] = {
+    { "advisorId", "advisor", NULL },
+    { "astrologerId", "advisor", NULL },
+    { "readerId", "advisor", NULL },
+    { "guideId", "advisor", NULL },
+    { "serviceType", "service", SERVICES },
+    { "sessionType", "service", SERVICES },
+    { "callType", "service", SERVICES },
+    { "type", "service", SERVICES },
+    { "startTime", "start", NULL },
+    { "scheduledAt", "start", NULL },
+    { "notes", "note", NULL },
+    { NULL, "service", "chat" },
+    { NULL, NULL, NULL }
+};
+
+static const ngx_astro_old_name_t  ngx_astro_old_hours[] = {
+    { "timezone", "time_zone", NULL },
+    { "timeZone", "time_zone", NULL },
+    { "weekly", "week", NULL },
+    { "slotMinutes", "slot_minutes", NULL },
+    { NULL, NULL, NULL }
+};
+
 static const ngx_astro_old_name_t  ngx_astro_old_session[] = {
     { "sessionId", "{s}", NULL },
     { "consultationId", "{s}", NULL },
@@ -187,6 +211,8 @@ const ngx_astro_old_row_t  ngx_astro_routes_old[] = {
       GET, ngx_string("/api/wallet"), NULL },
     { GET, ngx_string("/api/user/consultations"), NULL,
       GET, ngx_string("/api/sessions"), NULL },
+    { POST, ngx_string("/api/user/consultations/book"), NULL,
+      POST, ngx_string("/api/bookings"), ngx_astro_old_book },
     { GET, ngx_string("/api/user/favorites"), NULL,
       GET, ngx_string("/api/favorites"), NULL },
     { POST, ngx_string("/api/user/favorites"), NULL,
@@ -202,6 +228,8 @@ const ngx_astro_old_row_t  ngx_astro_routes_old[] = {
       GET, ngx_string("/api/advisors/me"), NULL },
     { PUT, ngx_string("/api/astrologer/profile"), NULL,
       PUT, ngx_string("/api/advisors/me"), ngx_astro_old_advisor },
+    { PUT, ngx_string("/api/astrologer/availability"), NULL,
+      PUT, ngx_string("/api/advisors/me/schedule"), ngx_astro_old_hours },
     { GET, ngx_string("/api/astrologer/dashboard"), NULL,
       GET, ngx_string("/api/advisors/me/dashboard"), NULL },
     { GET, ngx_string("/api/astrologer/earnings"), NULL,
@@ -235,6 +263,8 @@ const ngx_astro_old_row_t  ngx_astro_routes_old[] = {
       POST, ngx_string("/api/sessions"), ngx_astro_old_call },
     { POST, ngx_string("/api/communication/video/start"), NULL,
       POST, ngx_string("/api/sessions"), ngx_astro_old_video },
+    { GET, ngx_string("/api/communication/notifications"), NULL,
+      GET, ngx_string("/api/notifications"), NULL },
     { POST, ngx_string("/api/communication/feedback"), NULL,
       POST, ngx_string("/api/sessions/{s}/review"), ngx_astro_old_feedback },
 

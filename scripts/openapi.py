@@ -117,10 +117,11 @@ def old_body(whole, ours, names, words, alias):
         required.discard(to)
         if to in example:
             value = example.pop(to)
-            value = {v: k for k, v in words.get(name, {}).items()}.get(
-                value, value)
-            example[name] = {'true': True, 'false': False}.get(value, value) \
-                if isinstance(value, str) else value
+            if isinstance(value, str):
+                value = {v: k for k, v in words.get(name, {}).items()}.get(
+                    value, value)
+                value = {'true': True, 'false': False}.get(value, value)
+            example[name] = value
 
     for name, values in alias.get('x-when', {}).items():
         known[name] = {'enum': sorted(values)}

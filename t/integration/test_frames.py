@@ -33,6 +33,11 @@ def sent():
     assert 'user_' in found                 # user_%s
     found = found - {'about', 'reply', 'user_'} | {'user_online',
                                                    'user_offline'}
+    # of consult.notice
+    texts = ' '.join(file.read_text() for file in
+                     (ROOT / 'sql' / 'functions').glob('*.sql'))
+    found |= {kind for kind in ('queue_state', 'notification')
+              if f"'{kind}'" in texts}
     # what is stored, and what is passed on under the name it came by
     found |= {kind for kind in TYPES if kind.startswith(('signal_', 'chat_'))
               and kind != 'chat_ack'}

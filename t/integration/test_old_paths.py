@@ -11,6 +11,7 @@ from astro.fixtures import watch
 from astro.routes import OLD, called
 from astro.schema import document, operations
 from astro.stack import Stack
+from test_booking import midnight, slots, works
 from test_http import problem
 from test_webhooks import Vendors
 
@@ -86,6 +87,11 @@ class Scene:
         self.talk = talk = Consultation(stack, rates=(6000, 6000, 6000))
         self.c, self.a = talk.client, talk.advisor
         self.admin = None
+        self.slot = None
+        if state == 'slots':
+            self.a = works(stack, 'UTC', ('00:00', '24:00'))
+            self.slot = slots(stack, self.c, self.a, midnight(2),
+                              midnight(3))[0]
         if state == 'ready':
             talk.connect()
         elif state == 'ringing':
@@ -106,6 +112,7 @@ class Scene:
     def fill(self, text):
         for name, value in (('$s', self.talk.id), ('$c', self.talk.conv),
                             ('$a', self.a.id), ('$u', self.c.id),
+                            ('$t', self.slot),
                             ('$e', f'{uuid.uuid4().hex}@old.test')):
             text = text.replace(name, value or 'none')
         return text
@@ -240,6 +247,10 @@ CASES = [
      same('/api/wallet', 'c'), {}),
     ('GET', '/api/user/consultations', 'c', 'ringing', None, 200,
      shows('/api/sessions', 'c', 'data', 0, 'session', '$s'), {}),
+    ('POST', '/api/user/consultations/book', 'c', 'slots',
+     {'astrologerId': '$a', 'startTime': '$t', 'type': 'call',
+      'notes': 'of old'}, 201,
+     shows('/api/bookings', 'c', 'data', 0, 'start', '$t'), {}),
     ('GET', '/api/user/favorites', 'c', None, None, 200, favourites(0), {}),
     ('POST', '/api/user/favorites', 'c', None, {'astrologerId': '$a'}, None,
      favourites(1), {}),
@@ -254,6 +265,10 @@ CASES = [
     ('PUT', '/api/astrologer/profile', 'a', None,
      {'fullName': 'Old Name', 'experienceYears': 7}, 200,
      shows('/api/advisors/$a', 'c', 'experience', 7), {}),
+    ('PUT', '/api/astrologer/availability', 'a', None,
+     {'timezone': 'UTC', 'slotMinutes': 45,
+      'weekly': [{'day': 1, 'from': '09:00', 'to': '17:00'}]}, 200,
+     shows('/api/advisors/me/schedule', 'a', 'slot_minutes', 45), {}),
     ('GET', '/api/astrologer/dashboard', 'a', None, None, 200,
      same('/api/advisors/me/dashboard', 'a'), {}),
     ('GET', '/api/astrologer/earnings', 'a', None, None, 200,
@@ -283,6 +298,8 @@ CASES = [
      {'astrologerId': '$a'}, 201, started('audio'), {}),
     ('POST', '/api/communication/video/start', 'c', 'ready',
      {'astrologerId': '$a'}, 201, started('video'), {}),
+    ('GET', '/api/communication/notifications', 'c', None, None, 200,
+     same('/api/notifications', 'c'), {}),
     ('POST', '/api/communication/feedback', 'c', 'ended',
      {'consultationId': '$s', 'rating': 5, 'comment': 'good'}, 201,
      shows('/api/sessions/$s/review', 'c', 'text', 'good'), {}),
