@@ -570,6 +570,12 @@ def test_those_who_wait_have_their_turns(stack, rest):
     assert rest.get(queue, second.token).status == 404
     assert ok(rest.get(f'/api/advisors/{me.id}', gone.token))['queue'] == 0
 
+    # in and out by REST, too
+    ok(rest.call('PUT', queue, {'service': 'chat'}, gone.token))
+    left = ok(rest.call('DELETE', queue, token=gone.token))
+    assert (left['state'], left['position']) == ('left', None)
+    assert rest.get(queue, gone.token).status == 404
+
     # the place outlives a connection, not for ever
     ok(rest.call('PUT', queue, {'service': 'audio'}, gone.token))
     gone.client.close()
