@@ -92,6 +92,8 @@ class Search(OursRest):
         self.stack.need('migrate', 'nginx')
         with self.stack.admin() as db:
             with db.transaction():
+                # those of the parts before would go offline meanwhile
+                db.execute('DELETE FROM consult.presence')
                 db.execute('SET LOCAL enable_nestloop = off')
                 for part in CROWD.format(n=ADVISORS).split(';\n'):
                     if part.strip():
