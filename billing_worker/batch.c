@@ -101,10 +101,6 @@ billing_batch_run(billing_batch_t *b)
     pg = billing_lanes_lent(b->worker,
                             (size_t) (b - b->worker->ticker.batches));
 
-    if (pg == NULL) {
-        pg = &b->worker->bill;
-    }
-
     if (q.values[0] != NULL && q.values[1] != NULL) {
         rc = billing_pg_call(pg, &q, 1, billing_batch_facts, b);
     }

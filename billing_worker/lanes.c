@@ -195,7 +195,7 @@ billing_lanes_run(billing_worker_t *w)
         return;
     }
 
-    if (billing_lanes_lent(w, 0) != NULL) {
+    if (billing_lanes_lending(w)) {
         uv_timer_start(&w->lanes.timer, billing_lanes_timer,
                        BILLING_LANES_GATHER_MS, 0);
         return;
@@ -254,30 +254,40 @@ billing_lanes_lend(billing_worker_t *w, size_t n)
 }
 
 
-billing_pg_t *
-billing_lanes_lent(billing_worker_t *w, size_t n)
+int
+billing_lanes_lending(billing_worker_t *w)
 {
     int64_t               now;
-    billing_pg_t         *pg;
     billing_heap_node_t  *node;
 
-    if (w->lanes.lent_until == 0 || w->lanes.n == 0) {
-        return NULL;
+    if (w->lanes.lent_until == 0) {
+        return 0;
     }
 
     now = billing_clock();
     node = billing_heap_min(&w->sessions.heap);
 
-    if (now >= w->lanes.lent_until
-        || ((node == NULL || node->key > now + 1) && n == 0))
-    {
+    if (now >= w->lanes.lent_until || node == NULL || node->key > now + 1) {
         w->lanes.lent_until = 0;
-        return NULL;
+        return 0;
     }
 
-    pg = &w->lanes.lanes[n % w->lanes.n].pg;
+    return 1;
+}
 
-    return billing_pg_ready(pg) ? pg : NULL;
+
+billing_pg_t *
+billing_lanes_lent(billing_worker_t *w, size_t n)
+{
+    billing_lane_t  *lane;
+
+    if (w->lanes.lent_until == 0 || w->lanes.n == 0) {
+        return &w->bill;
+    }
+
+    lane = &w->lanes.lanes[n % w->lanes.n];
+
+    return billing_pg_ready(&lane->pg) ? &lane->pg : &w->bill;
 }
 
 

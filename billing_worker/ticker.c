@@ -146,7 +146,7 @@ billing_ticker_batch(billing_worker_t *w)
 {
     size_t  i, n;
 
-    n = billing_lanes_lent(w, 0) ? BILLING_READS : BILLING_BATCHES;
+    n = billing_lanes_lending(w) ? BILLING_READS : BILLING_BATCHES;
 
     for (i = 0; i < n; i++) {
         if (w->ticker.batches[i].n == 0) {

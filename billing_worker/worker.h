@@ -265,7 +265,10 @@ int billing_lanes_busy(const billing_worker_t *w);
  */
 void billing_lanes_lend(billing_worker_t *w, size_t n);
 
-/* The one on which the nth batch reads, NULL if they are not lent. */
+/* Whether they are; not any more when nothing is left to be read. */
+int billing_lanes_lending(billing_worker_t *w);
+
+/* The one on which the nth batch reads. */
 billing_pg_t *billing_lanes_lent(billing_worker_t *w, size_t n);
 
 /* Where a session that is known by heart waits. */
