@@ -27,9 +27,14 @@
 /* leases ran out, and may come back */
 #define BILLING_LANES_LEASE_MS   250
 
-/* from so many sessions that have to be read on, and for so long at most */
+/*
+ * From so many sessions on that have to be read; for that long, and a ms more
+ * for so many of them, which is half as fast as two cores read; never longer.
+ */
 #define BILLING_LANES_LEND       2000
-#define BILLING_LANES_LEND_MS    1500
+#define BILLING_LANES_LEND_MS    1000
+#define BILLING_LANES_LEND_MOST  5000
+#define BILLING_LANES_LEND_READ  40
 
 
 static int billing_lane_start(billing_worker_t *w, billing_lane_t *lane,
@@ -248,9 +253,19 @@ billing_lanes_run(billing_worker_t *w)
 void
 billing_lanes_lend(billing_worker_t *w, size_t n)
 {
-    if (n >= BILLING_LANES_LEND) {
-        w->lanes.lent_until = billing_clock() + BILLING_LANES_LEND_MS;
+    int64_t  ms;
+
+    if (n < BILLING_LANES_LEND) {
+        return;
     }
+
+    ms = BILLING_LANES_LEND_MS + (int64_t) (n / BILLING_LANES_LEND_READ);
+
+    if (ms > BILLING_LANES_LEND_MOST) {
+        ms = BILLING_LANES_LEND_MOST;
+    }
+
+    w->lanes.lent_until = billing_clock() + ms;
 }
 
 
