@@ -53,6 +53,7 @@ typedef struct {
     ngx_thread_pool_t   *pool;
     ngx_str_t            openapi_file;
     ngx_str_t            openapi;       /* what was in it */
+    ngx_array_t         *issuers;       /* of other tokens; NULL: none */
     ngx_array_t         *origins;       /* of ngx_str_t, NULL: same host */
 
     time_t               token_ttl;

@@ -9,8 +9,15 @@
 #include "ngx_astro_api.h"
 #include "ngx_astro_limits.h"
 #include "ngx_astro_old.h"
+#include "ngx_astro_outside.h"
 
 
+static ngx_int_t ngx_astro_api_signed(ngx_astro_api_ctx_t *ctx);
+static ngx_int_t ngx_astro_api_unsigned(ngx_astro_api_ctx_t *ctx,
+    ngx_astro_error_e error);
+static ngx_int_t ngx_astro_api_outside(ngx_astro_api_ctx_t *ctx);
+static void ngx_astro_api_vouched(void *data, ngx_astro_error_e error);
+static void ngx_astro_api_left(void *data);
 static ngx_int_t ngx_astro_api_read(ngx_astro_api_ctx_t *ctx);
 static ngx_int_t ngx_astro_api_body(ngx_astro_api_ctx_t *ctx);
 static off_t ngx_astro_api_body_max(ngx_astro_api_ctx_t *ctx);
@@ -31,7 +38,6 @@ ngx_astro_api_handler(ngx_http_request_t *r)
 {
     ngx_int_t             rc;
     ngx_uint_t            allowed;
-    ngx_astro_error_e     error;
     ngx_astro_api_ctx_t  *ctx;
 
     if (r != r->main) {
@@ -87,33 +93,120 @@ ngx_astro_api_handler(ngx_http_request_t *r)
                                                "no such resource", NULL);
     }
 
-    if (ctx->row->roles) {
+    return ctx->row->roles ? ngx_astro_api_outside(ctx)
+                           : ngx_astro_api_read(ctx);
+}
 
-        error = ngx_astro_auth_check(r, &ctx->claims);
 
-        if (error != NGX_ASTRO_E_MAX) {
-            return ngx_astro_api_problem(ctx, error,
-                                         error == NGX_ASTRO_E_TOKEN_EXPIRED
-                                         ? "the token has expired"
-                                         : error == NGX_ASTRO_E_FORBIDDEN
-                                         ? NGX_ASTRO_CSRF_TEXT
-                                         : "a valid bearer token is needed",
-                                         NULL);
-        }
+/* A token of another issuer that was not seen before takes a while. */
 
-        ctx->retry_s = ngx_astro_limits_request(r, NGX_ASTRO_L_API,
-                                                &ctx->claims.user,
-                                                sizeof(ctx->claims.user));
-        if (ctx->retry_s) {
-            return ngx_astro_api_problem(ctx, NGX_ASTRO_E_RATE_LIMITED,
-                                         "too many requests", NULL);
-        }
+static ngx_int_t
+ngx_astro_api_outside(ngx_astro_api_ctx_t *ctx)
+{
+    ngx_int_t             rc;
+    ngx_str_t             token;
+    ngx_astro_error_e     error;
+    ngx_http_cleanup_t   *cln;
+    ngx_astro_outside_t  *w;
 
-        if (!(ctx->claims.role & ctx->row->roles)) {
-            ngx_astro_count(DENIED);
-            return ngx_astro_api_problem(ctx, NGX_ASTRO_E_FORBIDDEN,
-                                         "not for this role", NULL);
-        }
+    token = ngx_astro_auth_bearer(ctx->r);
+
+    rc = ngx_astro_outside_ask(&token, ngx_astro_api_vouched, ctx, &w, &error);
+
+    if (rc == NGX_DECLINED) {
+        return ngx_astro_api_signed(ctx);
+    }
+
+    if (rc == NGX_ERROR) {
+        return ngx_astro_api_unsigned(ctx, error);
+    }
+
+    cln = ngx_http_cleanup_add(ctx->r, 0);
+    if (cln == NULL) {
+        ngx_astro_outside_forget(w);
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    cln->handler = ngx_astro_api_left;
+    cln->data = w;
+    ctx->data = cln;
+    ctx->r->main->count++;
+
+    return NGX_DONE;
+}
+
+
+static void
+ngx_astro_api_vouched(void *data, ngx_astro_error_e error)
+{
+    ngx_astro_api_ctx_t  *ctx = data;
+
+    ngx_http_cleanup_t  *cln;
+
+    cln = ctx->data;
+    cln->handler = NULL;
+    ctx->data = NULL;
+
+    ngx_astro_api_finish(ctx, error == NGX_ASTRO_E_MAX
+                              ? ngx_astro_api_signed(ctx)
+                              : ngx_astro_api_unsigned(ctx, error));
+}
+
+
+static void
+ngx_astro_api_left(void *data)
+{
+    ngx_astro_outside_forget(data);
+}
+
+
+static ngx_int_t
+ngx_astro_api_unsigned(ngx_astro_api_ctx_t *ctx, ngx_astro_error_e error)
+{
+    if (error == NGX_ASTRO_E_UNAVAILABLE) {
+        return ngx_astro_api_problem(ctx, error,
+                                     "this token cannot be verified now, try "
+                                     "again", NULL);
+    }
+
+    ngx_astro_count(AUTH_FAILED);
+
+    return ngx_astro_api_problem(ctx, error,
+                                 error == NGX_ASTRO_E_TOKEN_EXPIRED
+                                 ? "the token has expired"
+                                 : "a valid bearer token is needed", NULL);
+}
+
+
+static ngx_int_t
+ngx_astro_api_signed(ngx_astro_api_ctx_t *ctx)
+{
+    ngx_astro_error_e  error;
+
+    error = ngx_astro_auth_check(ctx->r, &ctx->claims);
+
+    if (error != NGX_ASTRO_E_MAX) {
+        return ngx_astro_api_problem(ctx, error,
+                                     error == NGX_ASTRO_E_TOKEN_EXPIRED
+                                     ? "the token has expired"
+                                     : error == NGX_ASTRO_E_FORBIDDEN
+                                     ? NGX_ASTRO_CSRF_TEXT
+                                     : "a valid bearer token is needed",
+                                     NULL);
+    }
+
+    ctx->retry_s = ngx_astro_limits_request(ctx->r, NGX_ASTRO_L_API,
+                                            &ctx->claims.user,
+                                            sizeof(ctx->claims.user));
+    if (ctx->retry_s) {
+        return ngx_astro_api_problem(ctx, NGX_ASTRO_E_RATE_LIMITED,
+                                     "too many requests", NULL);
+    }
+
+    if (!(ctx->claims.role & ctx->row->roles)) {
+        ngx_astro_count(DENIED);
+        return ngx_astro_api_problem(ctx, NGX_ASTRO_E_FORBIDDEN,
+                                     "not for this role", NULL);
     }
 
     return ngx_astro_api_read(ctx);

@@ -17,6 +17,7 @@
 #include "ngx_astro_echo.h"
 #include "ngx_astro_hello.h"
 #include "ngx_astro_out.h"
+#include "ngx_astro_outside.h"
 #include "ngx_astro_presence.h"
 #include "ngx_astro_protocol.h"
 #include "ngx_astro_reauth.h"
@@ -680,6 +681,7 @@ ngx_astro_conn_close(ngx_astro_conn_t *conn)
 
     ngx_astro_conn_leave(conn);
     ngx_astro_hello_forget(conn);
+    ngx_astro_outside_close(conn);
 
     if (conn->flush.posted) {
         ngx_delete_posted_event(&conn->flush);

@@ -101,6 +101,7 @@ struct ngx_astro_conn_s {
     int64_t                  begun_ms;  /* an unfinished message, or 0 */
 
     ngx_str_t                bearer;    /* token of the handshake; allocated */
+    void                    *outside;   /* a message that waits for keys */
     void                    *hello;     /* ngx_astro_hello_t while pending */
 
     uint16_t                 code;      /* of our Close frame, or why */

@@ -102,6 +102,9 @@
     L(HTTP_4XX, "http_responses", "status=\"4xx\"", "")                       \
     L(HTTP_5XX, "http_responses", "status=\"5xx\"", "")                       \
     X(AUTH_FAILED, "auth_failed", "tokens and passwords refused")             \
+    X(KEY_FETCHES, "key_fetches", "keys of other issuers were asked for")     \
+    X(KEY_FETCHES_FAILED, "key_fetches_failed",                               \
+      "they did not come; those of before go on being used")                  \
     L(WEBHOOKS_STORED, "webhooks", "outcome=\"stored\"",                      \
       "webhooks of vendors: stored; known already; without a signature of "   \
       "the vendor's form; with a wrong one; with one too old or to come; no " \

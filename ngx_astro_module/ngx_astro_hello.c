@@ -17,6 +17,7 @@
 #include "ngx_astro_hello_private.h"
 #include "ngx_astro_keys.h"
 #include "ngx_astro_listen.h"
+#include "ngx_astro_outside.h"
 #include "ngx_astro_reauth.h"
 #include "ngx_astro_revoked.h"
 #include "ngx_astro_sql.h"
@@ -33,8 +34,8 @@ typedef struct {
 } ngx_astro_hello_said_t;
 
 
-static astro_jwt_rc_e ngx_astro_hello_token(ngx_astro_req_t *req,
-    astro_claims_t *claims);
+static ngx_int_t ngx_astro_hello_token(ngx_astro_req_t *req,
+    astro_claims_t *claims, astro_jwt_rc_e *rc);
 static int ngx_astro_hello_pos(void *ctx, int depth,
     const astro_json_member_t *scalar);
 static void ngx_astro_hello_post(ngx_event_t *ev);
@@ -88,7 +89,9 @@ ngx_astro_handle_hello(ngx_astro_req_t *req)
         return;
     }
 
-    jwt = ngx_astro_hello_token(req, &claims);
+    if (ngx_astro_hello_token(req, &claims, &jwt) == NGX_AGAIN) {
+        return;
+    }
 
     if (jwt != ASTRO_JWT_OK) {
         ngx_astro_count(AUTH_FAILED);
@@ -180,13 +183,17 @@ ngx_astro_handle_hello(ngx_astro_req_t *req)
 }
 
 
-/* The token of the hello, or else of the handshake. */
+/*
+ * The token of the hello, or else of the handshake.  NGX_AGAIN: the hello will
+ * be handled anew.
+ */
 
-static astro_jwt_rc_e
-ngx_astro_hello_token(ngx_astro_req_t *req, astro_claims_t *claims)
+static ngx_int_t
+ngx_astro_hello_token(ngx_astro_req_t *req, astro_claims_t *claims,
+    astro_jwt_rc_e *rc)
 {
+    ngx_int_t                   held;
     ngx_str_t                   token;
-    astro_jwt_rc_e              rc;
     const astro_json_member_t  *m;
 
     m = astro_json_get(&req->doc->payload, "token");
@@ -199,10 +206,19 @@ ngx_astro_hello_token(ngx_astro_req_t *req, astro_claims_t *claims)
         token = req->conn->bearer;
     }
 
-    rc = ngx_astro_token_verify(&token, claims);
+    held = ngx_astro_outside_hold(req, &token, rc);
 
-    return rc == ASTRO_JWT_OK && ngx_astro_revoked(claims)
-           ? ASTRO_JWT_MALFORMED : rc;
+    if (held != NGX_OK) {
+        return held;
+    }
+
+    *rc = ngx_astro_token_verify(&token, claims);
+
+    if (*rc == ASTRO_JWT_OK && ngx_astro_revoked(claims)) {
+        *rc = ASTRO_JWT_MALFORMED;
+    }
+
+    return NGX_OK;
 }
 
 

@@ -10,7 +10,7 @@
 #define _NGX_ASTRO_KEYS_H_INCLUDED_
 
 
-#include "ngx_astro.h"
+#include "ngx_astro_issuer.h"
 
 
 /*
@@ -35,6 +35,13 @@ ngx_int_t ngx_astro_tokens_init(void);
  */
 astro_jwt_rc_e ngx_astro_token_verify(const ngx_str_t *token,
     astro_claims_t *claims);
+
+/* Is it among those that were verified, and not only known to have expired? */
+ngx_uint_t ngx_astro_token_known(const ngx_str_t *token);
+
+/* One of another issuer's, good while its keys are those of gen. */
+void ngx_astro_token_keep(const ngx_str_t *token,
+    const astro_claims_t *claims, ngx_astro_issuer_t *issuer, ngx_uint_t gen);
 
 
 #endif /* _NGX_ASTRO_KEYS_H_INCLUDED_ */

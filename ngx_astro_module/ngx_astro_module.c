@@ -13,6 +13,7 @@
 #include "ngx_astro_health.h"
 #include "ngx_astro_keys.h"
 #include "ngx_astro_ice.h"
+#include "ngx_astro_issuer.h"
 #include "ngx_astro_limits.h"
 #include "ngx_astro_metrics.h"
 #include "ngx_astro_shm.h"
@@ -61,6 +62,13 @@ static ngx_command_t  ngx_astro_commands[] = {
     { ngx_string("astro_origin"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
       ngx_astro_origin,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("astro_issuer"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
+      ngx_astro_issuer_set,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },

@@ -9,6 +9,7 @@
 
 #include "ngx_astro_barred.h"
 #include "ngx_astro_keys.h"
+#include "ngx_astro_outside.h"
 #include "ngx_astro_reauth.h"
 #include "ngx_astro_revoked.h"
 
@@ -67,6 +68,7 @@ ngx_astro_handle_auth_refresh(ngx_astro_req_t *req)
 {
     u_char                     *p;
     u_char                      buf[64];
+    ngx_int_t                   held;
     ngx_str_t                   token;
     astro_claims_t              claims;
     astro_jwt_rc_e              rc;
@@ -83,7 +85,15 @@ ngx_astro_handle_auth_refresh(ngx_astro_req_t *req)
     token.data = (u_char *) m->raw + 1;
     token.len = m->raw_len - 2;
 
-    rc = ngx_astro_token_verify(&token, &claims);
+    held = ngx_astro_outside_hold(req, &token, &rc);
+
+    if (held == NGX_AGAIN) {
+        return;
+    }
+
+    if (held == NGX_OK) {
+        rc = ngx_astro_token_verify(&token, &claims);
+    }
 
     if (rc != ASTRO_JWT_OK || ngx_astro_revoked(&claims)
         || ngx_astro_barred(claims.user, claims.iat))

@@ -28,6 +28,7 @@ ngx_astro_sql(logout, 5, "$1::bigint, $2::text, $3::text, $4::bigint, "
               "$5::json");
 
 ngx_astro_sql(conversation_of, 2, "$1::bigint, $2::bigint");
+ngx_astro_sql(outside, 4, "$1::text, $2::text, $3::text, $4::text");
 ngx_astro_sql(otp_request, 6, "$1::bigint, $2::text, $3::text, $4::text, "
               "$5::text, $6::text");
 ngx_astro_sql(otp_verify, 3, "$1::bigint, $2::text, $3::text");

@@ -19,6 +19,7 @@ extern const ngx_astro_sql_t  ngx_astro_sql_credentials;
 extern const ngx_astro_sql_t  ngx_astro_sql_login_open;
 extern const ngx_astro_sql_t  ngx_astro_sql_login_refresh;
 extern const ngx_astro_sql_t  ngx_astro_sql_logout;
+extern const ngx_astro_sql_t  ngx_astro_sql_outside;
 extern const ngx_astro_sql_t  ngx_astro_sql_otp_request;
 extern const ngx_astro_sql_t  ngx_astro_sql_otp_verify;
 extern const ngx_astro_sql_t  ngx_astro_sql_webhook;

@@ -19,10 +19,16 @@
 
 
 typedef struct {
-    u_char           hash[SHA256_DIGEST_LENGTH];
-    uint64_t         used;              /* 0: is free */
-    astro_claims_t   claims;
+    u_char                hash[SHA256_DIGEST_LENGTH];
+    uint64_t              used;         /* 0: is free */
+    ngx_astro_issuer_t   *issuer;       /* NULL: ours */
+    ngx_uint_t            gen;          /* of the issuer's keys */
+    astro_claims_t        claims;
 } ngx_astro_token_t;
+
+
+static ngx_astro_token_t *ngx_astro_token_find(const ngx_str_t *token,
+    u_char *hash, ngx_astro_token_t **oldest);
 
 
 static ngx_astro_token_t  *ngx_astro_tokens;
@@ -43,11 +49,48 @@ ngx_astro_tokens_init(void)
 }
 
 
+/* NULL: it is not there; then *oldest gives way. */
+
+static ngx_astro_token_t *
+ngx_astro_token_find(const ngx_str_t *token, u_char *hash,
+    ngx_astro_token_t **oldest)
+{
+    ngx_uint_t          i;
+    ngx_astro_token_t  *t;
+
+    (void) SHA256(token->data, token->len, hash);
+
+    t = &ngx_astro_tokens[(hash[0] << 8 | hash[1]) % NGX_ASTRO_TOKENS_SETS
+                          * NGX_ASTRO_TOKENS_WAYS];
+    *oldest = t;
+
+    for (i = 0; i < NGX_ASTRO_TOKENS_WAYS; i++, t++) {
+
+        if (t->used
+            && ngx_memcmp(t->hash, hash, SHA256_DIGEST_LENGTH) == 0)
+        {
+            if (t->issuer == NULL || t->gen == t->issuer->gen) {
+                return t;
+            }
+
+            /* its key may be gone */
+
+            t->used = 0;
+        }
+
+        if (t->used < (*oldest)->used) {
+            *oldest = t;
+        }
+    }
+
+    return NULL;
+}
+
+
 astro_jwt_rc_e
 ngx_astro_token_verify(const ngx_str_t *token, astro_claims_t *claims)
 {
     u_char              hash[SHA256_DIGEST_LENGTH];
-    ngx_uint_t          i;
     astro_jwt_rc_e      rc;
     ngx_astro_token_t  *t, *oldest;
 
@@ -55,31 +98,23 @@ ngx_astro_token_verify(const ngx_str_t *token, astro_claims_t *claims)
         return ASTRO_JWT_MALFORMED;
     }
 
-    (void) SHA256(token->data, token->len, hash);
+    t = ngx_astro_token_find(token, hash, &oldest);
 
-    t = &ngx_astro_tokens[(hash[0] << 8 | hash[1]) % NGX_ASTRO_TOKENS_SETS
-                          * NGX_ASTRO_TOKENS_WAYS];
-    oldest = t;
+    if (t) {
 
-    for (i = 0; i < NGX_ASTRO_TOKENS_WAYS; i++, t++) {
-
-        if (t->used
-            && ngx_memcmp(t->hash, hash, SHA256_DIGEST_LENGTH) == 0)
-        {
-            if (ngx_time() >= t->claims.exp) {
-                t->used = 0;
-                return ASTRO_JWT_EXPIRED;
-            }
-
-            t->used = ++ngx_astro_tokens_clock;
-            *claims = t->claims;
-
-            return ASTRO_JWT_OK;
+        if (ngx_time() >= t->claims.exp) {
+            t->used = 0;
+            return ASTRO_JWT_EXPIRED;
         }
 
-        if (t->used < oldest->used) {
-            oldest = t;
+        if (t->issuer) {
+            ngx_astro_issuer_look(t->issuer);
         }
+
+        t->used = ++ngx_astro_tokens_clock;
+        *claims = t->claims;
+
+        return ASTRO_JWT_OK;
     }
 
     rc = astro_jwt_verify(ngx_astro.json, ngx_astro.conf->keys, token->data,
@@ -88,8 +123,46 @@ ngx_astro_token_verify(const ngx_str_t *token, astro_claims_t *claims)
     if (rc == ASTRO_JWT_OK) {
         ngx_memcpy(oldest->hash, hash, SHA256_DIGEST_LENGTH);
         oldest->claims = *claims;
+        oldest->issuer = NULL;
         oldest->used = ++ngx_astro_tokens_clock;
     }
 
     return rc;
+}
+
+
+ngx_uint_t
+ngx_astro_token_known(const ngx_str_t *token)
+{
+    u_char              hash[SHA256_DIGEST_LENGTH];
+    ngx_astro_token_t  *t, *oldest;
+
+    if (token->len == 0 || token->len > ASTRO_JWT_MAX) {
+        return 0;
+    }
+
+    t = ngx_astro_token_find(token, hash, &oldest);
+
+    return t && ngx_time() < t->claims.exp;
+}
+
+
+void
+ngx_astro_token_keep(const ngx_str_t *token, const astro_claims_t *claims,
+    ngx_astro_issuer_t *issuer, ngx_uint_t gen)
+{
+    u_char              hash[SHA256_DIGEST_LENGTH];
+    ngx_astro_token_t  *t, *oldest;
+
+    t = ngx_astro_token_find(token, hash, &oldest);
+
+    if (t == NULL) {
+        t = oldest;
+    }
+
+    ngx_memcpy(t->hash, hash, SHA256_DIGEST_LENGTH);
+    t->claims = *claims;
+    t->issuer = issuer;
+    t->gen = gen;
+    t->used = ++ngx_astro_tokens_clock;
 }

@@ -91,7 +91,6 @@ astro_jwt_verify_outside(astro_json_parser_t *p, const astro_keys_t *keys,
     int64_t now, astro_outside_t *who)
 {
     size_t                      n;
-    int64_t                     iat;
     uint8_t                     text[ASTRO_JWT_MAX];
     astro_jwt_rc_e              rc;
     astro_json_doc_t            doc;
@@ -137,7 +136,45 @@ astro_jwt_verify_outside(astro_json_parser_t *p, const astro_keys_t *keys,
                           && m->raw[0] == 't';
 
     return astro_jwt_times(&doc.root, now, ASTRO_JWT_LEEWAY_OUTSIDE,
-                           ASTRO_JWT_LEEWAY_OUTSIDE, &iat, &who->exp);
+                           ASTRO_JWT_LEEWAY_OUTSIDE, &who->iat, &who->exp);
+}
+
+
+ssize_t
+astro_jwt_issuer(astro_json_parser_t *p, const uint8_t *token, size_t len,
+    char *buf, size_t size)
+{
+    ssize_t           n;
+    uint8_t           text[ASTRO_JWT_MAX];
+    const uint8_t    *payload, *signature;
+    astro_json_doc_t  doc;
+
+    if (len > ASTRO_JWT_MAX) {
+        return -1;
+    }
+
+    payload = memchr(token, '.', len);
+
+    if (payload == NULL) {
+        return -1;
+    }
+
+    payload++;
+    signature = memchr(payload, '.', (size_t) (token + len - payload));
+
+    if (signature == NULL) {
+        return -1;
+    }
+
+    n = astro_base64url_decode(text, ASTRO_JWT_MAX, payload,
+                               (size_t) (signature - payload));
+
+    if (n < 0 || astro_json_parse(p, text, (size_t) n, &doc) != 0) {
+        return -1;
+    }
+
+    return astro_json_string(astro_json_get(&doc.root, "iss"),
+                             (uint8_t *) buf, size);
 }
 
 

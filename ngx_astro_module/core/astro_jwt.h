@@ -40,7 +40,7 @@ typedef struct {
 
 /* What a token of another issuer says of somebody. */
 typedef struct {
-    int64_t        exp;         /* seconds */
+    int64_t        iat, exp;    /* seconds; iat 0: it does not say */
     unsigned       email_verified:1;
     char           sub[256];
     char           email[255];  /* "": none */
@@ -80,6 +80,13 @@ astro_jwt_rc_e astro_jwt_verify(astro_json_parser_t *p,
 astro_jwt_rc_e astro_jwt_verify_outside(astro_json_parser_t *p,
     const astro_keys_t *keys, const char *iss, const char *aud,
     const uint8_t *token, size_t len, int64_t now, astro_outside_t *who);
+
+/*
+ * Whose token it says it is, before anything of it is believed: good for
+ * nothing but to choose whom to ask.  Length of the issuer, or -1.
+ */
+ssize_t astro_jwt_issuer(astro_json_parser_t *p, const uint8_t *token,
+    size_t len, char *buf, size_t size);
 
 /*
  * Issues a token into buf, signed with the first key; jti is filled with fresh

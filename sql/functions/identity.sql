@@ -81,7 +81,9 @@ BEGIN
     RETURN QUERY
     SELECT a.id, a.role, a.password_hash, a.blocked
       FROM identity.account a
-     WHERE a.email = lower(credentials.email);
+     WHERE a.email = lower(credentials.email)
+       -- whom another issuer signs in has no password here
+       AND a.password_hash <> '';
 END
 $$;
 
