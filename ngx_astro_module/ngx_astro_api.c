@@ -18,6 +18,7 @@ static ngx_int_t ngx_astro_api_unsigned(ngx_astro_api_ctx_t *ctx,
 static ngx_int_t ngx_astro_api_outside(ngx_astro_api_ctx_t *ctx);
 static void ngx_astro_api_vouched(void *data, ngx_astro_error_e error);
 static void ngx_astro_api_left(void *data);
+static ngx_uint_t ngx_astro_api_limited(ngx_astro_api_ctx_t *ctx);
 static ngx_int_t ngx_astro_api_read(ngx_astro_api_ctx_t *ctx);
 static ngx_int_t ngx_astro_api_body(ngx_astro_api_ctx_t *ctx);
 static off_t ngx_astro_api_body_max(ngx_astro_api_ctx_t *ctx);
@@ -195,9 +196,8 @@ ngx_astro_api_signed(ngx_astro_api_ctx_t *ctx)
                                      NULL);
     }
 
-    ctx->retry_s = ngx_astro_limits_request(ctx->r, NGX_ASTRO_L_API,
-                                            &ctx->claims.user,
-                                            sizeof(ctx->claims.user));
+    ctx->retry_s = ngx_astro_api_limited(ctx);
+
     if (ctx->retry_s) {
         return ngx_astro_api_problem(ctx, NGX_ASTRO_E_RATE_LIMITED,
                                      "too many requests", NULL);
@@ -210,6 +210,37 @@ ngx_astro_api_signed(ngx_astro_api_ctx_t *ctx)
     }
 
     return ngx_astro_api_read(ctx);
+}
+
+
+/* By the caller: of all requests, and of those of the row's kind. */
+
+static ngx_uint_t
+ngx_astro_api_limited(ngx_astro_api_ctx_t *ctx)
+{
+    ngx_uint_t         wait;
+    ngx_astro_class_e  class;
+
+    wait = ngx_astro_limits_request(ctx->r, NGX_ASTRO_L_API,
+                                    &ctx->claims.user,
+                                    sizeof(ctx->claims.user));
+
+    if (ctx->row->roles & NGX_ASTRO_API_SEARCH) {
+        class = NGX_ASTRO_L_SEARCH;
+
+    } else if (ctx->row->roles & NGX_ASTRO_API_MONEY) {
+        class = NGX_ASTRO_L_MONEY;
+
+    } else if (ctx->row->method != NGX_HTTP_GET) {
+        class = NGX_ASTRO_L_WRITE;
+
+    } else {
+        return wait;
+    }
+
+    return wait ? wait
+                : ngx_astro_limits_request(ctx->r, class, &ctx->claims.user,
+                                           sizeof(ctx->claims.user));
 }
 
 

@@ -18,6 +18,13 @@
 #define NGX_ASTRO_BODY_MAX    16384     /* octets of a JSON body */
 #define NGX_ASTRO_RAW_MAX     262144    /* of a raw one: a vendor's event */
 
+/*
+ * Beside the roles of a row: which limit of its caller it takes from, besides
+ * "api".  Neither: a GET from none, all else from "write".
+ */
+#define NGX_ASTRO_API_SEARCH  0x100
+#define NGX_ASTRO_API_MONEY   0x200
+
 #define NGX_ASTRO_METHODS_LEN                                                 \
     (sizeof("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS") - 1)
 
@@ -39,7 +46,7 @@ typedef ngx_int_t (*ngx_astro_api_pt)(ngx_astro_api_ctx_t *ctx);
 typedef struct {
     ngx_uint_t                method;       /* NGX_HTTP_GET: HEAD too */
     ngx_str_t                 pattern;      /* "{s}": an id "s_1" */
-    ngx_uint_t                roles;        /* 0: anybody */
+    ngx_uint_t                roles;        /* 0: anybody; and a class */
     const char               *function;     /* of the schema api */
 
     /*

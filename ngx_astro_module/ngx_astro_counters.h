@@ -32,7 +32,7 @@
 
 #define NGX_ASTRO_TYPE_SLOTS   48       /* types of messages, and two more */
 #define NGX_ASTRO_ERROR_SLOTS  32
-#define NGX_ASTRO_LIMIT_SLOTS  12
+#define NGX_ASTRO_LIMIT_SLOTS  16
 
 
 #define NGX_ASTRO_COUNTERS(X, L, F, H)                                        \

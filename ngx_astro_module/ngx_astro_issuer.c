@@ -2,8 +2,8 @@
 /*
  * Copyright (C) The Astro authors
  *
- * Keys are asked for on a socket of this nginx, in HTTP/1.0, so that TLS, names,
- * caching and what to do when the issuer is down are proxy_pass' and
+ * Keys are asked for on a socket of this nginx, in HTTP/1.0, so that TLS,
+ * names, caching and what to do when the issuer is down are proxy_pass' and
  * proxy_cache's.  A subrequest would need a request, and a WebSocket has none.
  *
  * One fetch at a time, and none sooner than "refresh" after the last, however

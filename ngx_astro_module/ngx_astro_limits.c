@@ -85,7 +85,13 @@ static const ngx_astro_class_t  ngx_astro_classes[] = {
     { "login", NGX_ASTRO_PER_ADDRESS, USER|ADDRESS,
       { { 0, 0, 0 }, { 10, 60, 20 }, { 30, 60, 60 } } },
     { "webhook", NGX_ASTRO_PER_ADDRESS, ADDRESS,
-      { { 0, 0, 0 }, { 0, 0, 0 }, { 200, 1, 2000 } } }
+      { { 0, 0, 0 }, { 0, 0, 0 }, { 200, 1, 2000 } } },
+    { "write", NGX_ASTRO_PER_USER, USER,
+      { { 0, 0, 0 }, { 20, 1, 150 }, { 0, 0, 0 } } },
+    { "search", NGX_ASTRO_PER_USER, USER,
+      { { 0, 0, 0 }, { 10, 1, 60 }, { 0, 0, 0 } } },
+    { "money", NGX_ASTRO_PER_USER, USER,
+      { { 0, 0, 0 }, { 5, 1, 30 }, { 0, 0, 0 } } }
 };
 
 #undef CONNECTION

@@ -14,7 +14,8 @@
  *                                      costs nothing, and TCP slows the sender
  *     connect                          429 before the 101
  *     hello                            rate_limited, then closed 4429
- *     api, login, webhook              429 with Retry-After
+ *     api, login, webhook, write,
+ *     search, money                    429 with Retry-After
  *
  * Who goes on asking after many refusals is closed 4429.
  */
@@ -43,6 +44,9 @@ typedef enum {
     NGX_ASTRO_L_API,
     NGX_ASTRO_L_LOGIN,
     NGX_ASTRO_L_WEBHOOK,
+    NGX_ASTRO_L_WRITE,
+    NGX_ASTRO_L_SEARCH,
+    NGX_ASTRO_L_MONEY,
     NGX_ASTRO_L_MAX
 } ngx_astro_class_e;
 

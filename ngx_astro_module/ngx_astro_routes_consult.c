@@ -13,8 +13,8 @@
 const ngx_astro_route_row_t  ngx_astro_routes_consult[] = {
 
     { GET, ngx_string("/api/sessions"), ANY, "sessions", "uQlc", 0, NULL },
-    { POST, ngx_string("/api/sessions"), ANY, "session_start", "", JSON,
-      ngx_astro_api_session_act },
+    { POST, ngx_string("/api/sessions"), ANY | MONEY, "session_start",
+      "", JSON, ngx_astro_api_session_act },
 
     { GET, ngx_string("/api/sessions/{s}"), ANY, "session", "up", 0, NULL },
     { GET, ngx_string("/api/sessions/{s}/status"), ANY, "session_status",
@@ -35,10 +35,10 @@ const ngx_astro_route_row_t  ngx_astro_routes_consult[] = {
       OPT, ngx_astro_api_session_act },
     { POST, ngx_string("/api/sessions/{s}/resume"), ANY, "session_resume", "",
       OPT, ngx_astro_api_session_act },
-    { POST, ngx_string("/api/sessions/{s}/mode"), ANY, "session_mode", "",
-      JSON, ngx_astro_api_session_act },
-    { POST, ngx_string("/api/sessions/{s}/extend"), ANY, "session_extend", "",
-      JSON, ngx_astro_api_session_act },
+    { POST, ngx_string("/api/sessions/{s}/mode"), ANY | MONEY,
+      "session_mode", "", JSON, ngx_astro_api_session_act },
+    { POST, ngx_string("/api/sessions/{s}/extend"), ANY | MONEY,
+      "session_extend", "", JSON, ngx_astro_api_session_act },
     { POST, ngx_string("/api/sessions/{s}/media"), ANY, "session_media", "",
       JSON, ngx_astro_api_session_act },
     { POST, ngx_string("/api/sessions/{s}/quality"), ANY, "session_quality",

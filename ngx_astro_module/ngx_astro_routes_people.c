@@ -15,9 +15,10 @@ const ngx_astro_route_row_t  ngx_astro_routes_people[] = {
     { PUT, ngx_string("/api/me/profile"), ANY, "profile_edit", "ubm", JSON,
       NULL },
 
-    { GET, ngx_string("/api/advisors"), ANY, "advisors", "uQlc", 0, NULL },
-    { GET, ngx_string("/api/advisors/nearby"), ANY, "advisors_nearby", "uQl",
-      0, NULL },
+    { GET, ngx_string("/api/advisors"), ANY | SEARCH, "advisors", "uQlc", 0,
+      NULL },
+    { GET, ngx_string("/api/advisors/nearby"), ANY | SEARCH,
+      "advisors_nearby", "uQl", 0, NULL },
 
     { GET, ngx_string("/api/advisors/me"), ADVISOR, "advisor_me", "u", 0,
       NULL },

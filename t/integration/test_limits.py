@@ -27,6 +27,9 @@ LIMITS = '; astro_limit '.join((
     'typing rate=5/s burst=10',
     'other rate=5/s burst=10',
     'hello rate=2/s burst=12',
+    'search rate=1/m burst=3',
+    'money rate=1/m burst=2',
+    'write rate=1/m burst=5',
     'api rate=2/s burst=10',
     'api rate=2/s burst=20 per=address',
     'login rate=2/m burst=6',
@@ -335,6 +338,34 @@ def test_requests_of_a_user(stack):
     assert rest(stack, '10.1.0.1', '/api/me', other.token).status == 200
     time.sleep(int(refused[-1].headers['Retry-After']))
     assert rest(stack, '10.1.0.1', '/api/me', person.token).status == 200
+
+
+@pytest.mark.parametrize('name, burst, method, path', [
+    ('search', 3, 'GET', '/api/advisors'),
+    ('money', 2, 'POST', '/api/sessions'),
+    ('write', 5, 'PUT', '/api/me/profile')])
+def test_requests_of_a_class(stack, name, burst, method, path):
+    """Each user's own, whichever worker is asked, and after a reload."""
+    person, other = stack.person(), stack.person()
+    here = f'10.9.{next(numbers)}.1'
+
+    def ask(who, method=method, path=path):
+        return stack.rest.call(method, path, token=who.token,
+                               body=None if method == 'GET' else {},
+                               headers={'X-Real-IP': here})
+
+    before = stack.metrics()['astro_limited_total']
+    assert 429 not in [ask(person).status for _ in range(burst)]
+    answer = ask(person)
+    assert (answer.status, answer.code) == (429, 'rate_limited')
+    assert 50 < int(answer.headers['Retry-After']) <= 60
+    assert stack.metrics()['astro_limited_total'] == before + 1
+    assert f'astro_limited_total{{class="{name}"}}' \
+        in stack.rest.get('/metrics').body.decode()
+    assert ask(person, 'GET', '/api/me').status == 200
+    assert ask(other).status != 429
+    stack.reload()
+    assert ask(person).status == 429
 
 
 def test_requests_of_an_address(stack):

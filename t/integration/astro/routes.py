@@ -13,7 +13,9 @@ Route = collections.namedtuple('Route', 'method path roles function params'
 ROW = re.compile(r'\{\s*(\w+)\s*,\s*ngx_string\("([^"]*)"\)\s*,\s*([\w|\s]+?)'
                  r'\s*,\s*"(\w+)"\s*,\s*"(\w*)"\s*,\s*(\w+)\s*,\s*(\w+)\s*\}')
 ROLES = {'CLIENT': {'client'}, 'ADVISOR': {'advisor'}, 'ADMIN': {'admin'},
-         'ANY': {'client', 'advisor', 'admin'}, '0': set()}
+         'ANY': {'client', 'advisor', 'admin'}, '0': set(),
+         # which limit it takes from, not who may
+         'SEARCH': set(), 'MONEY': set()}
 
 
 def table():
