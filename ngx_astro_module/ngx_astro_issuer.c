@@ -19,7 +19,7 @@
 
 
 #define NGX_ASTRO_ISSUERS          8
-#define NGX_ASTRO_ISSUER_MS        5000     /* for a fetch, all in all */
+#define NGX_ASTRO_ISSUER_MS        8000     /* for a fetch, all in all */
 #define NGX_ASTRO_ISSUER_AGAIN_MS  2000     /* when there are no keys at all */
 #define NGX_ASTRO_ISSUER_HEAD      8192
 #define NGX_ASTRO_ISSUER_BUF       (ASTRO_KEYS_TEXT_MAX + NGX_ASTRO_ISSUER_HEAD)

@@ -468,8 +468,6 @@ ngx_astro_limits_user_key(uint64_t user)
 }
 
 
-/* messages */
-
 ngx_int_t
 ngx_astro_limits_message(ngx_astro_conn_t *conn, ngx_astro_class_e class,
     int64_t id)
