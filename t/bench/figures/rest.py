@@ -148,6 +148,7 @@ def load(bench, server, port, requests, connections):
 
     result = {k: float(v) for k, _, v in
               (w.partition('=') for w in match.group(1).split())}
+    result['said'] = ' '.join(out[:300].split())
     result['rate'] = result['requests'] / result['seconds']
     result['cpu_us'] = used * 1e6 / max(result['requests'], 1)
     return result
