@@ -27,7 +27,8 @@
 
 #define NGX_ASTRO_PG_WAITING_MAX  4096
 #define NGX_ASTRO_PG_BACKOFF_MIN  50
-#define NGX_ASTRO_PG_BACKOFF_MAX  2000
+/* REST is to be back within 2 s of the database */
+#define NGX_ASTRO_PG_BACKOFF_MAX  1000
 #define NGX_ASTRO_PG_PREPARED     512     /* all statements that there are */
 
 

@@ -414,6 +414,19 @@ def test_metrics_are_prometheus_text(stack):
         assert name in metrics
 
 
+def test_whoever_came_by_tls_comes_no_other_way(stack, rest):
+    """On refusals, too; and never in clear, where anybody could say it."""
+    for path in ('/api/health', '/api/me', '/api/nothing'):
+        assert rest.get(path).headers['Strict-Transport-Security'] \
+            == 'max-age=31536000'
+        with socket.create_connection(('127.0.0.1', stack.plain_port)) as s:
+            s.sendall(f'GET {path} HTTP/1.1\r\nHost: localhost\r\n'
+                      'Connection: close\r\n\r\n'.encode())
+            answer = b''.join(iter(lambda: s.recv(65536), b'')).lower()
+        assert answer.startswith(b'http/1.1 ')
+        assert b'strict-transport' not in answer
+
+
 def test_keepalive_and_pipelined_requests(stack, rest):
     """Ten requests on one connection, the answers in order."""
     person = stack.person(balance=77)
@@ -445,7 +458,14 @@ def test_database_down(stack, rest):
                 lambda p=path: (lambda a: a.status == 503 and a)(
                     rest.get(p, person.token)), 10, '503')
             assert int(answer.headers['Retry-After']) > 0
-        problem(rest.get('/api/me', person.token), 503, 'unavailable')
+        took = []
+        for _ in range(20):
+            began = time.monotonic()
+            problem(rest.get('/api/me', person.token), 503, 'unavailable')
+            took.append(time.monotonic() - began)
+        # with what it takes to connect and to do TLS
+        assert sorted(took)[10] < 0.1 * SLOW, took
+        assert stack.metrics()['astro_pg_queue'] == 0
         # one of the refused logins that hash a password in the thread pool
         problem(rest.post('/api/auth/login',
                           {'email': person.email, 'password': PASSWORD}),
@@ -458,10 +478,11 @@ def test_database_down(stack, rest):
         time.sleep(1 * SLOW)
         assert client.open
     finally:
-        stack.start('pg')
+        stack.script('start', 'pg')
 
-    eventually(lambda: rest.get('/api/me', person.token).status == 200, 15,
-               'health after the database is back')
+    eventually(lambda: rest.get('/api/me', person.token).status == 200, 2,
+               'REST after the database is back')
+    eventually(stack.connected, 15)
     eventually(lambda: rest.get('/api/health').status == 200, 15)
     assert client.open
     assert client.call('ping', {}) == {}
