@@ -324,6 +324,7 @@ ngx_astro_api_answer(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
 
     } else {
         status = ngx_astro_api_problem(ctx, rc == NGX_ASTRO_PG_LOST
+                                       || rc == NGX_ASTRO_PG_BUSY
                                        ? NGX_ASTRO_E_UNAVAILABLE
                                        : NGX_ASTRO_E_INTERNAL,
                                        "no answer from the database, try again",

@@ -309,7 +309,7 @@ ngx_astro_chat_done(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
 
     n = ngx_astro_chat.nsent;
 
-    if (rc == NGX_ASTRO_PG_ERROR || PQntuples(res) != n) {
+    if (rc != NGX_ASTRO_PG_OK || PQntuples(res) != n) {
 
         if (n > 1) {
             ngx_astro_chat_again(1);

@@ -470,7 +470,7 @@ ngx_astro_heal_done(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
 
         ngx_astro_heal.since |= ngx_astro_heal.asking;
 
-        if (rc == NGX_ASTRO_PG_ERROR && !ngx_astro_heal.all.timer_set) {
+        if (rc != NGX_ASTRO_PG_LOST && !ngx_astro_heal.all.timer_set) {
             ngx_add_timer(&ngx_astro_heal.all, NGX_ASTRO_HEAL_TICK_MS);
         }
 

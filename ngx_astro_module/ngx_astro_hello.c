@@ -425,7 +425,9 @@ ngx_astro_hello_done(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
     ngx_queue_t        *q;
     ngx_astro_hello_t  *h;
 
-    if (rc == NGX_ASTRO_PG_ERROR && ngx_astro_hello.nsent > 1) {
+    if ((rc == NGX_ASTRO_PG_ERROR || rc == NGX_ASTRO_PG_BUSY)
+        && ngx_astro_hello.nsent > 1)
+    {
         ngx_astro_hello_again();
         ngx_astro_hello_send();
         return;

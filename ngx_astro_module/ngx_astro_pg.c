@@ -50,6 +50,7 @@ typedef struct {
     unsigned                   parsing:1;   /* result of Parse comes first */
     unsigned                   failed:1;
     unsigned                   refused:1;
+    unsigned                   busy:1;
     PGresult                  *res;
     const char                *values[NGX_ASTRO_PG_MAX_PARAMS];
 } ngx_astro_pg_op_t;
@@ -97,6 +98,7 @@ static void ngx_astro_pg_flush_handler(ngx_event_t *ev);
 static void ngx_astro_pg_read_handler(ngx_event_t *rev);
 static void ngx_astro_pg_write_handler(ngx_event_t *wev);
 static ngx_int_t ngx_astro_pg_results(ngx_astro_pg_t *pg);
+static ngx_uint_t ngx_astro_pg_gave_up(const char *sqlstate);
 static const char *ngx_astro_pg_field(PGresult *res, int field);
 static void ngx_astro_pg_unprepare(ngx_astro_pg_t *pg,
     const ngx_astro_sql_t *sql);
@@ -457,6 +459,7 @@ ngx_astro_pg_call(ngx_astro_pg_t *pg, const ngx_astro_sql_t *sql,
     op->parsing = 0;
     op->failed = 0;
     op->refused = 0;
+    op->busy = 0;
     op->res = NULL;
 
     p = (char *) (op + 1);
@@ -683,6 +686,7 @@ ngx_astro_pg_results(ngx_astro_pg_t *pg)
 
             ngx_astro_pg_arm(pg);
             ngx_astro_pg_finish(op, op->refused ? NGX_ASTRO_PG_REFUSED
+                                    : op->busy ? NGX_ASTRO_PG_BUSY
                                     : op->failed || op->res == NULL
                                     ? NGX_ASTRO_PG_ERROR : NGX_ASTRO_PG_OK);
 
@@ -716,6 +720,9 @@ ngx_astro_pg_results(ngx_astro_pg_t *pg)
 
             if (status != PGRES_PIPELINE_ABORTED) {
 
+                op->busy = ngx_astro_pg_gave_up(
+                               ngx_astro_pg_field(res, PG_DIAG_SQLSTATE));
+
                 /* not the context: it would quote what people wrote */
 
                 ngx_log_error(NGX_LOG_ERR, ngx_astro.log, 0,
@@ -745,6 +752,21 @@ ngx_astro_pg_results(ngx_astro_pg_t *pg)
     }
 
     return NGX_OK;
+}
+
+
+/*
+ * What may well go through the next time: transaction_rollback, no resources,
+ * lock_not_available, query_canceled (PostgreSQL, Appendix A).
+ */
+
+static ngx_uint_t
+ngx_astro_pg_gave_up(const char *sqlstate)
+{
+    return ngx_strncmp(sqlstate, "40", 2) == 0
+           || ngx_strncmp(sqlstate, "53", 2) == 0
+           || ngx_strcmp(sqlstate, "55P03") == 0
+           || ngx_strcmp(sqlstate, "57014") == 0;
 }
 
 
@@ -778,7 +800,7 @@ ngx_astro_pg_unprepare(ngx_astro_pg_t *pg, const ngx_astro_sql_t *sql)
 static void
 ngx_astro_pg_finish(ngx_astro_pg_op_t *op, ngx_astro_pg_rc_e rc)
 {
-    if (rc == NGX_ASTRO_PG_ERROR || rc == NGX_ASTRO_PG_LOST) {
+    if (rc >= NGX_ASTRO_PG_ERROR) {
         ngx_astro_count(PG_FAILED);
     }
 

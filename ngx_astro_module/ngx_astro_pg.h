@@ -30,7 +30,8 @@ typedef struct {
 typedef enum {
     NGX_ASTRO_PG_OK = 0,
     NGX_ASTRO_PG_REFUSED,   /* by the function: see ngx_astro_pg_refusal_t */
-    NGX_ASTRO_PG_ERROR,     /* the server refused: a bug or a timeout */
+    NGX_ASTRO_PG_ERROR,     /* the server refused: a bug */
+    NGX_ASTRO_PG_BUSY,      /* it gave up: a timeout, a lock, a deadlock */
     NGX_ASTRO_PG_LOST       /* no connection, or it broke: unknown outcome */
 } ngx_astro_pg_rc_e;
 

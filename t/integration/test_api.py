@@ -81,6 +81,17 @@ def test_n4_a_function_refuses_by_exception(stack, rest, code, status):
     assert rest.get('/api/me', token).status == 200
 
 
+@pytest.mark.parametrize('state', ['55P03', '40P01', '57014', '53200'])
+def test_a_database_that_gives_up_is_asked_again(stack, rest, state):
+    token = stack.person().token
+    with me(stack, f"BEGIN RAISE 'no' USING ERRCODE = '{state}'; END"):
+        answer = rest.get('/api/me', token)
+    problem(answer, 503, 'unavailable')
+    assert int(answer.headers['Retry-After']) >= 1
+    with me(stack, "BEGIN RAISE 'no' USING ERRCODE = '22012'; END"):
+        problem(rest.get('/api/me', token), 500, 'internal')
+
+
 def test_a_refusal_undoes_what_the_function_did(stack, rest):
     person = stack.person()
     with me(stack, "BEGIN UPDATE identity.account SET blocked = true"
