@@ -98,7 +98,6 @@ static void ngx_astro_pg_flush_handler(ngx_event_t *ev);
 static void ngx_astro_pg_read_handler(ngx_event_t *rev);
 static void ngx_astro_pg_write_handler(ngx_event_t *wev);
 static ngx_int_t ngx_astro_pg_results(ngx_astro_pg_t *pg);
-static ngx_uint_t ngx_astro_pg_gave_up(const char *sqlstate);
 static const char *ngx_astro_pg_field(PGresult *res, int field);
 static void ngx_astro_pg_unprepare(ngx_astro_pg_t *pg,
     const ngx_astro_sql_t *sql);
@@ -752,21 +751,6 @@ ngx_astro_pg_results(ngx_astro_pg_t *pg)
     }
 
     return NGX_OK;
-}
-
-
-/*
- * What may well go through the next time: transaction_rollback, no resources,
- * lock_not_available, query_canceled (PostgreSQL, Appendix A).
- */
-
-static ngx_uint_t
-ngx_astro_pg_gave_up(const char *sqlstate)
-{
-    return ngx_strncmp(sqlstate, "40", 2) == 0
-           || ngx_strncmp(sqlstate, "53", 2) == 0
-           || ngx_strcmp(sqlstate, "55P03") == 0
-           || ngx_strcmp(sqlstate, "57014") == 0;
 }
 
 

@@ -76,6 +76,12 @@ typedef struct {
     const char         *field;      /* a JSON pointer, NULL: none */
 } ngx_astro_pg_refusal_t;
 
+/*
+ * An error that may well not come the next time: transaction_rollback, no
+ * resources, lock_not_available, query_canceled (PostgreSQL, Appendix A).
+ */
+ngx_uint_t ngx_astro_pg_gave_up(const char *sqlstate);
+
 void ngx_astro_pg_refusal(PGresult *res, ngx_astro_pg_refusal_t *refusal);
 
 

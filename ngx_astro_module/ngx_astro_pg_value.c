@@ -11,6 +11,16 @@
 static const char *ngx_astro_pg_text(PGresult *res, int field);
 
 
+ngx_uint_t
+ngx_astro_pg_gave_up(const char *sqlstate)
+{
+    return ngx_strncmp(sqlstate, "40", 2) == 0
+           || ngx_strncmp(sqlstate, "53", 2) == 0
+           || ngx_strcmp(sqlstate, "55P03") == 0
+           || ngx_strcmp(sqlstate, "57014") == 0;
+}
+
+
 void
 ngx_astro_pg_refusal(PGresult *res, ngx_astro_pg_refusal_t *refusal)
 {

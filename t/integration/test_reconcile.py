@@ -1,0 +1,134 @@
+"""billing_worker reconcile: what vendors did and nobody was told of is asked for
+and done, once; what is parked is listed until somebody has seen to it."""
+
+import subprocess
+
+from astro.stack import eventually
+from astro.ws import SLOW
+from billing_fixture import BINARY as WORKER
+from test_webhooks import (alone, audit, client, name,      # noqa: F401
+                           razorpay_says, stack, succeeded, vendors)
+from vendor_fixture import Vendor
+
+
+def test_a_lost_webhook_is_made_up_for(stack, vendors, client):    # noqa: F811
+    """The vendor took the money and nobody heard of it: reconcile credits it,
+    once, also when the webhook comes after all."""
+    vendor = Vendor()
+
+    try:
+        paid = [vendors.expect(client, 900) for _ in range(3)]
+        strange = name('pi')
+
+        for payment in [*paid, strange]:
+            vendor.do('event', type='payment_intent.succeeded',
+                      object=succeeded(payment, 900)['data']['object'])
+        vendor.do('event', type='customer.created', object={'id': 'cus_1'})
+
+        with open(f'{stack.var}/etc/billing_worker.conf',
+                  encoding='utf-8') as f:
+            given = ['-o', next(line for line in f
+                                if line.startswith('pg = ')).strip()]
+
+        def reconcile(*more):
+            return subprocess.run(
+                [WORKER, 'reconcile', *given, '-o',
+                 f'stripe_url={vendor.url}', '-o',
+                 f'stripe_key_file={vendor.key_file}', *more], text=True,
+                capture_output=True, check=False, timeout=60 * SLOW)
+
+        vendor.faults(error=0.2)    # it tries five times
+        done = reconcile()
+        vendor.faults()
+
+        # something is parked: the payment that is none of ours, at least
+        assert done.returncode == 1, done.stderr
+        assert 'Stripe: ' in done.stdout and ' 4 had not come' in done.stdout
+        assert f'{strange} ' in done.stdout
+        eventually(lambda: vendors.wallet(client) == {'client': 2700}, 15)
+
+        assert ' 0 had not come' in reconcile('--since', '2020-01-01').stdout
+        assert ' 0 events looked at' in reconcile('--since=2999-01-01').stdout
+
+        for payment in paid:
+            late = succeeded(payment, 900)
+            assert vendors.say(late) == 200
+            vendors.ended(late['id'], 'ignored')
+
+        assert vendors.wallet(client) == {'client': 2700}
+        audit(stack)
+
+        assert reconcile('--since', 'yesteryear').returncode == 2
+
+        # somebody has seen to it
+        with stack.db() as db:
+            event, = db.execute(
+                'SELECT event_id FROM ledger.webhook_inbox'
+                ' WHERE payment_id = %s', (strange,)).fetchone()
+        assert reconcile('--close', event).returncode == 2
+        assert reconcile('--close', event, '--why', '').returncode == 2
+        assert f' {event}: ' in reconcile().stdout
+        done = reconcile('--close', event, '--why', 'of another shop')
+        assert done.returncode in (0, 1) and event not in done.stdout
+        state, why = vendors.state(event)
+        assert state == 'ignored' and why.endswith('closed: of another shop')
+        assert reconcile('--close', event, '--why', 'x').returncode == 2
+        assert vendors.wallet(client) == {'client': 2700}
+        vendor.faults(error=1)
+        assert reconcile().returncode == 2
+    finally:
+        vendor.close()
+
+
+def test_razorpay_is_asked_for_what_it_did(stack, vendors, client):    # noqa: F811
+    """Payments and refunds of which nobody heard are done, once, over pages
+    and failures; one that makes no sense is parked by itself."""
+    vendor = Vendor('razorpay', key='rzp_test_1:the_secret')
+
+    try:
+        orders = [vendors.expect(client, 100, 'razorpay') for _ in range(3)]
+        paid = [vendor.do('payment', order_id=order, amount=100, captured=True)
+                for order in (*orders, orders[0])]
+        vendor.do('payment', order_id=orders[1], amount=100, captured=False)
+        for _ in range(110):        # two pages, of which most is nothing
+            vendor.do('payment', order_id=None, amount=9, captured=False)
+        bad = vendor.do('payment', id='pay 1', order_id=orders[0], amount=100,
+                        captured=True)
+        # of the second payment of the first order
+        vendor.do('refund', payment_id=paid[3]['id'], amount=60,
+                  status='processed')
+        vendor.do('refund', payment_id=paid[1]['id'], amount=5,
+                  status='pending')
+
+        # the webhook of one came
+        vendors.ended(razorpay_says(vendors, 'payment.captured', orders[2],
+                                    paid[2]['id'], 100), 'applied')
+
+        with open(f'{stack.var}/etc/billing_worker.conf',
+                  encoding='utf-8') as f:
+            given = ['-o', next(line for line in f
+                                if line.startswith('pg = ')).strip()]
+
+        def reconcile():
+            return subprocess.run(
+                [WORKER, 'reconcile', *given, '-o',
+                 f'razorpay_url={vendor.url}', '-o',
+                 f'razorpay_key_file={vendor.key_file}'], text=True,
+                capture_output=True, check=False, timeout=60 * SLOW)
+
+        vendor.faults(error=0.1)
+        done = reconcile()
+        vendor.faults()
+        assert done.returncode == 1, done.stderr    # something is parked
+        assert ' 118 payments and refunds looked at, 5 had' in done.stdout
+        assert done.stdout.count('razorpay unreadable ') == 1 and bad
+        eventually(lambda: vendors.wallet(client) == {'client': 340}, 15)
+        assert ', 0 had not come' in reconcile().stdout
+
+        # and late all the same
+        vendors.ended(razorpay_says(vendors, 'payment.captured', orders[0],
+                                    paid[0]['id'], 100), 'ignored')
+        assert vendors.wallet(client) == {'client': 340}
+        audit(stack)
+    finally:
+        vendor.close()
