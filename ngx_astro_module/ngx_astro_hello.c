@@ -89,6 +89,8 @@ ngx_astro_handle_hello(ngx_astro_req_t *req)
         return;
     }
 
+    ngx_memzero(&claims, sizeof(astro_claims_t));
+
     if (ngx_astro_hello_token(req, &claims, &jwt) == NGX_AGAIN) {
         return;
     }

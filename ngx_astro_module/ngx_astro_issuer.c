@@ -166,7 +166,7 @@ ngx_astro_issuer_url(ngx_conf_t *cf, ngx_astro_issuer_t *is, ngx_str_t *value)
         return NGX_CONF_ERROR;
     }
 
-    is->addr = &u.addrs[0];
+    is->addr = u.addrs;
     is->uri = u.uri;
 
     if (u.family == AF_UNIX) {

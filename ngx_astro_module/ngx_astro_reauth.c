@@ -85,6 +85,7 @@ ngx_astro_handle_auth_refresh(ngx_astro_req_t *req)
     token.data = (u_char *) m->raw + 1;
     token.len = m->raw_len - 2;
 
+    ngx_memzero(&claims, sizeof(astro_claims_t));
     held = ngx_astro_outside_hold(req, &token, &rc);
 
     if (held == NGX_AGAIN) {

@@ -225,7 +225,6 @@ ngx_astro_routes_group(ngx_astro_endpoint_t *route, ngx_uint_t n)
     u_char       text[NGX_ASTRO_STATEMENT_MAX];
     ngx_uint_t   i;
 
-    p = text;
     last = text + sizeof(text);
 
     route->many.nparams = route->call.nparams;
