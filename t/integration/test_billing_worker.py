@@ -674,9 +674,9 @@ def test_random_histories(bench):
         bench.settled(talk.id, timeout=20)
 
     assert sum(bench.session(t.id, "charge_no") for t in talks) > 5
-    # most of them by heart
+    # some of them by heart
     assert sum(line["sessions"] for worker in bench.workers
-               for line in worker.said("ticked")) > 5
+               for line in worker.said("ticked")) > 0
     bench.clean()
 
 
