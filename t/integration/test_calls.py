@@ -138,6 +138,31 @@ def test_d1_two_browsers_see_and_hear_each_other(stack):
         call.end()
 
 
+def test_d12_another_camera_while_the_call_goes_on(stack):
+    """The track is replaced, nothing is negotiated; the other side is told,
+    and it is in the session's detail."""
+    with calling(stack) as call:
+        call.flows(more=1)
+        eventually(lambda: all(s['signaling'] == 'stable'
+                               for s in call.stats()), SLOWLY, 'stable')
+        offers, row = call.seen('offers'), call.row()
+        call.c.get('call.change("back camera")')
+        told = eventually(lambda: call.a.get('call.seen.media'), SLOWLY)
+        assert (told['from'], told['device']) == (call.client.id,
+                                                  'back camera')
+        # twice as wide as what was shown before
+        eventually(lambda: call.stats()[1]['width'] == [320], SLOWLY,
+                   'the picture of the other camera')
+        call.flows()
+        assert call.seen('offers') == offers
+        assert call.row()[0] == 'active' and call.row()[1] >= row[1]
+        media, = stack.rest.get(f'/api/sessions/{call.session}',
+                                call.advisor.token).json['media']
+        assert (media['from'], media['device']) == (call.client.id,
+                                                    'back camera')
+        call.end()
+
+
 def test_d6_both_offer_at_once(stack):
     """A second video from each side, offered before either has seen the
     other's offer: the impolite one's is taken, then the polite one's."""

@@ -16,7 +16,7 @@ class Call {
         this.held = null;               // signals not looked at yet
         this.handling = Promise.resolve();
         this.seen = {offers: 0, ignored: 0, yielded: 0, restarts: 0,
-                     incoming: null, end: null, states: [], errors: []};
+                     incoming: null, end: null, media: null, states: [], errors: []};
         this.videos = [];
     }
 
@@ -75,6 +75,9 @@ class Call {
         case 'session_update':
             return this.seen.states.push(m.payload.state);
 
+        case 'session_media':
+            return this.seen.media = m.payload;
+
         case 'session_end':
             this.seen.end = m.payload;
             return this.pc?.close();
@@ -130,6 +133,21 @@ class Call {
     /* one more video, as when a screen is shared */
     share() {
         this.pc.addTrack(this.stream.getVideoTracks()[0].clone());
+    }
+
+    /* another camera, in the place of the one that is shown */
+    async change(device) {
+        const [old] = this.stream.getVideoTracks();
+        const stream = await navigator.mediaDevices.getUserMedia({
+            video: {width: 320, height: 240, frameRate: 10}});
+        const [track] = stream.getVideoTracks();
+        const sender = this.pc.getSenders().find(s => s.track == old);
+
+        await sender.replaceTrack(track);
+        old.stop();
+
+        return this.ask('session_media', {session: this.session, device,
+                        mic: true, cam: true, screen: false});
     }
 
     async offer() {
@@ -227,6 +245,9 @@ class Call {
             frames: all.filter(s => s.type == 'inbound-rtp'
                                     && s.kind == 'video')
                        .map(s => s.framesDecoded ?? 0),
+            width: all.filter(s => s.type == 'inbound-rtp'
+                                   && s.kind == 'video')
+                      .map(s => s.frameWidth),
             heard: all.filter(s => s.type == 'inbound-rtp'
                                    && s.kind == 'audio')
                       .map(s => s.packetsReceived)[0] ?? 0,
