@@ -23,6 +23,7 @@ from fractions import Fraction
 from math import floor
 
 import psycopg
+import pytest
 import redis as redis_client
 from psycopg.conninfo import conninfo_to_dict
 
@@ -669,3 +670,30 @@ class Talk:
 
     def end(self):
         return self.cgw.end(self.id, self.client)
+
+
+# for a module that imports them, with "sql" of sql_fixture: one Redis, one
+# database that is copied, and a bench for each test
+
+@pytest.fixture(scope="module")
+def redis():
+    server = Redis()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def empty(sql, redis):
+    made = Bench(sql, redis)
+    made.close()
+    return made
+
+
+@pytest.fixture
+def bench(sql, redis, empty):
+    if redis.process.poll() is not None:
+        redis.start()
+
+    made = Bench(sql, redis, empty)
+    yield made
+    made.close()

@@ -8,32 +8,12 @@ import time
 import psycopg
 import pytest
 
-from billing_fixture import BINARY, Bench, Redis, Talk, eventually
+from billing_fixture import (BINARY, Redis, Talk, bench, empty, eventually,
+                             redis)
 from sql_fixture import sql     # noqa: F401
 
 pytestmark = pytest.mark.skipif(not BINARY.exists(),
                                 reason=f"{BINARY} is not built")
-
-
-@pytest.fixture(scope="module")
-def redis():
-    server = Redis()
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="module")
-def empty(sql, redis):          # noqa: F811
-    made = Bench(sql, redis)
-    made.close()
-    return made
-
-
-@pytest.fixture
-def bench(sql, redis, empty):   # noqa: F811
-    made = Bench(sql, redis, empty)
-    yield made
-    made.close()
 
 
 # gateways --------------------------------------------------------------------

@@ -6,33 +6,12 @@ import time
 
 import pytest
 
-from billing_fixture import (BINARY, Bench, Redis, Talk, eventually,
-                             metric)
+from billing_fixture import (BINARY, Talk, bench, empty, eventually, metric,
+                             redis)
 from sql_fixture import LIVE, call1, sql    # noqa: F401
 
 pytestmark = pytest.mark.skipif(not BINARY.exists(),
                                 reason=f"{BINARY} is not built")
-
-
-@pytest.fixture(scope="module")
-def redis():
-    server = Redis()
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="module")
-def empty(sql, redis):          # noqa: F811
-    made = Bench(sql, redis)
-    made.close()
-    return made
-
-
-@pytest.fixture
-def bench(sql, redis, empty):   # noqa: F811
-    made = Bench(sql, redis, empty)
-    yield made
-    made.close()
 
 
 def by_heart(worker, what="sessions"):

@@ -5,34 +5,13 @@ import time
 
 import pytest
 
-from billing_fixture import (BINARY, SLOW, Bench, Proxy, Redis, Talk,
-                             eventually)
+from billing_fixture import (BINARY, SLOW, Proxy, Redis, Talk, bench, empty,
+                             eventually, redis)
 from psycopg.conninfo import make_conninfo
 from sql_fixture import sql     # noqa: F401
 
 pytestmark = pytest.mark.skipif(not BINARY.exists(),
                                 reason=f"{BINARY} is not built")
-
-
-@pytest.fixture(scope="module")
-def redis():
-    server = Redis()
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="module")
-def empty(sql, redis):          # noqa: F811
-    made = Bench(sql, redis)
-    made.close()
-    return made
-
-
-@pytest.fixture
-def bench(sql, redis, empty):   # noqa: F811
-    made = Bench(sql, redis, empty)
-    yield made
-    made.close()
 
 
 def lows(bench):

@@ -6,25 +6,11 @@ import time
 
 import pytest
 
-from billing_fixture import BINARY, Bench, Redis, Talk, eventually
+from billing_fixture import (BINARY, Talk, bench, empty, eventually, redis)
 from sql_fixture import LIVE, call1, sql    # noqa: F401
 
 pytestmark = pytest.mark.skipif(not BINARY.exists(),
                                 reason=f"{BINARY} is not built")
-
-
-@pytest.fixture(scope="module")
-def redis():
-    server = Redis()
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="module")
-def empty(sql, redis):          # noqa: F811
-    made = Bench(sql, redis)
-    made.close()
-    return made
 
 
 class Paused(Talk):
@@ -56,13 +42,6 @@ class Paused(Talk):
             "SELECT min(started_ms + life_ms - silence_ms)"
             " FROM consult.gateway WHERE id IN (%s, %s)", self.cgw.id,
             self.agw.id) > self.at + 500, 10, "leases beyond the pause")
-
-
-@pytest.fixture
-def bench(sql, redis, empty):   # noqa: F811
-    made = Bench(sql, redis, empty)
-    yield made
-    made.close()
 
 
 def test_f7_gateways_hear_late_of_a_pause(bench):

@@ -15,36 +15,12 @@ import pytest
 
 from psycopg.conninfo import make_conninfo
 
-from billing_fixture import (BINARY, SLOW, Bench, Proxy, Redis, Talk, boot_ms,
-                             eventually, metric)
+from billing_fixture import (BINARY, SLOW, Proxy, Redis, Talk, bench,
+                             boot_ms, empty, eventually, metric, redis)
 from sql_fixture import sql     # noqa: F401
 
 pytestmark = pytest.mark.skipif(not BINARY.exists(),
                                 reason=f"{BINARY} is not built")
-
-
-@pytest.fixture(scope="module")
-def redis():
-    server = Redis()
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="module")
-def empty(sql, redis):          # noqa: F811
-    made = Bench(sql, redis)
-    made.close()
-    return made
-
-
-@pytest.fixture
-def bench(sql, redis, empty):   # noqa: F811
-    if redis.process.poll() is not None:
-        redis.start()
-
-    made = Bench(sql, redis, empty)
-    yield made
-    made.close()
 
 
 def frames(bench, kind):
