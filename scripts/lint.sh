@@ -46,6 +46,11 @@ rules() {
     out=$(grep -nP '\bassert\(' $(sources ngx_astro_module billing_worker))
     [ -z "$out" ] || found "assert() in a server" "$out"
 
+    # metrics.c prints seconds
+    out=$(grep -nP '\b(float|double|strtod|atof)\b' \
+              $(sources billing_worker | grep -v '/metrics\.c$'))
+    [ -z "$out" ] || found "not exact, and this is about money" "$out"
+
     out=
     for file in $(sources ngx_astro_module billing_worker); do
         lines=$(wc -l < "$file")
