@@ -8,6 +8,7 @@
 SET ROLE astro_owner;
 
 DROP FUNCTION IF EXISTS consult.advisors(bigint, bigint, int);
+DROP FUNCTION IF EXISTS consult.advisors_online();
 
 
 -- consult.advisor_docs: these advisors as everybody sees them, in this order;
@@ -26,6 +27,13 @@ LANGUAGE plpgsql STABLE AS $$
 DECLARE
     v_currency text     := consult.currency();
     v_busy     bigint[] := consult.busy_of(ids);
+    v_gateways bigint[] := ARRAY(SELECT g.id FROM consult.gateway g
+                                  WHERE consult.fresh(g));
+    v_here     bigint[] := ARRAY(SELECT i.id FROM unnest(ids) AS i(id)
+                                  WHERE (SELECT true FROM consult.presence p
+                                          WHERE p.account_id = i.id
+                                            AND p.gateway_id = ANY(v_gateways)
+                                          LIMIT 1) IS NOT NULL);
 BEGIN
     RETURN QUERY
     SELECT a.id, i.ord, '{"id":"u_' || a.id || '","name":' || to_json(a.name)
@@ -60,7 +68,7 @@ BEGIN
                      WHERE x.id = i.id LIMIT 1) a,
            LATERAL (SELECT * FROM identity.advisor x
                      WHERE x.account_id = i.id LIMIT 1) d,
-           LATERAL (SELECT consult.here(i.id) AND NOT d.away AS online,
+           LATERAL (SELECT i.id = ANY(v_here) AND NOT d.away AS online,
                            i.id = ANY(v_busy) AND NOT d.away AS busy) s
      WHERE a.role = 'advisor'
        AND (hidden_too OR NOT a.blocked AND d.approved_at IS NOT NULL)
@@ -81,35 +89,17 @@ END
 $$;
 
 
--- consult.advisors_online: all advisors who are online.  Those who are away have
--- an index of their own (advisor_away): a row of each advisor's took most of
--- the time.
-CREATE OR REPLACE FUNCTION consult.advisors_online() RETURNS bigint[]
-LANGUAGE plpgsql STABLE AS $$
-DECLARE
-    v_gateways bigint[] := ARRAY(SELECT g.id FROM consult.gateway g
-                                  WHERE consult.fresh(g));
-BEGIN
-    RETURN ARRAY(SELECT h.account_id
-                   FROM consult.advisor_here h,
-                        LATERAL (SELECT true FROM consult.presence p
-                                  WHERE p.account_id = h.account_id
-                                    AND p.gateway_id = ANY(v_gateways)
-                                  LIMIT 1) p
-                  WHERE (SELECT d.away FROM identity.advisor d
-                          WHERE d.account_id = h.account_id AND d.away
-                          LIMIT 1) IS NULL);
-END
-$$;
-
-
 -- consult.advisor_search: a page of the list; at: the change of the list whose
 -- state is paged through.  cap is one more than the page has.
 --
 -- First the list is walked in its order, by the index of the sort, for two
 -- thousand rows: enough for a page unless few match.  Then those few are
 -- gathered, by whatever index the planner takes, and sorted.  The "+ 0" and
--- "|| ''" of the second keep it from walking once more.
+-- "|| ''" of the second keep it from walking once more.  Of those who are online
+-- the second begins with all who may be, unless these are too many.
+--
+-- Whether somebody is online takes two lookups, so it is asked last, of who has
+-- come through all filters.
 --
 -- The text of the statements is put together from what stands here; all that
 -- a client sent goes in as parameters, which the planner sees.
@@ -140,12 +130,13 @@ DECLARE
     v_down      text   := CASE WHEN v_sort IN ('-price', 'rating', 'newest')
                                THEN 'DESC' ELSE 'ASC' END;
     v_from      identity.listing;
-    v_here      bigint[];
+    v_gateways  bigint[];           -- whose leases are fresh
+    v_here      bigint[];           -- all who may be online, if they are few
     v_number    bigint;
     v_key_is    text   := '';       -- conditions on the sort's own column
     v_others    text   := '';
-    v_filters   text;               -- of them, without who is online
-    v_few       boolean := false;   -- so few are online: look them up
+    v_few       boolean := false;
+    v_walk      boolean := true;
     v_rows      text;
     v_order     text;
 BEGIN
@@ -221,30 +212,42 @@ BEGIN
         v_others := v_others || ' AND l.languages @> ARRAY[$3]';
     END IF;
 
+    IF v_online THEN
+        v_here := ARRAY(SELECT h.account_id FROM consult.advisor_here h
+                         LIMIT 3001);
+        v_few := cardinality(v_here) <= 3000;
+        -- of so few there is hardly a page within what is walked
+        v_walk := NOT v_few
+                  OR v_others = '' AND cardinality(v_here) >= 300;
+    END IF;
+
     IF v_online IS NOT NULL THEN
-        v_here := consult.advisors_online();
-        v_few := v_online AND cardinality(v_here) <= 3000;
-        v_filters := v_others;
-        v_others := v_others || CASE WHEN v_online
-            THEN ' AND l.account_id + 0 = ANY($9)'
-            ELSE ' AND l.account_id + 0 <> ALL($9)' END;
+        v_gateways := ARRAY(SELECT g.id FROM consult.gateway g
+                             WHERE consult.fresh(g));
+        v_others := v_others || CASE WHEN v_online THEN ' AND (' ELSE
+                                ' AND NOT (' END
+            || '(SELECT true FROM consult.presence p'
+               ' WHERE p.account_id = l.account_id AND p.gateway_id = ANY($9)'
+               ' LIMIT 1) IS NOT NULL'
+               ' AND (SELECT true FROM identity.advisor d'
+               ' WHERE d.account_id = l.account_id AND d.away'
+               ' LIMIT 1) IS NULL)';
     END IF;
 
     v_order := format(' ORDER BY l.%I %2$s, l.account_id %2$s', v_key,
                       v_down);
 
     FOR i IN 1..2 LOOP
-        -- of so few there is hardly a page within what is walked
-        CONTINUE WHEN i = 1 AND v_few AND cardinality(v_here) < 300;
+        CONTINUE WHEN i = 1 AND NOT v_walk;
 
         v_rows := CASE WHEN i = 1
             THEN '(SELECT * FROM identity.listing l WHERE l.born <= $1'
                  ' AND l.dead > $1' || v_key_is || v_order || ' LIMIT 2000) l'
                  ' WHERE true' || v_others || v_order
             WHEN v_few
-            THEN 'unnest($9) o(id), LATERAL (SELECT * FROM identity.listing x'
+            THEN 'unnest($14) o(id), LATERAL (SELECT * FROM identity.listing x'
                  ' WHERE x.account_id = o.id AND x.born <= $1 AND x.dead > $1'
-                 ' LIMIT 1) l WHERE true' || v_key_is || v_filters || v_order
+                 ' LIMIT 1) l WHERE true' || v_key_is || v_others || v_order
             ELSE 'identity.listing l WHERE l.born <= $1 AND l.dead > $1'
                  || v_key_is || v_others
                  || format(' ORDER BY l.%I%s %3$s, l.account_id + 0 %3$s',
@@ -256,8 +259,8 @@ BEGIN
                 || ' LIMIT $13)' INTO ids
           USING at, v_specialty, v_language, v_min, v_max,
                 ceil(v_rating * 1000)::bigint * 10000000, v_name,
-                v_name || chr(1114111), v_here, v_number, v_from.account_id,
-                v_from.name_key::text, cap;
+                v_name || chr(1114111), v_gateways, v_number,
+                v_from.account_id, v_from.name_key::text, cap, v_here;
 
         EXIT WHEN cardinality(ids) = cap;
     END LOOP;
@@ -266,10 +269,10 @@ $$;
 
 
 REVOKE ALL ON FUNCTION consult.advisor_docs(bigint[], boolean, boolean),
-    consult.here(bigint), consult.advisors_online(),
+    consult.here(bigint),
     consult.advisor_search(json, int, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION consult.advisor_docs(bigint[], boolean, boolean),
-    consult.here(bigint), consult.advisors_online(),
+    consult.here(bigint),
     consult.advisor_search(json, int, text) TO astro_api;
 
 RESET ROLE;
