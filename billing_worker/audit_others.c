@@ -111,8 +111,15 @@ billing_audit_others(billing_audit_t *a)
         return BILLING_ERROR;
     }
 
-    return billing_audit_wrongs(a, "audit_promo",
-                                "SELECT billing.audit_promo('audit_promo')");
+    if (billing_audit_wrongs(a, "audit_promo",
+                             "SELECT billing.audit_promo('audit_promo')")
+        != BILLING_OK)
+    {
+        return BILLING_ERROR;
+    }
+
+    return billing_audit_wrongs(a, "audit_chain",
+                                "SELECT billing.audit_chain('audit_chain')");
 }
 
 

@@ -87,6 +87,11 @@ static const billing_audit_advice_t  billing_audit_advices[] = {
         "that differs; what was credited and never came is taken back with "
         "billing.adjust()" },
 
+    [BILLING_AUDIT_CHAIN] = { "chain",
+        "compare consult.admin_log with a backup or a replica from this act "
+        "on: only the owner of the database could change it, so find out who "
+        "that was" },
+
     [BILLING_AUDIT_TOTAL] = { "total",
         "mend what is named above, then look again" },
 };

@@ -72,6 +72,7 @@ extern const ngx_astro_route_row_t  ngx_astro_routes_auth[];
 extern const ngx_astro_route_row_t  ngx_astro_routes_people[];
 extern const ngx_astro_route_row_t  ngx_astro_routes_consult[];
 extern const ngx_astro_route_row_t  ngx_astro_routes_booking[];
+extern const ngx_astro_route_row_t  ngx_astro_routes_admin[];
 extern const ngx_astro_route_row_t  ngx_astro_routes_chat[];
 extern const ngx_astro_route_row_t  ngx_astro_routes_wallet[];
 

@@ -20,7 +20,8 @@ static const ngx_astro_route_row_t *const  ngx_astro_routes_tables[] = {
     ngx_astro_routes_consult,
     ngx_astro_routes_booking,
     ngx_astro_routes_chat,
-    ngx_astro_routes_wallet
+    ngx_astro_routes_wallet,
+    ngx_astro_routes_admin
 };
 
 #define NGX_ASTRO_TABLES                                                      \

@@ -24,6 +24,7 @@ typedef enum {
     BILLING_AUDIT_RETURN,       /* more was given back than was taken */
     BILLING_AUDIT_PAYOUT,       /* a payout and its transfers */
     BILLING_AUDIT_PAYMENT,      /* a payment and its top-up */
+    BILLING_AUDIT_CHAIN,        /* the log of admin acts */
     BILLING_AUDIT_TOTAL,        /* the whole */
     BILLING_AUDIT_CODES
 } billing_audit_code_e;

@@ -255,7 +255,7 @@ GRANT EXECUTE ON FUNCTION consult.caller(), consult.ms(timestamptz),
     consult.end_payload(consult.session),
     consult.refusal(int, text, text, text),
     consult.outcome(consult.session, int, boolean)
-    TO astro_api, astro_gateway, astro_engine;
+    TO astro_api, astro_gateway, astro_engine, astro_admin;
 GRANT EXECUTE ON FUNCTION consult.ms(timestamptz) TO astro_hello;
 
 RESET ROLE;

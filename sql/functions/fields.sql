@@ -437,7 +437,7 @@ BEGIN
     LOOP
         EXECUTE 'REVOKE ALL ON FUNCTION ' || f || ' FROM PUBLIC';
         EXECUTE 'GRANT EXECUTE ON FUNCTION ' || f
-                || ' TO astro_api, astro_gateway, astro_engine';
+                || ' TO astro_api, astro_gateway, astro_engine, astro_admin';
     END LOOP;
 END
 $$;

@@ -149,6 +149,11 @@ BEGIN
         RETURN;
     END IF;
 
+    IF account <> caller THEN
+        PERFORM consult.admin_act(caller, 'tokens_revoke', 'u_' || account,
+                                  '{}');
+    END IF;
+
     RETURN QUERY
     SELECT 200, ('{"user":"u_' || account || '","tokens_valid_from":'
                  || v_from || '}')::json, 'A ' || account;
@@ -184,6 +189,9 @@ BEGIN
                                 'no such account'), NULL::text;
         RETURN;
     END IF;
+
+    PERFORM consult.admin_act(caller, 'account_block', 'u_' || account,
+                jsonb_build_object('blocked', account_block.blocked));
 
     RETURN QUERY
     SELECT 200, ('{"user":"u_' || account || '","blocked":' || blocked

@@ -558,6 +558,7 @@ BEGIN
 
     -- a statement of its own: the next one sees what it made
     v_who := consult.advisor_new(doc, hash, now());
+    PERFORM consult.admin_act(caller, 'advisor_create', 'u_' || v_who, '{}');
 
     RETURN QUERY SELECT 201, consult.advisor_own(v_who);
 END
@@ -644,6 +645,9 @@ BEGIN
     IF NOT FOUND THEN
         PERFORM consult.fail('not_found', 'no such advisor');
     END IF;
+
+    PERFORM consult.admin_act(caller, 'advisor_approve', 'u_' || advisor,
+                              jsonb_build_object('approved', v_yes));
 
     RETURN QUERY SELECT 200, consult.advisor_own(advisor);
 END

@@ -227,6 +227,10 @@ BEGIN
         PERFORM consult.fail('not_found', 'no such review');
     END IF;
 
+    PERFORM consult.admin_act(caller, 'review_hide', 's_' || session,
+                jsonb_build_object('hidden', v_hide, 'reason',
+                                   nullif(v_reason, '')));
+
     RETURN QUERY SELECT 200, consult.review_body(v);
 END
 $$;

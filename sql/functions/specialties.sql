@@ -55,6 +55,9 @@ BEGIN
                              '/slug');
     END IF;
 
+    PERFORM consult.admin_act(caller, 'specialty_create', 'k_' || v_id,
+                jsonb_build_object('slug', v_slug, 'name', v_name));
+
     RETURN QUERY
     SELECT 201, (SELECT row_to_json(x) FROM (
                SELECT 'k_' || v_id AS id, v_slug AS slug, v_name AS name) x);
@@ -85,6 +88,9 @@ BEGIN
     IF NOT FOUND THEN
         PERFORM consult.fail('not_found', 'no such specialty');
     END IF;
+
+    PERFORM consult.admin_act(caller, 'specialty_edit', 'k_' || specialty,
+                              jsonb_build_object('name', v_name));
 
     RETURN QUERY
     SELECT 200, (SELECT row_to_json(x) FROM (
@@ -129,6 +135,9 @@ BEGIN
 
     DELETE FROM identity.specialty s
      WHERE s.id = specialty_delete.specialty;
+
+    PERFORM consult.admin_act(caller, 'specialty_delete', 'k_' || specialty,
+                              jsonb_build_object('slug', v_slug));
 
     RETURN QUERY SELECT 204, '{}'::json;
 END

@@ -1,0 +1,107 @@
+-- 0029: what admins do: the log of their acts.
+--
+-- Safe under the version before, which calls none of it: its own admin acts
+-- go through functions that are applied with this file, and are logged.
+
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'astro_admin') THEN
+        CREATE ROLE astro_admin NOLOGIN NOINHERIT;
+    END IF;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN
+    NULL;
+END
+$$;
+
+DO $$
+BEGIN
+    IF NOT pg_has_role('astro_admin', 'MEMBER') THEN
+        GRANT astro_admin TO CURRENT_USER;
+    END IF;
+END
+$$;
+
+SET ROLE astro_owner;
+
+-- Is the caller of the current transaction an admin?  Policies of astro_admin
+-- ask it, once a statement, so that a function of its that forgot to ask shows
+-- nothing.
+CREATE FUNCTION consult.admin_calls() RETURNS boolean
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN coalesce((SELECT a.role = 'admin' AND NOT a.blocked
+                       FROM identity.account a
+                      WHERE a.id = consult.caller()), false);
+END
+$$;
+
+REVOKE ALL ON FUNCTION consult.admin_calls() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION consult.admin_calls() TO astro_admin;
+
+
+-- consult: the log ------------------------------------------------------------
+
+-- One row for each act, numbered without a gap.  hash is over that of the row
+-- before and all that this one says: consult.admin_hash().
+CREATE TABLE consult.admin_log (
+    no       bigint      PRIMARY KEY CHECK (no > 0),
+    at       timestamptz NOT NULL,
+    admin_id bigint      NOT NULL REFERENCES identity.account,
+    act      text        NOT NULL CHECK (act ~ '^[a-z][a-z_]{1,47}$'),
+    -- whom or what: "u_5", "s_9"; "" if it is about all
+    about    text        NOT NULL CHECK (length(about) <= 100),
+    detail   jsonb       NOT NULL CHECK (jsonb_typeof(detail) = 'object'),
+    hash     bytea       NOT NULL CHECK (length(hash) = 32)
+);
+
+CREATE INDEX admin_log_admin ON consult.admin_log (admin_id, no);
+CREATE INDEX admin_log_about ON consult.admin_log (about, no);
+CREATE INDEX admin_log_act   ON consult.admin_log (act, no);
+
+-- The last row's number and hash.  Its lock makes the chain one: it is taken
+-- after all others and held to the end of the transaction.
+CREATE TABLE consult.admin_clock (
+    one  boolean PRIMARY KEY DEFAULT true CHECK (one),
+    no   bigint  NOT NULL,
+    hash bytea   NOT NULL CHECK (length(hash) = 32)
+) WITH (fillfactor = 10);
+
+INSERT INTO consult.admin_clock (no, hash)
+VALUES (0, decode(repeat('00', 32), 'hex'));
+
+-- Also for the owner of the table: whoever wants to change it must take the
+-- trigger away first, and then still does not have the hashes.
+CREATE FUNCTION consult.admin_log_kept() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION 'the log of admin acts is not changed'
+          USING ERRCODE = 'insufficient_privilege';
+END
+$$;
+
+REVOKE ALL ON FUNCTION consult.admin_log_kept() FROM PUBLIC;
+
+CREATE TRIGGER kept BEFORE UPDATE OR DELETE OR TRUNCATE ON consult.admin_log
+    FOR EACH STATEMENT EXECUTE FUNCTION consult.admin_log_kept();
+
+ALTER TABLE consult.admin_log ENABLE ROW LEVEL SECURITY;
+ALTER TABLE consult.admin_log FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY admin  ON consult.admin_log FOR SELECT TO astro_admin
+    USING ((SELECT consult.admin_calls()));
+CREATE POLICY append ON consult.admin_log FOR INSERT TO astro_admin
+    WITH CHECK (true);
+CREATE POLICY engine ON consult.admin_log FOR SELECT TO astro_engine
+    USING (true);
+
+RESET ROLE;
+
+GRANT USAGE ON SCHEMA identity, ledger TO astro_admin;
+GRANT USAGE, CREATE ON SCHEMA api, consult TO astro_admin;
+GRANT SELECT (id, email, name, role, blocked, created_at)
+   ON identity.account TO astro_admin;
+GRANT SELECT, INSERT ON consult.admin_log TO astro_admin;
+GRANT SELECT, UPDATE (no, hash) ON consult.admin_clock TO astro_admin;
+GRANT SELECT ON consult.admin_log, consult.admin_clock TO astro_engine;
