@@ -16,7 +16,7 @@ from money_fixture import money                     # noqa: F401
 from sql_fixture import ROOT, at_once, call1, migrate, sql, web  # noqa: F401
 
 SERVING = ["astro_web", "astro_worker", "astro_api", "astro_gateway",
-           "astro_hello", "astro_engine"]
+           "astro_hello", "astro_admin", "astro_engine"]
 
 
 # the property ----------------------------------------------------------------
