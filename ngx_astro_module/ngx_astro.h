@@ -59,6 +59,11 @@ typedef struct {
     time_t               token_ttl;
     time_t               refresh_ttl;
     ngx_msec_t           pg_timeout;
+    ngx_int_t            pg_queue;
+    ngx_uint_t           slow_connections;
+    ngx_uint_t           slow_queue;
+    ngx_msec_t           slow_timeout;
+    ngx_msec_t           slow_idle;
     ngx_msec_t           hello_timeout;
     ngx_msec_t           ping_interval;
     ngx_msec_t           pong_timeout;

@@ -20,10 +20,13 @@
 
 /*
  * Beside the roles of a row: which limit of its caller it takes from, besides
- * "api".  Neither: a GET from none, all else from "write".
+ * "api".  Neither: a GET from none, all else from "write".  And SLOW, which
+ * is no limit: its function is called on a connection of its own, so that
+ * whoever asks for something else need not wait for it (ngx_astro_slow.h).
  */
 #define NGX_ASTRO_API_SEARCH  0x100
 #define NGX_ASTRO_API_MONEY   0x200
+#define NGX_ASTRO_API_SLOW    0x400
 
 #define NGX_ASTRO_METHODS_LEN                                                 \
     (sizeof("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS") - 1)

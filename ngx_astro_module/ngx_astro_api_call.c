@@ -10,6 +10,7 @@
  */
 
 #include "ngx_astro_api.h"
+#include "ngx_astro_slow.h"
 
 
 #define NGX_ASTRO_LIMIT_DEFAULT  50
@@ -22,6 +23,7 @@ typedef struct {
     ngx_astro_api_ctx_t      *ctx;      /* NULL: the request has gone */
     ngx_http_cleanup_t       *cleanup;
     ngx_astro_pg_handler_pt   handler;
+    ngx_uint_t                slow;
 } ngx_astro_api_pending_t;
 
 
@@ -229,7 +231,11 @@ ngx_int_t
 ngx_astro_api_ask(ngx_astro_api_ctx_t *ctx, const ngx_astro_sql_t *sql,
     const char *const *values, ngx_astro_pg_handler_pt handler)
 {
+    ngx_int_t                 rc;
+    ngx_http_request_t       *r;
     ngx_astro_api_pending_t  *pending;
+
+    r = ctx->r;
 
     pending = ngx_alloc(sizeof(ngx_astro_api_pending_t), ngx_astro.log);
     if (pending == NULL) {
@@ -238,19 +244,28 @@ ngx_astro_api_ask(ngx_astro_api_ctx_t *ctx, const ngx_astro_sql_t *sql,
 
     pending->ctx = ctx;
     pending->handler = handler;
-    pending->cleanup = ngx_http_cleanup_add(ctx->r, 0);
+    pending->slow = (ctx->row->roles & NGX_ASTRO_API_SLOW) != 0;
+    pending->cleanup = ngx_http_cleanup_add(r, 0);
 
     if (pending->cleanup == NULL) {
         ngx_free(pending);
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    if (ngx_astro_pg_call(ngx_astro.pg_api, sql, values,
-                          ngx_astro_api_answered, pending)
-        != NGX_OK)
-    {
+    rc = pending->slow
+         ? ngx_astro_slow_call(sql, values, ngx_astro_api_answered, pending)
+         : ngx_astro_pg_ask(ngx_astro.pg_api, sql, values,
+                            ngx_astro_api_answered, pending);
+
+    if (rc != NGX_OK) {
         pending->cleanup->handler = NULL;
         ngx_free(pending);
+
+        if (rc == NGX_BUSY) {
+            return ngx_astro_api_problem(ctx, NGX_ASTRO_E_UNAVAILABLE,
+                                         "too many reports at once, try again",
+                                         NULL);
+        }
 
         return ngx_astro_api_problem(ctx, NGX_ASTRO_E_UNAVAILABLE,
                                      "the database is away, try again", NULL);
@@ -259,7 +274,13 @@ ngx_astro_api_ask(ngx_astro_api_ctx_t *ctx, const ngx_astro_sql_t *sql,
     pending->cleanup->handler = ngx_astro_api_gone;
     pending->cleanup->data = pending;
 
-    ctx->r->main->count++;
+    /* who does not wait any more need not be kept in the queue */
+
+    if (pending->slow && r->read_event_handler == ngx_http_block_reading) {
+        r->read_event_handler = ngx_http_test_reading;
+    }
+
+    r->main->count++;
 
     return NGX_DONE;
 }
@@ -271,6 +292,10 @@ ngx_astro_api_gone(void *data)
     ngx_astro_api_pending_t  *pending = data;
 
     pending->ctx = NULL;
+
+    if (pending->slow && ngx_astro_slow_cancel(pending) == NGX_OK) {
+        ngx_free(pending);
+    }
 }
 
 

@@ -118,6 +118,10 @@
     X(PG_CALLS, "pg_calls", "calls of SQL functions")                         \
     X(PG_FAILED, "pg_failed", "calls that failed or were lost")               \
     X(PG_CONNECTS, "pg_connects", "connections made to PostgreSQL")           \
+    X(PG_SLOW_CALLS, "pg_slow_calls", "calls of slow reports")                \
+    X(PG_SLOW_FAILED, "pg_slow_failed", "slow reports that failed")           \
+    X(PG_SLOW_REFUSED, "pg_slow_refused", "slow reports refused: too many")   \
+    X(PG_SLOW_CONNECTS, "pg_slow_connects", "connections for reports made")   \
     X(REDIS_CONNECTS, "redis_connects", "connections made to Redis")          \
     X(REDIS_EVENTS, "redis_events", "events received from Redis")             \
     X(CALLS_POOR, "call_samples_poor", "measurements of calls that were poor")\
@@ -153,6 +157,8 @@
       "chat messages stored by one transaction")                              \
     H(PG_TIME, "pg_call_seconds", SECONDS,                                    \
       "from the call of a SQL function to its answer")                        \
+    H(PG_SLOW_TIME, "pg_slow_call_seconds", SECONDS,                          \
+      "the same of slow reports, with their waiting")                         \
     H(HTTP_TIME, "http_request_seconds", SECONDS,                             \
       "from a REST request's header to its answer")                           \
     H(GROUP_SIZE, "http_group_requests", NUMBER,                              \
@@ -171,9 +177,14 @@
     G(OPEN, "connections", "WebSocket connections open now")                  \
     G(SIGNED_IN, "signed_in", "connections signed in now")                    \
     G(JOINED, "joined", "connections in a session now")                       \
-    G(PG_UP, "pg_up", "connections to PostgreSQL that are up")                \
+    G(PG_UP, "pg_up", "connections to PostgreSQL that are up, but for those " \
+      "of slow reports")                                                      \
     G(PG_WAITING, "pg_queue", "calls that wait for a connection")             \
     G(PG_INFLIGHT, "pg_in_flight", "calls that wait for their answer")        \
+    G(PG_SLOW_UP, "pg_slow_up", "connections for slow reports that are up; "  \
+      "they are closed when nobody needs them")                               \
+    G(PG_SLOW_WAITING, "pg_slow_queue", "slow reports that wait")             \
+    G(PG_SLOW_INFLIGHT, "pg_slow_in_flight", "slow reports under way")        \
     G(REDIS_UP, "redis_up", "connections to Redis that are up")               \
     G(OUT_QUEUED, "out_queued_bytes", "bytes waiting for slow clients")       \
     G(DEFLATE_MEMORY, "deflate_memory_bytes", "bytes that compression holds") \

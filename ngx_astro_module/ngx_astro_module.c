@@ -17,6 +17,7 @@
 #include "ngx_astro_limits.h"
 #include "ngx_astro_metrics.h"
 #include "ngx_astro_shm.h"
+#include "ngx_astro_slow.h"
 #include "ngx_astro_webhook.h"
 
 
@@ -87,6 +88,13 @@ static ngx_command_t  ngx_astro_commands[] = {
       0,
       NULL },
 
+    { ngx_string("astro_pg_slow"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+      ngx_astro_slow_set,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("astro_debug"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_FLAG,
       ngx_conf_set_flag_slot,
@@ -110,6 +118,7 @@ static ngx_command_t  ngx_astro_commands[] = {
 
     ngx_astro_main("astro_pg", ngx_conf_set_str_slot, pg),
     ngx_astro_main("astro_pg_timeout", ngx_conf_set_msec_slot, pg_timeout),
+    ngx_astro_main("astro_pg_queue", ngx_conf_set_num_slot, pg_queue),
     ngx_astro_main("astro_redis_prefix", ngx_conf_set_str_slot, redis_prefix),
     ngx_astro_main("astro_node", ngx_conf_set_str_slot, node),
     ngx_astro_main("astro_jwt_secret_file", ngx_conf_set_str_slot,
@@ -234,6 +243,10 @@ ngx_astro_create_conf(ngx_conf_t *cf)
     conf->token_ttl = NGX_CONF_UNSET;
     conf->refresh_ttl = NGX_CONF_UNSET;
     conf->pg_timeout = NGX_CONF_UNSET_MSEC;
+    conf->pg_queue = NGX_CONF_UNSET;
+    conf->slow_queue = NGX_CONF_UNSET_UINT;
+    conf->slow_timeout = NGX_CONF_UNSET_MSEC;
+    conf->slow_idle = NGX_CONF_UNSET_MSEC;
     conf->hello_timeout = NGX_CONF_UNSET_MSEC;
     conf->ping_interval = NGX_CONF_UNSET_MSEC;
     conf->pong_timeout = NGX_CONF_UNSET_MSEC;
@@ -270,6 +283,10 @@ ngx_astro_init_conf(ngx_conf_t *cf, void *c)
     ngx_conf_init_value(conf->token_ttl, 12 * 60 * 60);
     ngx_conf_init_value(conf->refresh_ttl, 30 * 24 * 60 * 60);
     ngx_conf_init_msec_value(conf->pg_timeout, 10000);
+    ngx_conf_init_value(conf->pg_queue, 8192);
+    ngx_conf_init_uint_value(conf->slow_queue, 64);
+    ngx_conf_init_msec_value(conf->slow_timeout, 20000);
+    ngx_conf_init_msec_value(conf->slow_idle, 60000);
     ngx_conf_init_msec_value(conf->hello_timeout, 10000);
     ngx_conf_init_msec_value(conf->ping_interval, 25000);
     ngx_conf_init_msec_value(conf->pong_timeout, 10000);
@@ -288,6 +305,10 @@ ngx_astro_init_conf(ngx_conf_t *cf, void *c)
     ngx_conf_init_size_value(conf->deflate_min_length, 256);
     ngx_conf_init_size_value(conf->deflate_memory, 16 * 1024 * 1024);
     ngx_conf_init_value(conf->debug, 0);
+
+    if (conf->slow_connections == 0) {
+        conf->slow_connections = 2;
+    }
 
     if (conf->redis_prefix.data == NULL) {
         ngx_str_set(&conf->redis_prefix, "astro:");
@@ -313,6 +334,12 @@ ngx_astro_init_conf(ngx_conf_t *cf, void *c)
                            "\"astro_pg\" is needed, for example "
                            "\"astro_pg 'host=/run/postgresql dbname=astro "
                            "user=astro_web';\"");
+        return NGX_CONF_ERROR;
+    }
+
+    if (conf->pg_queue < 1 || conf->pg_queue > 1000000) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"astro_pg_queue\" must be from 1 to 1000000");
         return NGX_CONF_ERROR;
     }
 

@@ -4,6 +4,8 @@
  *
  * A connection goes DOWN -> CONNECTING (in a thread) -> UP -> DOWN ...
  *
+ * A lazy one (ngx_astro_slow.c) stays DOWN until somebody opens it.
+ *
  * Calls are kept in a queue in the order in which they were sent; results come
  * back in that order, so the head of the queue is always the one that libpq
  * speaks of.  Each call sends [Parse] Bind Describe Execute Sync; a statement
@@ -22,64 +24,20 @@
  * a moment longer.
  */
 
-#include "ngx_astro_pg.h"
+#include "ngx_astro_pg_private.h"
 
 
 #define NGX_ASTRO_PG_WAITING_MAX  4096
+#define NGX_ASTRO_PG_OURS         8       /* as many more, of our own */
 #define NGX_ASTRO_PG_BACKOFF_MIN  50
 /* REST is to be back within 2 s of the database */
 #define NGX_ASTRO_PG_BACKOFF_MAX  1000
-#define NGX_ASTRO_PG_PREPARED     512     /* all statements that there are */
-
-
-typedef enum {
-    ngx_astro_pg_down = 0,
-    ngx_astro_pg_connecting,
-    ngx_astro_pg_up
-} ngx_astro_pg_state_e;
-
-
-typedef struct {
-    ngx_queue_t                queue;
-    const ngx_astro_sql_t     *sql;
-    ngx_astro_pg_handler_pt    handler;
-    void                      *data;
-    ngx_msec_t                 since;
-    uint64_t                   called_us;
-    ngx_uint_t                 pending;     /* results yet to come */
-    unsigned                   parsing:1;   /* result of Parse comes first */
-    unsigned                   failed:1;
-    unsigned                   refused:1;
-    unsigned                   busy:1;
-    PGresult                  *res;
-    const char                *values[NGX_ASTRO_PG_MAX_PARAMS];
-} ngx_astro_pg_op_t;
-
-
-struct ngx_astro_pg_s {
-    const char                *name;
-    PGconn                    *conn;
-    ngx_connection_t          *c;
-    ngx_astro_pg_state_e       state;
-    ngx_uint_t                 tried;       /* a first attempt has ended */
-    ngx_uint_t                 dead;        /* to be broken by its events */
-    ngx_msec_t                 backoff;
-    ngx_uint_t                 nwaiting;
-    ngx_queue_t                waiting;     /* not sent yet */
-    ngx_queue_t                sent;
-    ngx_event_t                retry;
-    ngx_event_t                timeout;
-    ngx_event_t                flush;
-    void                     (*on_connect)(void);
-    ngx_thread_task_t         *task;
-    ngx_uint_t                 nprepared;
-    const ngx_astro_sql_t     *prepared[NGX_ASTRO_PG_PREPARED];
-};
 
 
 typedef struct {
     ngx_astro_pg_t            *pg;
     char                      *conninfo;
+    const char                *application;
     PGconn                    *conn;
 } ngx_astro_pg_connect_t;
 
@@ -91,21 +49,33 @@ static ngx_int_t ngx_astro_pg_attach(ngx_astro_pg_t *pg);
 static void ngx_astro_pg_break(ngx_astro_pg_t *pg, const char *why);
 static void ngx_astro_pg_retry(ngx_event_t *ev);
 static void ngx_astro_pg_timeout(ngx_event_t *ev);
-static void ngx_astro_pg_arm(ngx_astro_pg_t *pg);
-static void ngx_astro_pg_send(ngx_astro_pg_t *pg, ngx_astro_pg_op_t *op);
 static void ngx_astro_pg_flush(ngx_astro_pg_t *pg);
 static void ngx_astro_pg_flush_handler(ngx_event_t *ev);
 static void ngx_astro_pg_read_handler(ngx_event_t *rev);
 static void ngx_astro_pg_write_handler(ngx_event_t *wev);
-static ngx_int_t ngx_astro_pg_results(ngx_astro_pg_t *pg);
-static const char *ngx_astro_pg_field(PGresult *res, int field);
-static void ngx_astro_pg_unprepare(ngx_astro_pg_t *pg,
-    const ngx_astro_sql_t *sql);
-static void ngx_astro_pg_finish(ngx_astro_pg_op_t *op, ngx_astro_pg_rc_e rc);
+
+
+static const ngx_astro_pg_use_t  ngx_astro_pg_uses[] = {
+#define NGX_ASTRO_PG_USE(name)                                                \
+    { name, "astro nginx", 0, NGX_ASTRO_C_PG_CALLS, NGX_ASTRO_C_PG_FAILED,    \
+      NGX_ASTRO_C_PG_CONNECTS, NGX_ASTRO_C_PG_TIME, NGX_ASTRO_C_PG_UP,        \
+      NGX_ASTRO_C_PG_INFLIGHT }
+
+    NGX_ASTRO_PG_USE("calls"),
+    NGX_ASTRO_PG_USE("chat"),
+    NGX_ASTRO_PG_USE("the lease")
+};
 
 
 ngx_astro_pg_t *
-ngx_astro_pg_create(const char *name)
+ngx_astro_pg_create(ngx_astro_pg_use_e use)
+{
+    return ngx_astro_pg_create_use(&ngx_astro_pg_uses[use]);
+}
+
+
+ngx_astro_pg_t *
+ngx_astro_pg_create_use(const ngx_astro_pg_use_t *use)
 {
     ngx_astro_pg_t          *pg;
     ngx_astro_pg_connect_t  *ctx;
@@ -125,13 +95,15 @@ ngx_astro_pg_create(const char *name)
     ctx = (ngx_astro_pg_connect_t *) (pg->task + 1);
     ctx->pg = pg;
     ctx->conninfo = (char *) ngx_astro.conf->pg.data;
+    ctx->application = use->application;
 
     pg->task->ctx = ctx;
     pg->task->handler = ngx_astro_pg_connect_thread;
     pg->task->event.handler = ngx_astro_pg_connect_done;
     pg->task->event.data = pg;
 
-    pg->name = name;
+    pg->use = use;
+    pg->call_timeout = ngx_astro.conf->pg_timeout;
     pg->backoff = NGX_ASTRO_PG_BACKOFF_MIN;
 
     ngx_queue_init(&pg->waiting);
@@ -144,7 +116,9 @@ ngx_astro_pg_create(const char *name)
 
     /* a thread pool takes tasks only when the event loop runs */
 
-    ngx_add_timer(&pg->retry, 0);
+    if (!use->lazy) {
+        ngx_add_timer(&pg->retry, 0);
+    }
 
     return pg;
 }
@@ -175,10 +149,51 @@ ngx_astro_pg_is_up(ngx_astro_pg_t *pg)
 }
 
 
+/* Of a lazy one the timer only says that it is too early for another try. */
+
 static void
 ngx_astro_pg_retry(ngx_event_t *ev)
 {
-    ngx_astro_pg_connect(ngx_astro_of(ev, ngx_astro_pg_t, retry));
+    ngx_astro_pg_t  *pg;
+
+    pg = ngx_astro_of(ev, ngx_astro_pg_t, retry);
+
+    if (!pg->use->lazy) {
+        ngx_astro_pg_connect(pg);
+    }
+}
+
+
+ngx_int_t
+ngx_astro_pg_open(ngx_astro_pg_t *pg)
+{
+    if (pg->state != ngx_astro_pg_down || pg->retry.timer_set
+        || pg->task->event.active)
+    {
+        return NGX_DECLINED;
+    }
+
+    ngx_astro_pg_connect(pg);
+
+    return NGX_OK;
+}
+
+
+void
+ngx_astro_pg_close(ngx_astro_pg_t *pg)
+{
+    if (!ngx_astro_pg_idle(pg)) {
+        return;
+    }
+
+    if (pg->flush.posted) {
+        ngx_delete_posted_event(&pg->flush);
+    }
+
+    ngx_astro_pg_destroy(pg);
+    pg->c = NULL;
+    pg->conn = NULL;
+    ngx_astro_pg_uncount(pg->use, up);
 }
 
 
@@ -212,7 +227,7 @@ ngx_astro_pg_connect_thread(void *data, ngx_log_t *log)
     };
 
     const char *const  values[] = {
-        "3", "astro nginx", ctx->conninfo, "UTF8", NULL
+        "3", ctx->application, ctx->conninfo, "UTF8", NULL
     };
 
     ctx->conn = PQconnectdbParams(keys, values, 1);
@@ -251,11 +266,11 @@ ngx_astro_pg_connect_done(ngx_event_t *ev)
     pg->backoff = NGX_ASTRO_PG_BACKOFF_MIN;
     pg->nprepared = 0;
 
-    ngx_astro_count(PG_CONNECTS);
-    ngx_astro_count(PG_UP);
+    ngx_astro_pg_count(pg->use, connects);
+    ngx_astro_pg_count(pg->use, up);
 
     ngx_log_error(NGX_LOG_INFO, ngx_astro.log, 0,
-                  "astro: connected to PostgreSQL for %s", pg->name);
+                  "astro: connected to PostgreSQL for %s", pg->use->name);
 
     if (pg->on_connect) {
         pg->on_connect();
@@ -268,6 +283,10 @@ ngx_astro_pg_connect_done(ngx_event_t *ev)
         ngx_astro_sub(PG_WAITING, 1);
         op = ngx_queue_data(q, ngx_astro_pg_op_t, queue);
         ngx_astro_pg_send(pg, op);
+    }
+
+    if (pg->changed) {
+        pg->changed(pg);
     }
 }
 
@@ -315,7 +334,7 @@ ngx_astro_pg_break(ngx_astro_pg_t *pg, const char *why)
 
     ngx_log_error(NGX_LOG_ERR, ngx_astro.log, 0,
                   "astro: PostgreSQL for %s: %s; next attempt in %M ms",
-                  pg->name, why, pg->backoff);
+                  pg->use->name, why, pg->backoff);
 
     if (pg->c) {
         ngx_astro_connection_forget(pg->c);
@@ -328,7 +347,7 @@ ngx_astro_pg_break(ngx_astro_pg_t *pg, const char *why)
     }
 
     if (pg->state == ngx_astro_pg_up) {
-        ngx_astro_sub(PG_UP, 1);
+        ngx_astro_pg_uncount(pg->use, up);
     }
 
     pg->state = ngx_astro_pg_down;
@@ -351,7 +370,8 @@ ngx_astro_pg_break(ngx_astro_pg_t *pg, const char *why)
     while (!ngx_queue_empty(&pg->sent)) {
         q = ngx_queue_head(&pg->sent);
         ngx_queue_remove(q);
-        ngx_astro_sub(PG_INFLIGHT, 1);
+        pg->nsent--;
+        ngx_astro_pg_uncount(pg->use, in_flight);
         ngx_queue_insert_tail(&lost, q);
     }
 
@@ -368,7 +388,11 @@ ngx_astro_pg_break(ngx_astro_pg_t *pg, const char *why)
         q = ngx_queue_head(&lost);
         ngx_queue_remove(q);
         op = ngx_queue_data(q, ngx_astro_pg_op_t, queue);
-        ngx_astro_pg_finish(op, NGX_ASTRO_PG_LOST);
+        ngx_astro_pg_finish(pg->use, op, NGX_ASTRO_PG_LOST);
+    }
+
+    if (pg->changed) {
+        pg->changed(pg);
     }
 }
 
@@ -387,7 +411,7 @@ ngx_astro_pg_timeout(ngx_event_t *ev)
 
     op = ngx_queue_data(ngx_queue_head(&pg->sent), ngx_astro_pg_op_t, queue);
 
-    if (ngx_current_msec - op->since >= ngx_astro.conf->pg_timeout) {
+    if (ngx_current_msec - op->since >= pg->call_timeout) {
         ngx_astro_pg_break(pg, "no answer in time");
         return;
     }
@@ -396,7 +420,7 @@ ngx_astro_pg_timeout(ngx_event_t *ev)
 }
 
 
-static void
+void
 ngx_astro_pg_arm(ngx_astro_pg_t *pg)
 {
     if (ngx_queue_empty(&pg->sent)) {
@@ -408,8 +432,22 @@ ngx_astro_pg_arm(ngx_astro_pg_t *pg)
     }
 
     if (!pg->timeout.timer_set) {
-        ngx_add_timer(&pg->timeout, ngx_astro.conf->pg_timeout);
+        ngx_add_timer(&pg->timeout, pg->call_timeout);
     }
+}
+
+
+ngx_int_t
+ngx_astro_pg_ask(ngx_astro_pg_t *pg, const ngx_astro_sql_t *sql,
+    const char *const *values, ngx_astro_pg_handler_pt handler, void *data)
+{
+    if (pg->nsent >= (ngx_uint_t) ngx_astro.conf->pg_queue) {
+        ngx_astro_pg_count(pg->use, calls);
+        ngx_astro_pg_count(pg->use, failed);
+        return NGX_ERROR;
+    }
+
+    return ngx_astro_pg_call(pg, sql, values, handler, data);
 }
 
 
@@ -417,24 +455,45 @@ ngx_int_t
 ngx_astro_pg_call(ngx_astro_pg_t *pg, const ngx_astro_sql_t *sql,
     const char *const *values, ngx_astro_pg_handler_pt handler, void *data)
 {
+    ngx_astro_pg_op_t  *op;
+
+    ngx_astro_pg_count(pg->use, calls);
+
+    if ((pg->state == ngx_astro_pg_down && pg->tried)
+        || pg->nwaiting >= NGX_ASTRO_PG_WAITING_MAX
+        || pg->nsent
+           >= (ngx_uint_t) ngx_astro.conf->pg_queue * NGX_ASTRO_PG_OURS)
+    {
+        ngx_astro_pg_count(pg->use, failed);
+        return NGX_ERROR;
+    }
+
+    op = ngx_astro_pg_op(sql, values, handler, data);
+    if (op == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (pg->state != ngx_astro_pg_up) {
+        pg->nwaiting++;
+        ngx_astro_count(PG_WAITING);
+        ngx_queue_insert_tail(&pg->waiting, &op->queue);
+        return NGX_OK;
+    }
+
+    ngx_astro_pg_send(pg, op);
+
+    return NGX_OK;
+}
+
+
+ngx_astro_pg_op_t *
+ngx_astro_pg_op(const ngx_astro_sql_t *sql, const char *const *values,
+    ngx_astro_pg_handler_pt handler, void *data)
+{
     int                 i;
     char               *p;
     size_t              size, len;
     ngx_astro_pg_op_t  *op;
-
-    ngx_astro_count(PG_CALLS);
-
-    if (pg->state == ngx_astro_pg_down && pg->tried) {
-        ngx_astro_count(PG_FAILED);
-        return NGX_ERROR;
-    }
-
-    if (pg->state != ngx_astro_pg_up
-        && pg->nwaiting >= NGX_ASTRO_PG_WAITING_MAX)
-    {
-        ngx_astro_count(PG_FAILED);
-        return NGX_ERROR;
-    }
 
     size = sizeof(ngx_astro_pg_op_t);
 
@@ -446,7 +505,7 @@ ngx_astro_pg_call(ngx_astro_pg_t *pg, const ngx_astro_sql_t *sql,
 
     op = ngx_alloc(size, ngx_astro.log);
     if (op == NULL) {
-        return NGX_ERROR;
+        return NULL;
     }
 
     op->sql = sql;
@@ -475,30 +534,43 @@ ngx_astro_pg_call(ngx_astro_pg_t *pg, const ngx_astro_sql_t *sql,
         p += len;
     }
 
-    if (pg->state != ngx_astro_pg_up) {
-        pg->nwaiting++;
-        ngx_astro_count(PG_WAITING);
-        ngx_queue_insert_tail(&pg->waiting, &op->queue);
-        return NGX_OK;
-    }
-
-    ngx_astro_pg_send(pg, op);
-
-    return NGX_OK;
+    return op;
 }
 
 
-static void
+void
 ngx_astro_pg_send(ngx_astro_pg_t *pg, ngx_astro_pg_op_t *op)
 {
-    ngx_uint_t  i;
+    ngx_uint_t   i;
+    const char  *value;
 
     op->since = ngx_current_msec;
     ngx_queue_insert_tail(&pg->sent, &op->queue);
-    ngx_astro_count(PG_INFLIGHT);
+    pg->nsent++;
+    ngx_astro_pg_count(pg->use, in_flight);
 
     if (pg->dead) {
         return;
+    }
+
+    if (pg->statement_timeout[0]) {
+
+        /*
+         * Of this transaction alone, which ends with the Sync below: a pooler
+         * may give the connection to another afterwards.
+         */
+
+        value = pg->statement_timeout;
+
+        if (PQsendQueryParams(pg->conn, "SELECT pg_catalog.set_config("
+                              "'statement_timeout', $1, true)", 1, NULL,
+                              &value, NULL, NULL, 0)
+            != 1)
+        {
+            goto broken;
+        }
+
+        op->pending++;
     }
 
     for (i = 0; i < pg->nprepared; i++) {
@@ -634,165 +706,4 @@ ngx_astro_pg_read_handler(ngx_event_t *rev)
     if (pg->state == ngx_astro_pg_up) {
         ngx_astro_pg_flush(pg);
     }
-}
-
-
-/*
- * Each of a call's one or two results ends with a NULL; a Sync's result comes
- * alone.  A NULL where a result was due means nothing more has arrived.
- */
-
-static ngx_int_t
-ngx_astro_pg_results(ngx_astro_pg_t *pg)
-{
-    PGconn             *conn;
-    PGresult           *res;
-    ExecStatusType      status;
-    ngx_astro_pg_op_t  *op;
-
-    conn = pg->conn;
-
-    while (!ngx_queue_empty(&pg->sent)) {
-
-        if (PQisBusy(conn)) {
-            return NGX_OK;
-        }
-
-        op = ngx_queue_data(ngx_queue_head(&pg->sent), ngx_astro_pg_op_t,
-                            queue);
-
-        res = PQgetResult(conn);
-
-        if (res == NULL) {
-            if (op->pending > 0) {
-                op->pending--;
-                continue;
-            }
-
-            return PQstatus(conn) == CONNECTION_OK ? NGX_OK : NGX_ERROR;
-        }
-
-        status = PQresultStatus(res);
-
-        if (status == PGRES_PIPELINE_SYNC) {
-            PQclear(res);
-            ngx_queue_remove(&op->queue);
-            ngx_astro_sub(PG_INFLIGHT, 1);
-
-            if (pg->timeout.timer_set) {
-                ngx_del_timer(&pg->timeout);
-            }
-
-            ngx_astro_pg_arm(pg);
-            ngx_astro_pg_finish(op, op->refused ? NGX_ASTRO_PG_REFUSED
-                                    : op->busy ? NGX_ASTRO_PG_BUSY
-                                    : op->failed || op->res == NULL
-                                    ? NGX_ASTRO_PG_ERROR : NGX_ASTRO_PG_OK);
-
-            if (pg->state != ngx_astro_pg_up || pg->conn != conn) {
-                return NGX_OK;
-            }
-
-            continue;
-        }
-
-        if (status == PGRES_TUPLES_OK) {
-            PQclear(op->res);
-            op->res = res;
-            continue;
-        }
-
-        if (status == PGRES_COMMAND_OK) {
-            op->parsing = 0;
-
-        } else {
-            op->failed = 1;
-
-            if (ngx_strcmp(ngx_astro_pg_field(res, PG_DIAG_SQLSTATE), "AS400")
-                == 0)
-            {
-                op->refused = 1;
-                PQclear(op->res);
-                op->res = res;
-                continue;
-            }
-
-            if (status != PGRES_PIPELINE_ABORTED) {
-
-                op->busy = ngx_astro_pg_gave_up(
-                               ngx_astro_pg_field(res, PG_DIAG_SQLSTATE));
-
-                /* not the context: it would quote what people wrote */
-
-                ngx_log_error(NGX_LOG_ERR, ngx_astro.log, 0,
-                              "astro: api.%s failed: %s %s", op->sql->name,
-                              ngx_astro_pg_field(res, PG_DIAG_SQLSTATE),
-                              ngx_astro_pg_field(res,
-                                                 PG_DIAG_MESSAGE_PRIMARY));
-            }
-
-            if (op->parsing) {
-                ngx_astro_pg_unprepare(pg, op->sql);
-            }
-
-            if (PQstatus(conn) != CONNECTION_OK) {
-                PQclear(res);
-                return NGX_ERROR;
-            }
-        }
-
-        PQclear(res);
-    }
-
-    /* the server may speak unasked: a notice, or its farewell */
-
-    if (PQstatus(conn) != CONNECTION_OK) {
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
-}
-
-
-static const char *
-ngx_astro_pg_field(PGresult *res, int field)
-{
-    const char  *value;
-
-    value = PQresultErrorField(res, field);
-
-    return value ? value : "-";
-}
-
-
-/* A Parse that failed must be sent again with the next call. */
-
-static void
-ngx_astro_pg_unprepare(ngx_astro_pg_t *pg, const ngx_astro_sql_t *sql)
-{
-    ngx_uint_t  i;
-
-    for (i = 0; i < pg->nprepared; i++) {
-        if (pg->prepared[i] == sql) {
-            pg->prepared[i] = pg->prepared[--pg->nprepared];
-            return;
-        }
-    }
-}
-
-
-static void
-ngx_astro_pg_finish(ngx_astro_pg_op_t *op, ngx_astro_pg_rc_e rc)
-{
-    if (rc >= NGX_ASTRO_PG_ERROR) {
-        ngx_astro_count(PG_FAILED);
-    }
-
-    ngx_astro_observe(PG_TIME, ngx_astro_boot_us() - op->called_us);
-
-    op->handler(op->data, rc, rc == NGX_ASTRO_PG_OK
-                              || rc == NGX_ASTRO_PG_REFUSED ? op->res : NULL);
-
-    PQclear(op->res);
-    ngx_free(op);
 }

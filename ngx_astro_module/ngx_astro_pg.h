@@ -44,7 +44,13 @@ typedef void (*ngx_astro_pg_handler_pt)(void *data, ngx_astro_pg_rc_e rc,
     PGresult *res);
 
 
-ngx_astro_pg_t *ngx_astro_pg_create(const char *name);
+typedef enum {
+    NGX_ASTRO_PG_FOR_CALLS = 0,
+    NGX_ASTRO_PG_FOR_CHAT,
+    NGX_ASTRO_PG_FOR_LEASE
+} ngx_astro_pg_use_e;
+
+ngx_astro_pg_t *ngx_astro_pg_create(ngx_astro_pg_use_e use);
 
 /*
  * Closes the connection without calling the handlers of what is under way:
@@ -58,6 +64,13 @@ void ngx_astro_pg_destroy(ngx_astro_pg_t *pg);
  * NGX_ERROR is returned and the handler is not called.
  */
 ngx_int_t ngx_astro_pg_call(ngx_astro_pg_t *pg, const ngx_astro_sql_t *sql,
+    const char *const *values, ngx_astro_pg_handler_pt handler, void *data);
+
+/*
+ * The same of what somebody outside asks for: NGX_ERROR also when as many calls
+ * as "astro_pg_queue" says wait for their answers.
+ */
+ngx_int_t ngx_astro_pg_ask(ngx_astro_pg_t *pg, const ngx_astro_sql_t *sql,
     const char *const *values, ngx_astro_pg_handler_pt handler, void *data);
 
 /* Called at each new connection, before the calls that wait are sent. */

@@ -63,7 +63,7 @@ ngx_astro_queue_ask(ngx_astro_req_t *req, const ngx_astro_sql_t *sql,
     call = ngx_astro_call_create(req->conn, req->id, 0);
 
     if (call
-        && ngx_astro_pg_call(ngx_astro.pg_api, sql, values,
+        && ngx_astro_pg_ask(ngx_astro.pg_api, sql, values,
                              ngx_astro_queue_answered, call)
            == NGX_OK)
     {

@@ -244,7 +244,7 @@ ngx_astro_handle_session_act(ngx_astro_req_t *req)
     if (rc == NGX_OK) {
         call = ngx_astro_call_create(req->conn, req->id,
                                      act - ngx_astro_acts);
-        rc = call ? ngx_astro_pg_call(ngx_astro.pg_api, act->sql, args.value,
+        rc = call ? ngx_astro_pg_ask(ngx_astro.pg_api, act->sql, args.value,
                                       ngx_astro_act_answered, call)
                   : NGX_ERROR;
     }

@@ -22,6 +22,7 @@
 #include "ngx_astro_revoked.h"
 #include "ngx_astro_router.h"
 #include "ngx_astro_sessions.h"
+#include "ngx_astro_slow.h"
 #include "ngx_astro_ticks.h"
 #include "ngx_astro_users.h"
 #include "ngx_astro_whereabouts.h"
@@ -84,12 +85,12 @@ ngx_astro_worker_init(ngx_cycle_t *cycle, ngx_astro_conf_t *conf)
         return NGX_ERROR;
     }
 
-    ngx_astro.pg_api = ngx_astro_pg_create("calls");
-    ngx_astro.pg_chat = ngx_astro_pg_create("chat");
-    ngx_astro.pg_lease = ngx_astro_pg_create("the lease");
+    ngx_astro.pg_api = ngx_astro_pg_create(NGX_ASTRO_PG_FOR_CALLS);
+    ngx_astro.pg_chat = ngx_astro_pg_create(NGX_ASTRO_PG_FOR_CHAT);
+    ngx_astro.pg_lease = ngx_astro_pg_create(NGX_ASTRO_PG_FOR_LEASE);
 
     if (ngx_astro.pg_api == NULL || ngx_astro.pg_chat == NULL
-        || ngx_astro.pg_lease == NULL)
+        || ngx_astro.pg_lease == NULL || ngx_astro_slow_init() != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -125,6 +126,7 @@ ngx_astro_worker_exit(ngx_cycle_t *cycle)
     ngx_astro_pg_destroy(ngx_astro.pg_api);
     ngx_astro_pg_destroy(ngx_astro.pg_chat);
     ngx_astro_pg_destroy(ngx_astro.pg_lease);
+    ngx_astro_slow_exit();
 }
 
 

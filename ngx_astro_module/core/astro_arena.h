@@ -21,7 +21,7 @@
 
 
 #define ASTRO_ARENA_MAX_SEATS  64
-#define ASTRO_ARENA_COUNTERS   512
+#define ASTRO_ARENA_COUNTERS   640
 #define ASTRO_NO_SEAT          (-1)
 
 

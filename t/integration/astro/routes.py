@@ -15,7 +15,7 @@ ROW = re.compile(r'\{\s*(\w+)\s*,\s*ngx_string\("([^"]*)"\)\s*,\s*([\w|\s]+?)'
 ROLES = {'CLIENT': {'client'}, 'ADVISOR': {'advisor'}, 'ADMIN': {'admin'},
          'ANY': {'client', 'advisor', 'admin'}, '0': set(),
          # which limit it takes from, not who may
-         'SEARCH': set(), 'MONEY': set()}
+         'SEARCH': set(), 'MONEY': set(), 'SLOW': set()}
 
 
 def table():
