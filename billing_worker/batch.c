@@ -18,6 +18,7 @@
 #include "log.h"
 #include "metrics.h"
 #include "point.h"
+#include "traces.h"
 
 
 /* the arguments of billing.apply() */
@@ -508,7 +509,8 @@ billing_batch_outcome(billing_batch_t *b, const PGresult *res, int row)
                                               ? p->decision.reason : ""),
                     billing_log_int("billed_ms", p->decision.billed_ms),
                     billing_log_int("charged", p->charged),
-                    billing_log_int("fee", p->fee));
+                    billing_log_int("fee", p->fee),
+                    billing_traces_field(place->session->id));
     }
 
     place->session->ver = (int32_t) billing_pg_int(res, row,

@@ -17,6 +17,7 @@
 #include "inbox.h"
 #include "log.h"
 #include "metrics.h"
+#include "traces.h"
 
 
 #define BILLING_INBOX_LOOK_MS  1000
@@ -30,6 +31,7 @@
 #define BILLING_INBOX_REASON   5
 #define BILLING_INBOX_PAYMENT  6
 #define BILLING_INBOX_WALLET   7
+#define BILLING_INBOX_TRACE    8
 
 
 static void billing_inbox_timer(uv_timer_t *timer);
@@ -172,7 +174,9 @@ billing_inbox_told(billing_worker_t *w, const PGresult *res)
                 billing_log_str("event",
                                 PQgetvalue(res, 0, BILLING_INBOX_EVENT)),
                 billing_log_str("payment",
-                                PQgetvalue(res, 0, BILLING_INBOX_PAYMENT)));
+                                PQgetvalue(res, 0, BILLING_INBOX_PAYMENT)),
+                billing_traces_request(PQgetvalue(res, 0,
+                                                  BILLING_INBOX_TRACE)));
 
     if (!PQgetisnull(res, 0, BILLING_INBOX_WALLET)) {
         snprintf(wallet, sizeof(wallet), "w%" PRId64,

@@ -20,6 +20,7 @@
 #include "metrics.h"
 #include "outbox.h"
 #include "point.h"
+#include "traces.h"
 #include "worker.h"
 
 
@@ -49,6 +50,7 @@
 #define BILLING_RECORD_CODE        5
 #define BILLING_RECORD_ERROR       6
 #define BILLING_RECORD_WAIT        7
+#define BILLING_RECORD_TRACE       8
 
 
 typedef enum {
@@ -99,7 +101,8 @@ const billing_pg_statement_t  billing_outbox_statements[] = {
       "FROM billing.outbox_claim($1::text, $2::text[], $3::int, $4::int)", 4 },
 
     { "outbox_record",
-      "SELECT id, state, kind, about, attempts, code, error, wait_ms "
+      "SELECT id, state, kind, about, attempts, code, error, wait_ms, "
+      "billing.outbox_trace(id) "
       "FROM billing.outbox_record($1::jsonb, $2::int, $3::int)", 3 },
 
     { "outbox_sweep",
@@ -642,7 +645,9 @@ billing_outbox_told(const PGresult *res, int row)
                                 PQgetvalue(res, row, BILLING_RECORD_ERROR)),
                 billing_log_int("wait_ms",
                                 billing_pg_int(res, row, BILLING_RECORD_WAIT,
-                                               0)));
+                                               0)),
+                billing_traces_request(PQgetvalue(res, row,
+                                                  BILLING_RECORD_TRACE)));
 }
 
 

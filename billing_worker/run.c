@@ -27,6 +27,7 @@
 #include "notify.h"
 #include "point.h"
 #include "run.h"
+#include "traces.h"
 #include "worker.h"
 
 
@@ -435,6 +436,11 @@ billing_run_nudged(void *data, const char *text)
 
     if (strcmp(text, "inbox") == 0) {
         billing_inbox_nudge(data);
+        return;
+    }
+
+    if (*text == 'r') {
+        billing_traces_heard(text + 1);
         return;
     }
 

@@ -108,8 +108,8 @@ const billing_pg_statement_t  billing_chores_statements[] = {
       "SELECT name, labels, value FROM billing.gauges()", 0 },
 
     { "inbox_next",
-      "SELECT id, provider, event, type, outcome, reason, payment, wallet_id "
-      "FROM billing.inbox_next()", 0 },
+      "SELECT id, provider, event, type, outcome, reason, payment, wallet_id, "
+      "billing.inbox_trace(id) FROM billing.inbox_next()", 0 },
 
     { "bookings_due",
       "SELECT billing.bookings_due($1::int)", 1 },

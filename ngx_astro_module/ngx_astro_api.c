@@ -29,7 +29,6 @@ static ngx_int_t ngx_astro_api_body_parsed(ngx_astro_api_ctx_t *ctx);
 static ngx_uint_t ngx_astro_api_body_type(ngx_str_t *type);
 static ngx_astro_class_e ngx_astro_api_class(
     const ngx_astro_route_row_t *row);
-static ngx_int_t ngx_astro_api_request_id(ngx_astro_api_ctx_t *ctx);
 static ngx_int_t ngx_astro_api_method(ngx_astro_api_ctx_t *ctx,
     ngx_uint_t allowed);
 
@@ -56,7 +55,7 @@ ngx_astro_api_handler(ngx_http_request_t *r)
     ctx->came_us = ngx_astro_boot_us();
     ngx_http_set_ctx(r, ctx, ngx_astro_module);
 
-    if (ngx_astro_api_request_id(ctx) != NGX_OK) {
+    if (ngx_astro_trace_begin(ctx) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -292,55 +291,6 @@ ngx_astro_api_class(const ngx_astro_route_row_t *row)
 
     return row && row->body == NGX_ASTRO_BODY_JSON && row->roles == 0
            ? NGX_ASTRO_L_LOGIN : NGX_ASTRO_L_API;
-}
-
-
-/* X-Request-Id: the client's own if it is sane, or 32 random digits. */
-
-static ngx_int_t
-ngx_astro_api_request_id(ngx_astro_api_ctx_t *ctx)
-{
-    u_char           *p;
-    uint32_t          noise[4];
-    ngx_uint_t        i;
-    ngx_table_elt_t  *h;
-
-    h = ngx_astro_header(ctx->r, "x-request-id", 12);
-
-    if (h && h->value.len > 0 && h->value.len <= 64) {
-
-        for (i = 0; i < h->value.len; i++) {
-            p = &h->value.data[i];
-
-            if (!((*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'z')
-                  || (*p >= 'A' && *p <= 'Z') || *p == '-' || *p == '_'
-                  || *p == '.'))
-            {
-                break;
-            }
-        }
-
-        if (i == h->value.len) {
-            ctx->request_id = h->value;
-            return NGX_OK;
-        }
-    }
-
-    p = ngx_pnalloc(ctx->r->pool, 32);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    ctx->request_id.data = p;
-    ctx->request_id.len = 32;
-
-    for (i = 0; i < 4; i++) {
-        noise[i] = (uint32_t) ngx_random();
-    }
-
-    (void) ngx_hex_dump(p, (u_char *) noise, sizeof(noise));
-
-    return NGX_OK;
 }
 
 

@@ -12,6 +12,7 @@
 
 #include "ngx_astro_auth.h"
 #include "ngx_astro_sql.h"
+#include "ngx_astro_trace.h"
 
 
 #define NGX_ASTRO_API_PARAMS  12        /* and three for Idempotency-Key */
@@ -105,6 +106,7 @@ struct ngx_astro_api_ctx_s {
     uint64_t                      path_id[2];
     astro_claims_t                claims;
     ngx_str_t                     request_id;
+    astro_trace_t                 trace;    /* with a span of our own */
     uint64_t                      came_us;
     ngx_uint_t                    retry_s;  /* Retry-After, 0: a second */
     u_char                        retry[NGX_INT_T_LEN];

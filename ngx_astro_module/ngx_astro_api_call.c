@@ -252,10 +252,14 @@ ngx_astro_api_ask(ngx_astro_api_ctx_t *ctx, const ngx_astro_sql_t *sql,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    ngx_astro_trace_request(ctx);
+
     rc = pending->slow
          ? ngx_astro_slow_call(sql, values, ngx_astro_api_answered, pending)
          : ngx_astro_pg_ask(ngx_astro.pg_api, sql, values,
                             ngx_astro_api_answered, pending);
+
+    ngx_astro_trace_end();
 
     if (rc != NGX_OK) {
         pending->cleanup->handler = NULL;

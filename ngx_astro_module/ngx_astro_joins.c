@@ -205,7 +205,10 @@ ngx_astro_sessions_joined_handler(void *data, ngx_astro_pg_rc_e rc,
 
     ngx_astro_act_joined(call, &body);
     ngx_astro_sessions_outcome(res, 0);
+
+    ngx_astro_trace_message(conn, call->id, NULL);
     ngx_astro_redis_nudge(call->arg);
+    ngx_astro_trace_end();
 
     ngx_astro_call_free(call);
 }

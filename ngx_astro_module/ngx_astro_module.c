@@ -195,7 +195,7 @@ static ngx_command_t  ngx_astro_commands[] = {
 
 
 static ngx_http_module_t  ngx_astro_module_ctx = {
-    NULL,                                  /* preconfiguration */
+    ngx_astro_trace_variables,             /* preconfiguration */
     NULL,                                  /* postconfiguration */
 
     ngx_astro_create_conf,                 /* create main configuration */

@@ -25,6 +25,7 @@
  */
 
 #include "ngx_astro_pg_private.h"
+#include "ngx_astro_trace.h"
 
 
 #define NGX_ASTRO_PG_WAITING_MAX  4096
@@ -492,10 +493,12 @@ ngx_astro_pg_op(const ngx_astro_sql_t *sql, const char *const *values,
 {
     int                 i;
     char               *p;
-    size_t              size, len;
+    size_t              size, len, named;
+    u_char              trace[NGX_ASTRO_TRACE_MAX];
     ngx_astro_pg_op_t  *op;
 
-    size = sizeof(ngx_astro_pg_op_t);
+    named = sql->traced ? ngx_astro_trace_text(trace) : 0;
+    size = sizeof(ngx_astro_pg_op_t) + named + 1;
 
     for (i = 0; i < sql->nparams; i++) {
         if (values[i]) {
@@ -532,6 +535,13 @@ ngx_astro_pg_op(const ngx_astro_sql_t *sql, const char *const *values,
         ngx_memcpy(p, values[i], len);
         op->values[i] = p;
         p += len;
+    }
+
+    op->values[i] = NULL;
+
+    if (named) {
+        ngx_memcpy(p, trace, named + 1);
+        op->values[i] = p;
     }
 
     return op;
@@ -581,7 +591,7 @@ ngx_astro_pg_send(ngx_astro_pg_t *pg, ngx_astro_pg_op_t *op)
 
     if (i == pg->nprepared && i < NGX_ASTRO_PG_PREPARED) {
         if (PQsendPrepare(pg->conn, op->sql->name, op->sql->text,
-                          op->sql->nparams, NULL)
+                          op->sql->nparams + op->sql->traced, NULL)
             != 1)
         {
             goto broken;
@@ -592,8 +602,9 @@ ngx_astro_pg_send(ngx_astro_pg_t *pg, ngx_astro_pg_op_t *op)
         op->pending++;
     }
 
-    if (PQsendQueryPrepared(pg->conn, op->sql->name, op->sql->nparams,
-                            op->values, NULL, NULL, 0)
+    if (PQsendQueryPrepared(pg->conn, op->sql->name,
+                            op->sql->nparams + op->sql->traced, op->values,
+                            NULL, NULL, 0)
         != 1)
     {
         goto broken;

@@ -25,6 +25,7 @@ typedef struct {
     const char   *name;     /* of the prepared statement */
     const char   *text;
     int           nparams;
+    ngx_uint_t    traced;   /* one more: see ngx_astro_trace.h */
 } ngx_astro_sql_t;
 
 typedef enum {

@@ -51,7 +51,8 @@ struct ngx_astro_pg_op_s {
     unsigned                   refused:1;
     unsigned                   busy:1;
     PGresult                  *res;
-    const char                *values[NGX_ASTRO_PG_MAX_PARAMS];
+    const char                *values[NGX_ASTRO_PG_MAX_PARAMS + 1];
+                                            /* the last: its trace */
 };
 
 

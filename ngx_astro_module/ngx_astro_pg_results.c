@@ -107,10 +107,13 @@ ngx_astro_pg_results(ngx_astro_pg_t *pg)
                 /* not the context: it would quote what people wrote */
 
                 ngx_log_error(NGX_LOG_ERR, ngx_astro.log, 0,
-                              "astro: api.%s failed: %s %s", op->sql->name,
+                              "astro: api.%s failed: %s %s, request: %s",
+                              op->sql->name,
                               ngx_astro_pg_field(res, PG_DIAG_SQLSTATE),
                               ngx_astro_pg_field(res,
-                                                 PG_DIAG_MESSAGE_PRIMARY));
+                                                 PG_DIAG_MESSAGE_PRIMARY),
+                              op->values[op->sql->nparams]
+                              ? op->values[op->sql->nparams] : "-");
             }
 
             if (op->parsing) {

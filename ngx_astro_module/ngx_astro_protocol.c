@@ -16,6 +16,7 @@
 #include "ngx_astro_resume.h"
 #include "ngx_astro_session_acts.h"
 #include "ngx_astro_signal.h"
+#include "ngx_astro_trace.h"
 
 
 #define NGX_ASTRO_MAX_ID  9007199254740991LL    /* 2^53 - 1: JavaScript's */
@@ -29,6 +30,8 @@ typedef struct {
 } ngx_astro_type_t;
 
 
+static void ngx_astro_handle(const ngx_astro_type_t *type,
+    ngx_astro_req_t *req);
 static void ngx_astro_malformed(ngx_astro_conn_t *conn, int64_t id,
     const char *message, const char *field);
 static void ngx_astro_handle_ping(ngx_astro_req_t *req);
@@ -224,7 +227,7 @@ ngx_astro_protocol_message(ngx_astro_conn_t *conn, u_char *text, size_t len)
         }
 
         if (t->roles == 0) {
-            t->handler(&req);
+            ngx_astro_handle(t, &req);
             return;
         }
 
@@ -242,7 +245,7 @@ ngx_astro_protocol_message(ngx_astro_conn_t *conn, u_char *text, size_t len)
             return;
         }
 
-        t->handler(&req);
+        ngx_astro_handle(t, &req);
         return;
     }
 
@@ -254,6 +257,17 @@ ngx_astro_protocol_message(ngx_astro_conn_t *conn, u_char *text, size_t len)
 
     ngx_astro_reply_error(conn, req.id, NGX_ASTRO_E_UNKNOWN_TYPE,
                           "no such type of message", "/type");
+}
+
+
+/* What it asks of the database now is asked in its name. */
+
+static void
+ngx_astro_handle(const ngx_astro_type_t *type, ngx_astro_req_t *req)
+{
+    ngx_astro_trace_message(req->conn, req->id, req->doc);
+    type->handler(req);
+    ngx_astro_trace_end();
 }
 
 

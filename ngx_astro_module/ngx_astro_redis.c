@@ -12,6 +12,7 @@
 
 #include "ngx_astro_redis.h"
 #include "ngx_astro_redis_link.h"
+#include "ngx_astro_trace.h"
 
 
 #define NGX_ASTRO_REDIS_NO_TOKEN  ((uint64_t) -1)
@@ -320,7 +321,19 @@ ngx_astro_redis_replied(void)
 void
 ngx_astro_redis_nudge(uint64_t session)
 {
-    u_char  number[NGX_INT64_LEN];
+    u_char  *p;
+    size_t   len;
+    u_char   number[NGX_INT64_LEN];
+    u_char   name[NGX_INT64_LEN + NGX_ASTRO_TRACE_MAX + 2];
+
+    /* a billing worker of before makes nothing of it */
+
+    p = ngx_sprintf(name, "r%uL ", session);
+    len = ngx_astro_trace_text(p);
+
+    if (len) {
+        ngx_astro_redis_nudge_text(name, p + len - name);
+    }
 
     ngx_astro_redis_nudge_text(number, ngx_sprintf(number, "%uL", session)
                                        - number);

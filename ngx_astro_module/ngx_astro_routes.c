@@ -10,7 +10,7 @@
 #include "ngx_astro_old.h"
 
 
-#define NGX_ASTRO_STATEMENT_MAX  1024
+#define NGX_ASTRO_STATEMENT_MAX  2048
 
 
 static const ngx_astro_route_row_t *const  ngx_astro_routes_tables[] = {
@@ -35,6 +35,8 @@ static ngx_int_t ngx_astro_routes_statements(ngx_astro_endpoint_t *route,
 static ngx_int_t ngx_astro_routes_group(ngx_astro_endpoint_t *route,
     ngx_uint_t n);
 static const char *ngx_astro_routes_type(char param);
+static void ngx_astro_routes_traced(u_char *buf, size_t size,
+    const char *type, ngx_uint_t param, ngx_uint_t trace);
 static char *ngx_astro_routes_text(u_char *text, u_char *end);
 static ngx_int_t ngx_astro_routes_match(const ngx_str_t *pattern,
     ngx_str_t *path, uint64_t *ids);
@@ -157,7 +159,7 @@ static ngx_int_t
 ngx_astro_routes_statements(ngx_astro_endpoint_t *route, ngx_uint_t n)
 {
     u_char      *p, *last;
-    u_char       args[256], text[NGX_ASTRO_STATEMENT_MAX];
+    u_char       args[256], first[512], text[NGX_ASTRO_STATEMENT_MAX];
     ngx_uint_t   i;
 
     p = args;
@@ -171,14 +173,24 @@ ngx_astro_routes_statements(ngx_astro_endpoint_t *route, ngx_uint_t n)
     *p = '\0';
     last = text + sizeof(text);
 
+    /* with the request's trace, of what has a parameter at all */
+
+    ngx_astro_routes_traced(first, sizeof(first),
+                            ngx_astro_routes_type(route->row->params[0]),
+                            1, i + 1);
+
+    route->call.traced = (i > 0);
     route->call.nparams = i;
     route->call.name = ngx_astro_routes_text(text,
                            ngx_slprintf(text, last, "%s.%ui",
                                         route->row->function, n));
     route->call.text = ngx_astro_routes_text(text,
                            ngx_slprintf(text, last,
-                                        "SELECT * FROM api.%s(%s)",
-                                        route->row->function, args));
+                                        "SELECT * FROM api.%s(%s%s)",
+                                        route->row->function,
+                                        i ? (char *) first : "",
+                                        ngx_strchr(args, ',')
+                                        ? ngx_strchr(args, ',') : ""));
 
     /*
      * A CASE evaluates one of its branches, and a subquery without references
@@ -188,6 +200,9 @@ ngx_astro_routes_statements(ngx_astro_endpoint_t *route, ngx_uint_t n)
      * copied for each column.
      */
 
+    ngx_astro_routes_traced(first, sizeof(first), "bigint", i + 1, i + 4);
+
+    route->once.traced = 1;
     route->once.nparams = i + 3;
     route->once.name = ngx_astro_routes_text(text,
                            ngx_slprintf(text, last, "%s.%ui.once",
@@ -201,10 +216,10 @@ ngx_astro_routes_statements(ngx_astro_endpoint_t *route, ngx_uint_t n)
                                         " FROM api.%s(%s) f(status, body)))"
                                         " ELSE c.k END AS r"
                                         " FROM (SELECT api.once_claim("
-                                        "$%ui::bigint, $%ui::text, $%ui::text)"
+                                        "%s, $%ui::text, $%ui::text)"
                                         " AS k OFFSET 0) c OFFSET 0) x",
                                         i + 1, i + 2, route->row->function,
-                                        args, i + 1, i + 2, i + 3));
+                                        args, first, i + 2, i + 3));
 
     if (route->call.name == NULL || route->call.text == NULL
         || route->once.name == NULL || route->once.text == NULL)
@@ -214,6 +229,15 @@ ngx_astro_routes_statements(ngx_astro_endpoint_t *route, ngx_uint_t n)
 
     return route->row->handler == ngx_astro_api_grouped
            ? ngx_astro_routes_group(route, n) : NGX_OK;
+}
+
+
+static void
+ngx_astro_routes_traced(u_char *buf, size_t size, const char *type,
+    ngx_uint_t param, ngx_uint_t trace)
+{
+    *ngx_snprintf(buf, size - 1, ngx_astro_trace_sql("$%ui::%s", "$%ui"),
+                  trace, trace, param, type) = '\0';
 }
 
 

@@ -13,6 +13,7 @@
 #include "ngx_astro_session_acts.h"
 #include "ngx_astro_sessions.h"
 #include "ngx_astro_sql.h"
+#include "ngx_astro_trace.h"
 
 
 #define NGX_ASTRO_ACT_PARAMS  9
@@ -340,7 +341,9 @@ ngx_astro_act_answered(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
                                   "no memory", NULL);
         }
 
+        ngx_astro_trace_message(call->conn, call->id, NULL);
         ngx_astro_act_tell(act, call->conn->user, res);
+        ngx_astro_trace_end();
     }
 
     ngx_astro_call_free(call);
@@ -399,7 +402,9 @@ ngx_astro_act_api_answered(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
         return;
     }
 
+    ngx_astro_trace_request(ctx);
     ngx_astro_act_tell(act, ctx->claims.user, res);
+    ngx_astro_trace_end();
 
     buf = ngx_astro_act_body(act, ctx->claims.user, res, &len);
 

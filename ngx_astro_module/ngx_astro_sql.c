@@ -6,58 +6,79 @@
  */
 
 #include "ngx_astro_sql.h"
+#include "ngx_astro_trace.h"
 
 
 #define ngx_astro_sql(name, n, args)                                          \
     const ngx_astro_sql_t  ngx_astro_sql_ ## name =                           \
-        { #name, "SELECT * FROM api." #name "(" args ")", n }
+        { #name, "SELECT * FROM api." #name "(" args ")", n, 0 }
+
+/*
+ * The same for what is asked on behalf of one request: by its first parameter
+ * its trace, which is the last, is set; see ngx_astro_trace.h.
+ */
+#define ngx_astro_sql_of(name, n, trace, first, args)                         \
+    const ngx_astro_sql_t  ngx_astro_sql_ ## name =                           \
+        { #name, "SELECT * FROM api." #name "("                               \
+          ngx_astro_trace_sql(first, trace) args ")", n, 1 }
 
 
 /* caller, session, document, gateway, life_ms, from_states */
 #define ngx_astro_sql_act(name)                                               \
-    ngx_astro_sql(name, 6, "$1::bigint, $2::bigint, $3::json, $4::bigint, "   \
-                  "$5::bigint, $6::text[]")
+    ngx_astro_sql_of(name, 6, "$7", "$1::bigint", ", $2::bigint, $3::json, "  \
+                     "$4::bigint, $5::bigint, $6::text[]")
 
 
-ngx_astro_sql(register, 3, "$1::text, $2::text, $3::text");
-ngx_astro_sql(credentials, 1, "$1::text");
-ngx_astro_sql(login_open, 4, "$1::bigint, $2::text, $3::text, $4::bigint");
-ngx_astro_sql(login_refresh, 6, "$1::bigint, $2::text, $3::text, $4::text, "
-              "$5::bigint, $6::bigint");
-ngx_astro_sql(logout, 5, "$1::bigint, $2::text, $3::text, $4::bigint, "
-              "$5::json");
+ngx_astro_sql_of(register, 3, "$4", "$1::text",
+                 ", $2::text, $3::text");
+ngx_astro_sql_of(credentials, 1, "$2", "$1::text",
+                 "");
+ngx_astro_sql_of(login_open, 4, "$5", "$1::bigint",
+                 ", $2::text, $3::text, $4::bigint");
+ngx_astro_sql_of(login_refresh, 6, "$7", "$1::bigint",
+                 ", $2::text, $3::text, $4::text, $5::bigint, "
+                 "$6::bigint");
+ngx_astro_sql_of(logout, 5, "$6", "$1::bigint",
+                 ", $2::text, $3::text, $4::bigint, $5::json");
 
-ngx_astro_sql(conversation_of, 2, "$1::bigint, $2::bigint");
+ngx_astro_sql_of(conversation_of, 2, "$3", "$1::bigint",
+                 ", $2::bigint");
 ngx_astro_sql(outside, 4, "$1::text, $2::text, $3::text, $4::text");
-ngx_astro_sql(otp_request, 6, "$1::bigint, $2::text, $3::text, $4::text, "
-              "$5::text, $6::text");
-ngx_astro_sql(otp_verify, 3, "$1::bigint, $2::text, $3::text");
+ngx_astro_sql_of(otp_request, 6, "$7", "$1::bigint",
+                 ", $2::text, $3::text, $4::text, $5::text, $6::text");
+ngx_astro_sql_of(otp_verify, 3, "$4", "$1::bigint",
+                 ", $2::text, $3::text");
 
-ngx_astro_sql(webhook, 2, "$1::text, $2::text");
+ngx_astro_sql_of(webhook, 2, "$3", "$1::text",
+                 ", $2::text");
 
 ngx_astro_sql(hello_batch, 4, "$1::bigint[], $2::bigint, $3::int[], "
               "$4::bigint[]");
-ngx_astro_sql(sync, 4, "$1::bigint, $2::bigint, $3::bigint, $4::int");
+ngx_astro_sql_of(sync, 4, "$5", "$1::bigint",
+                 ", $2::bigint, $3::bigint, $4::int");
 ngx_astro_sql(presence, 3, "$1::bigint, $2::bigint[], $3::bigint[]");
 ngx_astro_sql(presence_left, 3, "$1::bigint, $2::bigint[], $3::bigint[]");
 ngx_astro_sql(whereabouts, 3, "$1::bigint[], $2::bigint, $3::bigint");
 
-ngx_astro_sql(session_begin, 5, "$1::bigint, $2::json, $3::text, $4::bigint, "
-              "$5::boolean");
-ngx_astro_sql(booking_start, 3, "$1::bigint, $2::bigint, $3::bigint");
-ngx_astro_sql(queue_join, 3, "$1::bigint, $2::bigint, $3::json");
-ngx_astro_sql(queue_leave, 2, "$1::bigint, $2::bigint");
+ngx_astro_sql_of(session_begin, 5, "$6", "$1::bigint",
+                 ", $2::json, $3::text, $4::bigint, $5::boolean");
+ngx_astro_sql_of(booking_start, 3, "$4", "$1::bigint",
+                 ", $2::bigint, $3::bigint");
+ngx_astro_sql_of(queue_join, 3, "$4", "$1::bigint",
+                 ", $2::bigint, $3::json");
+ngx_astro_sql_of(queue_leave, 2, "$3", "$1::bigint",
+                 ", $2::bigint");
 ngx_astro_sql_act(session_pause);
 ngx_astro_sql_act(session_resume);
 ngx_astro_sql_act(session_mode);
 ngx_astro_sql_act(session_extend);
 ngx_astro_sql_act(session_media);
 ngx_astro_sql_act(session_quality);
-ngx_astro_sql(session_apply, 9, "$1::bigint, $2::bigint, $3::text, "
-              "$4::text[], $5::text, $6::text[], $7::text, $8::bigint, "
-              "$9::bigint");
-ngx_astro_sql(session_join, 5, "$1::bigint, $2::bigint, $3::bigint, "
-              "$4::bigint, $5::text[]");
+ngx_astro_sql_of(session_apply, 9, "$10", "$1::bigint",
+                 ", $2::bigint, $3::text, $4::text[], $5::text, "
+                 "$6::text[], $7::text, $8::bigint, $9::bigint");
+ngx_astro_sql_of(session_join, 5, "$6", "$1::bigint",
+                 ", $2::bigint, $3::bigint, $4::bigint, $5::text[]");
 
 ngx_astro_sql(chat_batch, 6, "$1::bigint[], $2::bigint[], $3::text[], "
               "$4::uuid[], $5::text[], $6::text[]");

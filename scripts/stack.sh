@@ -329,7 +329,8 @@ start_pg() {
         "unix_socket_directories = '$VAR/run'" \
         "max_connections = ${ASTRO_PG_CONNECTIONS:-100}" \
         "log_min_messages = warning" \
-        "log_line_prefix = '%m [%p] %u '" \
+        "log_line_prefix = '%m [%p] %u %a '" \
+        "log_error_verbosity = terse" \
         "fsync = ${ASTRO_PG_FSYNC:-on}" \
         "${ASTRO_PG_SETTINGS:-}" \
         | "${AS_PG[@]}" tee "$data/postgresql.auto.conf" > /dev/null

@@ -1,0 +1,239 @@
+"""What those who operate it are given: logs in which one request is found
+again from nginx to the billing worker, and that tell nobody's secrets."""
+
+import json
+import os
+import re
+import tempfile
+import uuid
+
+import pytest
+
+from astro.consult import Consultation
+from astro.fixtures import watch
+from astro.stack import Stack, eventually
+from vendor_fixture import Vendor
+
+TRACE = '4bf92f3577b34da6a3ce929d0e0e4736'
+PARENT = f'00-{TRACE}-00f067aa0ba902b7-01'
+
+
+@pytest.fixture(scope='module')
+def vendor():
+    vendor = Vendor('twilio', key=f'AC{"0" * 32}:token')
+    os.chmod(vendor.home, 0o755)
+    os.chmod(vendor.key_file, 0o644)
+    yield vendor
+    vendor.close()
+
+
+@pytest.fixture(scope='module')
+def operated(vendor):
+    with tempfile.TemporaryDirectory(prefix='astro-ops-') as folder:
+        os.chmod(folder, 0o755)
+        key = uuid.uuid4().hex + uuid.uuid4().hex
+        for name, mode in (('nginx', 0o600), ('worker', 0o644)):
+            with open(f'{folder}/{name}', 'w', encoding='ascii') as f:
+                f.write(key + '\n')
+            os.chmod(f'{folder}/{name}', mode)
+        stack = Stack({'astro_otp_key_file': f'{folder}/nginx'},
+                      worker_settings={'sms_url': vendor.url,
+                                       'sms_key_file': vendor.key_file,
+                                       'sms_from': '+15550100',
+                                       'otp_key_file': f'{folder}/worker',
+                                       'log_level': 'debug'})
+        try:
+            yield stack.up()
+        finally:
+            stack.down()
+
+
+@pytest.fixture
+def stack(operated):
+    yield from watch(operated)
+
+
+def lines(stack, name='access.log', **which):
+    """The lines of a JSON log that have these fields."""
+    found = [json.loads(line) for line in stack.log(name).splitlines()
+             if line.startswith('{')]
+    return [line for line in found
+            if all(line.get(k) == v for k, v in which.items())]
+
+
+def line(stack, name='access.log', **which):
+    return eventually(lambda: lines(stack, name, **which), 10, which)[0]
+
+
+def worker(stack, **which):
+    return line(stack, 'worker.log', **which)
+
+
+# -- N4: one line for a request, one id for it everywhere -------------------
+
+def test_n4_each_request_is_a_line(stack, rest_of):
+    person = stack.person()
+    ours = f'a.B-{uuid.uuid4().hex}_9'
+    answer = rest_of.get('/api/me?q=secret', person.token,
+                         headers={'X-Request-Id': ours})
+    assert answer.headers['X-Request-Id'] == ours
+    found = line(stack, request=ours)
+    assert found['user'] == person.id and found['method'] == 'GET'
+    assert found['status'] == str(answer.status)
+    assert found['bytes'] == len(answer.body) and found['seconds'] >= 0
+    assert re.fullmatch('[0-9a-f]{32}', found['trace'])
+    assert re.fullmatch(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d',
+                        found['ts'])
+
+    # the path is the table's, without ids and query
+    rest_of.get('/api/sessions/s_99?x=y', person.token,
+                headers={'X-Request-Id': ours + '2'})
+    assert line(stack, request=ours + '2')['route'] == '/api/sessions/{s}'
+    assert 's_99' not in stack.log('access.log')
+
+    # a request for nothing has a line, too
+    rest_of.get('/api/nothing', headers={'X-Request-Id': ours + '3'})
+    found = line(stack, request=ours + '3')
+    assert (found['status'], found['route'], found['user']) == ('404', '', '')
+
+
+@pytest.fixture
+def rest_of(stack):
+    stack.rest.documented = False
+    yield stack.rest
+    stack.rest.documented = True
+
+
+@pytest.mark.parametrize('given', ['a b', 'x' * 65, '"', '\\', 'é', ''])
+def test_n4_an_id_that_is_none_is_replaced(stack, given):
+    answer = stack.rest.get('/api/health', headers={
+        'X-Request-Id': given.encode()})
+    made = answer.headers['X-Request-Id']
+    assert re.fullmatch('[0-9a-f]{32}', made)
+    found = line(stack, request=made)
+    assert found['trace'] == made       # one name, where one is enough
+
+
+def test_n4_a_websocket_is_a_line_that_names_it(stack):
+    person = stack.person()
+    client = person.connect()
+    found = line(stack, conn=client.me['conn'])
+    assert found['status'] == '101' and found['route'] == ''
+
+
+def fails(stack, name, state='22012'):
+    """SQL that puts a failing function in the place of one of api."""
+    with stack.db() as db:
+        old, kind, args = db.execute(
+            'SELECT pg_get_functiondef(oid), pg_get_function_result(oid),'
+            '       pg_get_function_arguments(oid) FROM pg_proc'
+            " WHERE pronamespace = 'api'::regnamespace AND proname = %s",
+            (name,)).fetchone()
+        db.execute(f'CREATE OR REPLACE FUNCTION api.{name}({args})'
+                   f' RETURNS {kind} LANGUAGE plpgsql SECURITY DEFINER'
+                   ' SET search_path = pg_catalog, pg_temp AS $x$ BEGIN'
+                   f" RAISE 'broken' USING ERRCODE = '{state}'; END $x$")
+    return old
+
+
+def test_n4_the_database_names_the_request_at_an_error(stack, rest_of):
+    """By REST and by WebSocket; in PostgreSQL's log and in nginx's."""
+    person = stack.person()
+    client = person.connect()
+    ours = uuid.uuid4().hex
+    old = [fails(stack, 'me'), fails(stack, 'queue_leave')]
+    try:
+        answer = rest_of.get('/api/me', person.token,
+                             headers={'X-Request-Id': ours})
+        assert answer.status == 500
+        client.refused('queue_leave', {'advisor': 'u_1'})
+    finally:
+        with stack.db() as db:
+            for text in old:
+                db.execute(text)
+
+    asked = f"{client.me['conn']}-"
+    for id in (ours, asked):
+        assert re.search(f'astro_web astro nginx {id}.*ERROR: +broken',
+                         stack.log('postgresql.log')), id
+    assert re.search(f'api.me.*: 22012 broken, request: {ours} 00-',
+                     stack.log())
+    assert re.search(rf'api.queue_leave.*broken, request: {asked}\d+',
+                     stack.log())
+
+
+def test_n4_from_rest_to_the_worker(stack):
+    """A session that is ended by a request is settled under its name."""
+    talk = Consultation(stack).active()
+    ours = uuid.uuid4().hex
+    answer = stack.rest.post(f'/api/sessions/{talk.id}/end', {},
+                             talk.client.token,
+                             headers={'X-Request-Id': ours})
+    assert answer.status == 200
+    talk.ended()
+    settled = worker(stack, msg='session settled', session=talk.number)
+    assert settled['request'].startswith(f'{ours} 00-')
+
+
+def test_n4_from_a_websocket_to_the_worker(stack):
+    talk = Consultation(stack).active()
+    talk.end()
+    settled = worker(stack, msg='session settled', session=talk.number)
+    assert re.fullmatch(rf"{talk.c.me['conn']}-\d+", settled['request'])
+
+
+# -- N16: traces ------------------------------------------------------------
+
+def test_n16_a_trace_goes_on_through_sql_to_the_worker(stack, vendor):
+    """The row of the outbox has it, and the worker's line."""
+    phone = f'+91{uuid.uuid4().int % 10**9:09}'
+    trace = uuid.uuid4().hex
+    person = stack.person()
+    answer = stack.rest.post(
+        '/api/me/phone', {'phone': phone}, person.token,
+        headers={'traceparent': f'00-{trace}-00f067aa0ba902b7-01',
+                 'X-Request-Id': 'mine2'})
+    assert answer.status == 202, answer
+    found = line(stack, request='mine2', trace=trace)
+    span = found['span']
+    assert span != '00f067aa0ba902b7'
+    with stack.db() as db:
+        assert db.execute(
+            'SELECT trace FROM billing.outbox WHERE key = %s',
+            (f"otp-{answer.json['challenge']}",)).fetchone() \
+            == (f'mine2 00-{trace}-{span}-01',)
+    sent = eventually(lambda: [x for x in lines(stack, 'worker.log',
+                                                msg='call delivered')
+                               if x.get('request', '').startswith('mine2 ')],
+                      15, 'the worker names it')[0]
+    assert sent['request'] == f'mine2 00-{trace}-{span}-01'
+
+
+@pytest.mark.parametrize('given', [
+    '', 'x', PARENT.upper(), 'ff' + PARENT[2:], PARENT + '-x',
+    PARENT.replace(TRACE, '0' * 32)])
+def test_n16_what_is_no_traceparent_begins_another(stack, given):
+    ours = uuid.uuid4().hex
+    assert stack.rest.get('/api/health', headers={
+        'traceparent': given, 'X-Request-Id': ours}).status == 200
+    found = line(stack, request=ours)
+    assert re.fullmatch('[0-9a-f]{32}', found['trace'])
+    assert found['trace'] not in (TRACE, '0' * 32)
+
+
+def test_n16_of_a_message(stack):
+    """A frame may have one: it is set with the id, in the transaction."""
+    client = stack.person().connect()
+    old = fails(stack, 'queue_leave')
+    try:
+        for parent in (PARENT, PARENT.upper(), None, 7, 'x'):
+            client.refused('queue_leave', {'advisor': 'u_1'},
+                           traceparent=parent)
+    finally:
+        with stack.db() as db:
+            db.execute(old)
+    said = re.findall(rf"broken, request: {client.me['conn']}-\d+(.*)$",
+                      stack.log(), re.M)
+    assert len(said) == 5 and said[1:] == [''] * 4
+    assert re.fullmatch(f' 00-{TRACE}-[0-9a-f]{{16}}-01', said[0])
+    assert '00f067aa0ba902b7' not in said[0]
