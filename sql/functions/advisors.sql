@@ -99,7 +99,8 @@ $$;
 -- the second begins with all who may be, unless these are too many.
 --
 -- Whether somebody is online takes two lookups, so it is asked last, of who has
--- come through all filters.
+-- come through all filters.  The settings of joins are for these lookups, too:
+-- to hash the list takes longer.
 --
 -- The text of the statements is put together from what stands here; all that
 -- a client sent goes in as parameters, which the planner sees.
@@ -107,6 +108,9 @@ CREATE OR REPLACE FUNCTION consult.advisor_search(query json, cap int,
     cursor text, OUT ids bigint[], OUT at bigint)
 LANGUAGE plpgsql STABLE
 SET enable_seqscan = on
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET enable_memoize = off
 SET random_page_cost = 1.1 AS $$
 DECLARE
     v_specialty text   := consult.f_text(query, 'specialty', 1, 64, false);
@@ -245,9 +249,9 @@ BEGIN
                  ' AND l.dead > $1' || v_key_is || v_order || ' LIMIT 2000) l'
                  ' WHERE true' || v_others || v_order
             WHEN v_few
-            THEN 'unnest($14) o(id), LATERAL (SELECT * FROM identity.listing x'
-                 ' WHERE x.account_id = o.id AND x.born <= $1 AND x.dead > $1'
-                 ' LIMIT 1) l WHERE true' || v_key_is || v_others || v_order
+            THEN 'unnest($14) o(id), identity.listing l WHERE l.account_id'
+                 ' = o.id AND l.born <= $1 AND l.dead > $1'
+                 || v_key_is || v_others || v_order
             ELSE 'identity.listing l WHERE l.born <= $1 AND l.dead > $1'
                  || v_key_is || v_others
                  || format(' ORDER BY l.%I%s %3$s, l.account_id + 0 %3$s',
