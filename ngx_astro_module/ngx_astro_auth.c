@@ -2,29 +2,16 @@
 /*
  * Copyright (C) The Astro authors
  *
- * Tokens from the Authorization header, the Origin check, and the thread in
- * which scrypt runs.
+ * Tokens from the Authorization header, and the Origin check.
  */
 
 #include "ngx_astro_auth.h"
 #include "ngx_astro_barred.h"
 #include "ngx_astro_keys.h"
 #include "ngx_astro_revoked.h"
-#include "astro_password.h"
 
 #include <openssl/crypto.h>
 #include <openssl/sha.h>
-
-
-typedef struct {
-    ngx_astro_password_t   *pw;
-    void                  (*done)(ngx_astro_password_t *pw);
-} ngx_astro_password_task_t;
-
-
-static void ngx_astro_password_hold(ngx_event_t *ev);
-static void ngx_astro_password_thread(void *data, ngx_log_t *log);
-static void ngx_astro_password_event(ngx_event_t *ev);
 
 
 ngx_table_elt_t *
@@ -249,106 +236,4 @@ ngx_astro_origin_ok(ngx_http_request_t *r)
 
     return len == host->value.len
            && ngx_strncasecmp(p, host->value.data, len) == 0;
-}
-
-
-ngx_int_t
-ngx_astro_password_post(ngx_astro_password_t *pw,
-    void (*done)(ngx_astro_password_t *pw))
-{
-    ngx_thread_task_t          *task;
-    ngx_astro_password_task_t  *ctx;
-
-    task = ngx_thread_task_alloc(pw->r->pool,
-                                 sizeof(ngx_astro_password_task_t));
-    if (task == NULL) {
-        return NGX_ERROR;
-    }
-
-    ctx = task->ctx;
-    ctx->pw = pw;
-    ctx->done = done;
-
-    task->handler = ngx_astro_password_thread;
-    task->event.handler = ngx_astro_password_event;
-    task->event.data = ctx;
-
-    if (ngx_thread_task_post(ngx_astro.conf->pool, task) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    /* as ngx_http_upstream_thread_handler(): alive until the thread is done */
-
-    pw->r->main->blocked++;
-    pw->r->aio = 1;
-
-    ngx_astro_event_init(&pw->hold, ngx_astro_password_hold);
-    ngx_add_timer(&pw->hold, 60000);
-
-    return NGX_OK;
-}
-
-
-static void
-ngx_astro_password_hold(ngx_event_t *ev)
-{
-    ngx_log_error(NGX_LOG_ERR, ev->log, 0,
-                  "astro: a password takes a minute: the thread pool is stuck");
-}
-
-
-static void
-ngx_astro_password_thread(void *data, ngx_log_t *log)
-{
-    ngx_astro_password_task_t  *ctx = data;
-
-    ngx_astro_password_t       *pw;
-
-    pw = ctx->pw;
-
-    if (pw->verify) {
-        pw->rc = astro_password_verify((char *) pw->password.data,
-                                       pw->password.len, pw->stored);
-        return;
-    }
-
-    pw->rc = astro_password_hash((char *) pw->password.data, pw->password.len,
-                                 pw->hash);
-}
-
-
-static void
-ngx_astro_password_event(ngx_event_t *ev)
-{
-    ngx_connection_t           *c;
-    ngx_http_request_t         *r;
-    ngx_astro_password_task_t  *ctx;
-
-    ctx = ev->data;
-    r = ctx->pw->r;
-    c = r->connection;
-
-    ngx_explicit_memzero(ctx->pw->password.data, ctx->pw->password.len);
-
-    if (ctx->pw->hold.timer_set) {
-        ngx_del_timer(&ctx->pw->hold);
-    }
-
-    r->main->blocked--;
-    r->aio = 0;
-
-    /* ended while it was blocked: nginx waits to finish that */
-
-#if (nginx_version >= 1027001)
-    if (r->done || r->main->terminated) {
-#else
-    if (r->done) {
-#endif
-        c->write->handler(c->write);
-        return;
-    }
-
-    ctx->done(ctx->pw);
-
-    ngx_http_run_posted_requests(c);
 }

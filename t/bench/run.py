@@ -17,14 +17,15 @@ import signal
 import sys
 import time
 
-from figures import (billing, chat, exhaustion, growth, idle, machine, relay,
-                     rest, search, storm, table, ticks)
+from figures import (billing, chat, exhaustion, growth, idle, logins, machine,
+                     relay, rest, search, storm, table, ticks)
 from figures.common import BUILD, HERE, TROUBLE, reason, run, say
 from figures.ours import Ours
 from figures.stack import Stack
 
 PARTS = {'relay': relay, 'idle': idle, 'growth': growth, 'chat': chat,
-         'rest': rest, 'search': search, 'exhaustion': exhaustion,
+         'rest': rest, 'logins': logins, 'search': search,
+         'exhaustion': exhaustion,
          # last: they leave many sessions behind
          'storm': storm, 'ticks': ticks, 'billing': billing}
 

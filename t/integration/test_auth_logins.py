@@ -2,6 +2,7 @@
 revocation, cookies, new tokens in band."""
 
 import http.cookies
+import os
 import threading
 import time
 import uuid
@@ -50,6 +51,39 @@ def socket(stack, token):
 
 
 # -- A1 --------------------------------------------------------------------
+
+def test_a1_hashing_takes_second_place(stack, account):
+    """A thread that hashes is nicer than all others, and leaves half of the
+    cores to them."""
+    email, _ = account
+    found, over = set(), threading.Event()      # (niceness, cores)
+
+    def look():
+        while not over.is_set():
+            for pid in stack.serving():
+                for task in os.listdir(f'/proc/{pid}/task'):
+                    try:
+                        with open(f'/proc/{pid}/task/{task}/stat',
+                                  encoding='ascii') as f:
+                            nice = int(f.read().rpartition(')')[2].split()[16])
+                        found.add((nice, len(os.sched_getaffinity(int(task)))))
+                    except (FileNotFoundError, ProcessLookupError):
+                        pass
+
+    def aside():
+        (nice, cores), *_ = sorted(found)
+        return (min(nice + 10, 19), cores - cores // 2) in found
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        eventually(lambda: login(stack, email) and aside(), 10,
+                   'a nicer thread on half of the cores')
+    finally:
+        over.set()
+        watcher.join()
+    assert len({nice for nice, _ in found}) == 2, found
+
 
 def test_a1_a_login_works_over_rest_and_websocket(stack, account):
     email, number = account

@@ -2,16 +2,20 @@
 /*
  * Copyright (C) The Astro authors
  *
- * restload: HTTP requests in a closed loop, and whether the answers are right.
+ * restload: HTTP requests, and whether the answers are right.
  *
- *     restload -p PORT [-c CONNECTIONS] [-d SECONDS] [-w SECONDS] FILE
+ *     restload -p PORT [-c CONNECTIONS] [-r RATE] [-d SECONDS] [-w SECONDS]
+ *              FILE
  *
  * FILE has a request on each line, with tabs between:
  *
- *     PATH  TOKEN  TEXT
+ *     PATH  TOKEN  TEXT  [BODY]
  *
- * Requests are made in their order, over and over; each connection, kept alive,
- * makes the next one as soon as it has the answer to its last.  Right is an
+ * With BODY it is a POST of this JSON, else a GET.  Requests are made in their
+ * order, over and over; each connection, kept alive, makes the next one as soon
+ * as it has the answer to its last.  With -r there are so many requests a second
+ * instead, by a schedule that does not wait for answers: each takes a connection
+ * that has nothing to do, and its age counts from when it was due.  Right is an
  * answer of status 200 whose body has TEXT in it ("-": anything).  The first -w
  * seconds are not counted, but for wrong answers.  Prints one line at the end;
  * the first wrong answer goes to stderr.
@@ -51,19 +55,26 @@ typedef struct {
     char               *text;           /* NULL: any body is right */
 } rest_request_t;
 
-typedef struct {
+typedef struct rest_conn_s  rest_conn_t;
+
+struct rest_conn_s {
     int                 fd;
     rest_request_t     *asked;
     uint64_t            since;          /* ns */
     size_t              len;            /* of what was received so far */
     char               *buf;
-} rest_conn_t;
+    rest_conn_t        *next;           /* of those with nothing to do */
+};
 
 
 static int rest_load(const char *name);
 static int rest_line(char *line);
 static int rest_open(rest_conn_t *c);
-static int rest_ask(rest_conn_t *c);
+static int rest_ask(rest_conn_t *c, uint64_t since);
+static int rest_next(rest_conn_t *c);
+static void rest_due(void);
+static void rest_wait(struct timespec *ts);
+static void rest_again(rest_conn_t *c);
 static int rest_read(rest_conn_t *c);
 static ssize_t rest_whole(rest_conn_t *c, char **body);
 static void rest_answer(rest_conn_t *c, char *body, char *end);
@@ -77,7 +88,11 @@ static struct {
     unsigned            conns;
     double              seconds;
     double              warm;
+    double              rate;           /* 0: a closed loop */
     int                 epoll;
+    rest_conn_t        *idle;
+    uint64_t            first;          /* when the schedule begins */
+    uint64_t            asked;          /* of the schedule */
 
     rest_request_t     *requests;
     size_t              nrequests;
@@ -89,7 +104,7 @@ static struct {
     uint64_t            wrong;
     uint64_t            broken;         /* connections */
     load_hist_t         latency;
-} rest = { 0, 64, 5, 0.5, -1, NULL, 0, 0, 0, 0, 0, 0, 0, { 0, 0, { 0 } } };
+} rest = { .conns = 64, .seconds = 5, .warm = 0.5, .epoll = -1 };
 
 
 int
@@ -99,7 +114,7 @@ main(int argc, char **argv)
     unsigned      i;
     rest_conn_t  *conns;
 
-    while ((opt = getopt(argc, argv, "p:c:d:w:")) != -1) {
+    while ((opt = getopt(argc, argv, "p:c:r:d:w:")) != -1) {
 
         switch (opt) {
 
@@ -109,6 +124,10 @@ main(int argc, char **argv)
 
         case 'c':
             rest.conns = (unsigned) atoi(optarg);
+            break;
+
+        case 'r':
+            rest.rate = atof(optarg);
             break;
 
         case 'd':
@@ -128,7 +147,7 @@ main(int argc, char **argv)
         || rest.conns > REST_CONNS || rest_load(argv[optind]) != 0)
     {
         fprintf(stderr, "usage: restload -p PORT [-c CONNECTIONS] "
-                "[-d SECONDS] [-w SECONDS] FILE\n");
+                "[-r RATE] [-d SECONDS] [-w SECONDS] FILE\n");
         return 2;
     }
 
@@ -194,12 +213,13 @@ static int
 rest_line(char *line)
 {
     int              len;
-    char            *path, *token, *text;
+    char            *path, *token, *text, *body;
     rest_request_t  *r;
 
     path = strsep(&line, "\t\n");
     token = strsep(&line, "\t\n");
     text = strsep(&line, "\t\n");
+    body = strsep(&line, "\t\n");
 
     if (path == NULL || token == NULL || text == NULL) {
         return -1;
@@ -213,8 +233,17 @@ rest_line(char *line)
     rest.requests = r;
     r = &rest.requests[rest.nrequests++];
 
-    len = asprintf(&r->head, "GET %s HTTP/1.1\r\nHost: localhost\r\n"
-                   "Authorization: Bearer %s\r\n\r\n", path, token);
+    if (body && *body) {
+        len = asprintf(&r->head, "POST %s HTTP/1.1\r\nHost: localhost\r\n"
+                       "Content-Type: application/json\r\n"
+                       "Content-Length: %zu\r\n\r\n%s", path, strlen(body),
+                       body);
+
+    } else {
+        len = asprintf(&r->head, "GET %s HTTP/1.1\r\nHost: localhost\r\n"
+                       "Authorization: Bearer %s\r\n\r\n", path, token);
+    }
+
     r->len = (size_t) len;
     r->text = strcmp(text, "-") == 0 ? NULL : strdup(text);
 
@@ -259,11 +288,11 @@ rest_open(rest_conn_t *c)
 
 
 static int
-rest_ask(rest_conn_t *c)
+rest_ask(rest_conn_t *c, uint64_t since)
 {
     c->asked = &rest.requests[rest.next++ % rest.nrequests];
     c->len = 0;
-    c->since = rest_now();
+    c->since = since;
 
     /* it fits into an empty socket's buffer */
 
@@ -364,47 +393,116 @@ rest_answer(rest_conn_t *c, char *body, char *end)
 }
 
 
+/* What a connection does that has its answer */
+
+static int
+rest_next(rest_conn_t *c)
+{
+    if (rest.rate == 0) {
+        return rest_ask(c, rest_now());
+    }
+
+    c->next = rest.idle;
+    rest.idle = c;
+
+    return 0;
+}
+
+
+/* Makes the requests that are due, as far as there are connections */
+
+static void
+rest_due(void)
+{
+    uint64_t      at;
+    rest_conn_t  *c;
+
+    while (rest.rate > 0 && rest.idle) {
+
+        at = rest.first + (uint64_t) ((double) rest.asked * 1e9 / rest.rate);
+
+        if (at > rest_now()) {
+            return;
+        }
+
+        rest.asked++;
+
+        c = rest.idle;
+        rest.idle = c->next;
+
+        if (rest_ask(c, at) != 0) {
+            rest_again(c);
+        }
+    }
+}
+
+
+/* How long nothing is due */
+
+static void
+rest_wait(struct timespec *ts)
+{
+    double  left;
+
+    left = 0.1;
+
+    if (rest.rate > 0 && rest.idle) {
+        left = (double) rest.asked / rest.rate
+               - (double) (rest_now() - rest.first) / 1e9;
+
+        left = left < 0 ? 0 : left > 0.1 ? 0.1 : left;
+    }
+
+    ts->tv_sec = 0;
+    ts->tv_nsec = (long) (left * 1e9);
+}
+
+
 static void
 rest_run(rest_conn_t *conns, unsigned n)
 {
     int                 i, rc, ready;
     unsigned            k;
     rest_conn_t        *c;
+    struct timespec     ts;
     struct epoll_event  events[REST_EVENTS];
 
-    rest.start = rest_now() + (uint64_t) (rest.warm * 1e9);
+    rest.first = rest_now();
+    rest.start = rest.first + (uint64_t) (rest.warm * 1e9);
     rest.end = rest.start + (uint64_t) (rest.seconds * 1e9);
 
     for (k = 0; k < n; k++) {
-        if (rest_ask(&conns[k]) != 0) {
+        if (rest_next(&conns[k]) != 0) {
             rest.broken++;
         }
     }
 
     while (rest_now() < rest.end) {
 
-        ready = epoll_wait(rest.epoll, events, REST_EVENTS, 100);
+        rest_due();
+        rest_wait(&ts);
+
+        ready = epoll_pwait2(rest.epoll, events, REST_EVENTS, &ts, NULL);
 
         for (i = 0; i < ready; i++) {
             c = events[i].data.ptr;
 
             rc = rest_read(c);
 
-            if (rc == 1 && rest_ask(c) != 0) {
+            if (rc == 1 && rest_next(c) != 0) {
                 rc = -1;
             }
 
             switch (rc) {
 
             case -1:
-                rest.broken++;
-
-                /* fall through */
+                rest_again(c);
+                break;
 
             case 2:
                 close(c->fd);
 
-                if (rest_open(c) != 0 || rest_ask(c) != 0) {
+                if (rest_open(c) != 0 || rest_next(c) != 0) {
                     perror("restload: connect");
                     exit(1);
                 }
@@ -415,6 +513,19 @@ rest_run(rest_conn_t *conns, unsigned n)
                 break;
             }
         }
+    }
+}
+
+
+static void
+rest_again(rest_conn_t *c)
+{
+    rest.broken++;
+    close(c->fd);
+
+    if (rest_open(c) != 0 || rest_next(c) != 0) {
+        perror("restload: connect");
+        exit(1);
     }
 }
 
