@@ -25,6 +25,7 @@
 #include "ngx_astro_sessions.h"
 #include "ngx_astro_throttle.h"
 #include "ngx_astro_users.h"
+#include "ngx_astro_ws_old.h"
 
 
 #define NGX_ASTRO_RECV_SIZE    65536
@@ -126,7 +127,7 @@ ngx_astro_conn_start(ngx_astro_conn_t *conn, u_char *early, size_t len)
         ngx_astro_echo_start(conn);
 
     } else {
-        ngx_add_timer(c->read, ngx_astro.conf->hello_timeout);
+        ngx_add_timer(c->read, ngx_astro_ws_old_wait(conn));
     }
 
     if (len) {
@@ -393,6 +394,12 @@ ngx_astro_conn_message(ngx_astro_conn_t *conn, astro_ws_event_t *event)
         return;
     }
 
+    if (conn->bare
+        && ngx_astro_ws_old_heard(conn, event->data, event->len) == NGX_OK)
+    {
+        return;
+    }
+
     ngx_astro_protocol_message(conn, event->data, event->len);
 }
 
@@ -610,6 +617,12 @@ ngx_astro_conn_heartbeat(ngx_astro_conn_t *conn)
         return;
     }
 
+    if (!conn->signed_in && !conn->echo
+        && ngx_astro_ws_old_silent(conn) == NGX_OK)
+    {
+        return;
+    }
+
     if (!conn->signed_in && !conn->echo) {
         ngx_astro_conn_bye(conn, NGX_ASTRO_CLOSE_NO_HELLO, "no hello",
                            "stop", 0);
@@ -682,6 +695,7 @@ ngx_astro_conn_close(ngx_astro_conn_t *conn)
     ngx_astro_conn_leave(conn);
     ngx_astro_hello_forget(conn);
     ngx_astro_outside_close(conn);
+    ngx_astro_ws_old_free(conn);
 
     if (conn->flush.posted) {
         ngx_delete_posted_event(&conn->flush);

@@ -37,6 +37,7 @@
 typedef struct ngx_astro_out_s   ngx_astro_out_t;
 typedef struct ngx_astro_held_s  ngx_astro_held_t;
 typedef struct ngx_astro_told_s  ngx_astro_told_t;
+typedef struct ngx_astro_ws_old_s  ngx_astro_ws_old_t;
 
 /* where a connection stands in one conversation: see ngx_astro_resume.h */
 typedef struct {
@@ -103,6 +104,7 @@ struct ngx_astro_conn_s {
     ngx_str_t                bearer;    /* token of the handshake; allocated */
     void                    *outside;   /* a message that waits for keys */
     void                    *hello;     /* ngx_astro_hello_t while pending */
+    ngx_astro_ws_old_t      *old;       /* a client of old; mostly NULL */
 
     uint16_t                 code;      /* of our Close frame, or why */
 
@@ -121,6 +123,7 @@ struct ngx_astro_conn_s {
     unsigned                 lagging:1; /* more when the queue is empty */
     unsigned                 broken:1;  /* close without further words */
     unsigned                 echo:1;    /* of "astro_echo": no protocol */
+    unsigned                 bare:1;    /* offered no subprotocol */
 };
 
 

@@ -147,6 +147,7 @@ ngx_astro_ws_upgrade(ngx_http_request_t *r, ngx_uint_t echo)
     }
 
     conn->echo = echo;
+    conn->bare = selected == 0 && !echo;
 
     p = ngx_sprintf(buf, "HTTP/1.1 101 Switching Protocols" CRLF
                     "Upgrade: websocket" CRLF

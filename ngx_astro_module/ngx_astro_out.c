@@ -8,6 +8,7 @@
 
 #include "ngx_astro_deflate.h"
 #include "ngx_astro_out.h"
+#include "ngx_astro_ws_old.h"
 
 
 #define NGX_ASTRO_OUT_CHUNK   4096
@@ -251,6 +252,10 @@ void
 ngx_astro_conn_send(ngx_astro_conn_t *conn, const ngx_astro_msg_t *m,
     ngx_uint_t ephemeral)
 {
+    if (conn->old && ngx_astro_ws_old_send(conn, m, ephemeral) == NGX_OK) {
+        return;
+    }
+
     ngx_astro_conn_queue(conn, ASTRO_WS_TEXT, m, ephemeral);
 }
 

@@ -298,7 +298,14 @@ ngx_astro_handle_ping(ngx_astro_req_t *req)
     }
 
     ngx_astro_msg_init(&m);
-    ngx_astro_msg_lit(&m, "{\"type\":\"pong\"}");
+
+    if (req->conn->bare) {
+        ngx_astro_msg_lit(&m, "{\"type\":\"pong\",\"payload\":{}}");
+
+    } else {
+        ngx_astro_msg_lit(&m, "{\"type\":\"pong\"}");
+    }
+
     ngx_astro_conn_send(req->conn, &m, 1);
 }
 

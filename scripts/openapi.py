@@ -6,8 +6,8 @@
 
     scripts/openapi.py build/openapi.json
 
-base.json has what is common, frames.json ("x-websocket") what goes over the
-WebSocket; each other file the paths and schemas of a theme, its name is their
+base.json has what is common, frames.json ("x-websocket", and "x-websocket-old"
+for clients of old) what goes over the WebSocket; each other file the paths and schemas of a theme, its name is their
 tag.  What follows from an operation as it stands is added:
 the answers 4XX and 5XX, the parameters in its path, Idempotency-Key, and
 "security" from "x-roles".
@@ -193,8 +193,8 @@ def join():
                 sys.exit(f'openapi.py: {file}: {method} {path} is in another'
                          ' file, too')
             there.update(item)
-        if 'x-websocket' in part:
-            whole['x-websocket'] = part['x-websocket']
+        whole.update({name: part[name] for name in
+                      ('x-websocket', 'x-websocket-old') if name in part})
         for kind, things in part.get('components', {}).items():
             there = whole['components'].setdefault(kind, {})
             for name in set(there) & set(things):
