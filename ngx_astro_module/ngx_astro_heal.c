@@ -68,6 +68,8 @@ static void ngx_astro_heal_done(void *data, ngx_astro_pg_rc_e rc,
 static void ngx_astro_heal_session(PGresult *res, int row);
 static void ngx_astro_heal_over(ngx_astro_conn_t *conn, void *ctx);
 static void ngx_astro_heal_settle(ngx_astro_conn_t *conn, void *ctx);
+static void ngx_astro_heal_drop(uint64_t user, int64_t at_ms);
+static void ngx_astro_heal_drop_one(ngx_astro_conn_t *conn, void *ctx);
 
 
 static struct {
@@ -81,6 +83,7 @@ static struct {
     ngx_uint_t    n;                    /* users of the call under way */
     uint64_t      users[NGX_ASTRO_HEAL_BATCH];
     int64_t       since_ms;             /* clock of the database */
+    int64_t       dropped_ms;           /* all who had said hello then */
     uint64_t      seats;                /* a sum of all generations */
     unsigned      calling:1;
     unsigned      due:1;                /* a batch is due and was not sent */
@@ -498,6 +501,10 @@ ngx_astro_heal_done(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
                                    doc.data, doc.len,
                                    ngx_astro_pg_int(res, i, NGX_ASTRO_H_NUM));
 
+        } else if (ngx_astro_same(kind.data, kind.len, "drop")) {
+            ngx_astro_heal_drop(ngx_astro_pg_int(res, i, NGX_ASTRO_H_ID),
+                                ngx_astro_pg_int(res, i, NGX_ASTRO_H_NUM));
+
         } else if (ngx_astro_same(kind.data, kind.len, "clock")) {
             ngx_astro_heal.since_ms = ngx_astro_pg_int(res, i,
                                                        NGX_ASTRO_H_NUM)
@@ -546,5 +553,51 @@ ngx_astro_heal_settle(ngx_astro_conn_t *conn, void *ctx)
 
     if (conn->signed_in) {
         ngx_astro_resume_settle(conn);
+    }
+}
+
+
+/*
+ * Sockets of a user (0: of all) who said hello up to that instant are closed;
+ * whoever has come back since stays.  The same row is read for a minute.
+ */
+
+static void
+ngx_astro_heal_drop(uint64_t user, int64_t at_ms)
+{
+    uint64_t    ids[64];
+    ngx_uint_t  i, n;
+
+    if (user) {
+        ngx_astro_users_each(user, ngx_astro_heal_drop_one, &at_ms);
+        return;
+    }
+
+    if (at_ms <= ngx_astro_heal.dropped_ms) {
+        return;
+    }
+
+    ngx_astro_heal.dropped_ms = at_ms;
+
+    do {
+        n = ngx_astro_users_after(user, ids, sizeof(ids) / sizeof(ids[0]));
+
+        for (i = 0; i < n; i++) {
+            ngx_astro_users_each(ids[i], ngx_astro_heal_drop_one, &at_ms);
+            user = ids[i];
+        }
+
+    } while (n == sizeof(ids) / sizeof(ids[0]));
+}
+
+
+static void
+ngx_astro_heal_drop_one(ngx_astro_conn_t *conn, void *ctx)
+{
+    int64_t  *at_ms = ctx;
+
+    if (conn->signed_in && conn->hello_ms <= *at_ms) {
+        ngx_astro_conn_bye(conn, NGX_ASTRO_CLOSE_DRAINING, "disconnected",
+                           "resume", 0);
     }
 }

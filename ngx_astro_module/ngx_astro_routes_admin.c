@@ -7,12 +7,31 @@
  */
 
 #include "ngx_astro_routes.h"
+#include "ngx_astro_session_acts.h"
 
 
 const ngx_astro_route_row_t  ngx_astro_routes_admin[] = {
 
     { GET, ngx_string("/api/admin/log"), ADMIN, "admin_log", "uQlc", 0,
       NULL },
+
+    { GET, ngx_string("/api/admin/users"), ADMIN | SEARCH, "admin_users",
+      "uQlc", 0, NULL },
+    { GET, ngx_string("/api/admin/users/{u}"), ADMIN, "admin_user", "up", 0,
+      NULL },
+    { PUT, ngx_string("/api/admin/users/{u}"), ADMIN, "admin_user_edit",
+      "upb", JSON, NULL },
+    { PUT, ngx_string("/api/admin/users/{u}/blocked"), ADMIN,
+      "admin_user_block", "", JSON, ngx_astro_api_session_act },
+    { POST, ngx_string("/api/admin/users/{u}/logout"), ADMIN,
+      "admin_user_logout", "up", 0, NULL },
+
+    { GET, ngx_string("/api/admin/sessions"), ADMIN, "admin_sessions",
+      "uQlc", 0, NULL },
+    { POST, ngx_string("/api/admin/sessions/{s}/end"), ADMIN,
+      "admin_session_end", "", OPT, ngx_astro_api_session_act },
+    { POST, ngx_string("/api/admin/disconnect"), ADMIN, "admin_disconnect",
+      "ub", OPT, NULL },
 
     { 0, ngx_null_string, 0, NULL, NULL, 0, NULL }
 };

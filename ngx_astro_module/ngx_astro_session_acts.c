@@ -7,6 +7,7 @@
  */
 
 #include "ngx_astro_gateway.h"
+#include "ngx_astro_heal.h"
 #include "ngx_astro_ice.h"
 #include "ngx_astro_redis.h"
 #include "ngx_astro_router.h"
@@ -22,6 +23,7 @@
 #define NGX_ASTRO_ACT_ICE     0x2       /* the answer has ICE servers */
 #define NGX_ASTRO_ACT_RELAY   0x4       /* no news; a frame for the peer */
 #define NGX_ASTRO_ACT_SAMPLE  0x8       /* of a connection's quality */
+#define NGX_ASTRO_ACT_BARS    0x10      /* somebody is kept out from now on */
 
 
 /*
@@ -102,6 +104,14 @@ static const ngx_astro_act_t  ngx_astro_acts[] = {
     { ngx_string("session_quality"), ASTRO_SESSION_MEDIA,
       &ngx_astro_sql_session_quality, "usdglf",
       NGX_ASTRO_ACT_RELAY|NGX_ASTRO_ACT_SAMPLE },
+
+    /* of admins, by REST alone */
+    { ngx_string("admin_session_end"), ASTRO_SESSION_END,
+      &ngx_astro_sql_admin_session_end, "usdglf", 0 },
+
+    /* an account stands where a session does; its own ends, if there is one */
+    { ngx_string("admin_user_block"), ASTRO_SESSION_END,
+      &ngx_astro_sql_admin_user_block, "usdglf", NGX_ASTRO_ACT_BARS },
 
     { ngx_null_string, 0, NULL, NULL, 0 }
 };
@@ -490,6 +500,17 @@ ngx_astro_act_tell(const ngx_astro_act_t *act, uint64_t user, PGresult *res)
         state = ngx_astro_pg_str(res, 0, NGX_ASTRO_O_STATE);
 
         if (!ngx_astro_same(state.data, state.len, "ringing")) {
+            return;
+        }
+    }
+
+    if (act->flags & NGX_ASTRO_ACT_BARS) {
+
+        /* the others look within half a second */
+
+        ngx_astro_heal_barred();
+
+        if (PQgetisnull(res, 0, NGX_ASTRO_O_SESSION)) {
             return;
         }
     }

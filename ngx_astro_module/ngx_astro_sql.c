@@ -74,6 +74,8 @@ ngx_astro_sql_act(session_mode);
 ngx_astro_sql_act(session_extend);
 ngx_astro_sql_act(session_media);
 ngx_astro_sql_act(session_quality);
+ngx_astro_sql_act(admin_session_end);
+ngx_astro_sql_act(admin_user_block);
 ngx_astro_sql_of(session_apply, 9, "$10", "$1::bigint",
                  ", $2::bigint, $3::text, $4::text[], $5::text, "
                  "$6::text[], $7::text, $8::bigint, $9::bigint");

@@ -40,6 +40,8 @@ extern const ngx_astro_sql_t  ngx_astro_sql_session_mode;
 extern const ngx_astro_sql_t  ngx_astro_sql_session_extend;
 extern const ngx_astro_sql_t  ngx_astro_sql_session_media;
 extern const ngx_astro_sql_t  ngx_astro_sql_session_quality;
+extern const ngx_astro_sql_t  ngx_astro_sql_admin_session_end;
+extern const ngx_astro_sql_t  ngx_astro_sql_admin_user_block;
 extern const ngx_astro_sql_t  ngx_astro_sql_session_apply;
 extern const ngx_astro_sql_t  ngx_astro_sql_session_join;
 extern const ngx_astro_sql_t  ngx_astro_sql_chat_batch;

@@ -359,7 +359,7 @@ REVOKE ALL ON FUNCTION consult.snapshot(consult.session),
     consult.wallet_of(bigint, text), consult.busy_of(bigint[]),
     consult.fresh(consult.gateway) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION consult.snapshot(consult.session)
-    TO astro_api, astro_gateway, astro_hello;
+    TO astro_api, astro_gateway, astro_hello, astro_admin;
 GRANT EXECUTE ON FUNCTION consult.wallet_of(bigint, text),
     consult.busy_of(bigint[]), consult.fresh(consult.gateway) TO astro_api;
 

@@ -30,6 +30,9 @@ SET ROLE astro_gateway;
 --   token     id = the account, num = when it has expired (epoch seconds),
 --             doc = the "sid" or "jti" of tokens that were revoked, if since
 --             was given
+--   drop      id = the account (NULL: all), num = the instant: sockets of
+--             those who said hello up to then are to be closed, if since was
+--             given
 --   clock     num: the database's clock, epoch ms, if since was given
 --
 -- A session is given only together with one of its parties: a worker that
@@ -114,6 +117,11 @@ BEGIN
            NULL, NULL, NULL, NULL, NULL, NULL, NULL, r.id
       FROM identity.revoked r
      WHERE r.at > to_timestamp(heal.since / 1000.0) AND r.until > now()
+    UNION ALL
+    SELECT 'drop', d.account_id, consult.ms(d.at), NULL, NULL, NULL, NULL,
+           NULL, NULL, NULL, NULL, NULL, NULL
+      FROM consult.disconnect d
+     WHERE d.at > to_timestamp(heal.since / 1000.0)
     UNION ALL
     SELECT 'clock', NULL, consult.ms(clock_timestamp()), NULL, NULL, NULL,
            NULL, NULL, NULL, NULL, NULL, NULL, NULL;

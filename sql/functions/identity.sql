@@ -175,6 +175,9 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+    -- as api.admin_user_block
+    PERFORM pg_advisory_xact_lock(7, 0);
+
     IF account = caller OR NOT consult.is_admin(caller) THEN
         RETURN QUERY SELECT 403, consult.error('forbidden',
                                 'only an admin blocks others'), NULL::text;

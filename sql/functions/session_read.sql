@@ -22,7 +22,8 @@ $$;
 
 
 REVOKE ALL ON FUNCTION consult.last_charge(bigint, int) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION consult.last_charge(bigint, int) TO astro_api;
+GRANT EXECUTE ON FUNCTION consult.last_charge(bigint, int)
+    TO astro_api, astro_admin;
 
 RESET ROLE;
 
@@ -101,7 +102,7 @@ REVOKE ALL ON FUNCTION consult.instant(bigint),
     consult.seq_before(bigint, bigint, timestamptz) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION consult.instant(bigint),
     consult.session_doc(consult.session),
-    consult.seq_before(bigint, bigint, timestamptz) TO astro_api;
+    consult.seq_before(bigint, bigint, timestamptz) TO astro_api, astro_admin;
 
 RESET ROLE;
 

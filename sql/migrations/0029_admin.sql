@@ -105,3 +105,55 @@ GRANT SELECT (id, email, name, role, blocked, created_at)
 GRANT SELECT, INSERT ON consult.admin_log TO astro_admin;
 GRANT SELECT, UPDATE (no, hash) ON consult.admin_clock TO astro_admin;
 GRANT SELECT ON consult.admin_log, consult.admin_clock TO astro_engine;
+
+
+-- people: found, changed, kept out ---------------------------------------------
+
+SET ROLE astro_owner;
+
+-- How a name, its last word, an email or a number begins.
+CREATE INDEX account_email_begins ON identity.account ((email COLLATE "C"));
+CREATE INDEX account_name_begins  ON identity.account
+    ((lower(name) COLLATE "C"));
+CREATE INDEX account_last_begins  ON identity.account
+    ((lower(substring(name FROM '[^ ]+$')) COLLATE "C"));
+CREATE INDEX account_role         ON identity.account (role, id);
+CREATE INDEX phone_begins         ON identity.phone ((phone COLLATE "C"));
+
+-- Sockets that are to be closed, each once: of those who said hello up to that
+-- instant (the database's clock).  Every worker reads what is new twice a
+-- second.
+CREATE TABLE consult.disconnect (
+    no         bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at         timestamptz NOT NULL,
+    account_id bigint      REFERENCES identity.account      -- NULL: all
+);
+
+CREATE INDEX disconnect_at ON consult.disconnect (at);
+
+CREATE POLICY admin ON identity.phone  FOR SELECT TO astro_admin
+    USING ((SELECT consult.admin_calls()));
+CREATE POLICY admin ON ledger.wallet   FOR SELECT TO astro_admin
+    USING ((SELECT consult.admin_calls()));
+CREATE POLICY made  ON ledger.wallet   FOR INSERT TO astro_admin
+    WITH CHECK ((SELECT consult.admin_calls()));
+CREATE POLICY admin ON consult.session FOR SELECT TO astro_admin
+    USING ((SELECT consult.admin_calls()));
+
+RESET ROLE;
+
+GRANT SELECT (tokens_valid_from), UPDATE (name, email, role, blocked,
+      tokens_valid_from) ON identity.account TO astro_admin;
+GRANT SELECT (account_id, approved_at, commission_bps),
+      INSERT (account_id, approved_at) ON identity.advisor TO astro_admin;
+GRANT SELECT (account_id, phone, verified_at) ON identity.phone
+   TO astro_admin;
+GRANT SELECT, INSERT (owner_id, kind) ON ledger.wallet TO astro_admin;
+GRANT SELECT ON consult.session, ledger.deployment TO astro_admin;
+GRANT SELECT (account_id, seen_at) ON consult.last_seen TO astro_admin;
+GRANT SELECT (id, started_ms) ON consult.gateway TO astro_admin;
+GRANT SELECT, INSERT (at, account_id), DELETE ON consult.disconnect
+   TO astro_admin;
+GRANT SELECT ON consult.disconnect TO astro_gateway;
+-- for the type of outcomes
+GRANT USAGE ON SCHEMA api TO astro_engine;

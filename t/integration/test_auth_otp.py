@@ -140,6 +140,18 @@ def test_a4_a_code_logs_in_once(stack, vendor, known):
     assert give(stack, challenge, right).status == 401
 
 
+def test_l8_blocked_by_an_admin_a_code_signs_nobody_in(stack, vendor, known):
+    person, phone = known
+    challenge = ask(stack, phone)
+    right = code(vendor, phone, 2)
+    admin = stack.person('admin')
+    answer = stack.rest.call('PUT', f'/api/admin/users/{person.id}/blocked',
+                             {'blocked': True, 'reason': 'x'}, admin.token)
+    assert answer.status == 200 and answer.json['phone'] == phone
+    answer = give(stack, challenge, right)
+    assert (answer.status, answer.code) == (403, 'forbidden')
+
+
 def test_a4_five_wrong_tries_or_five_minutes_end_it(stack, vendor, known):
     _, phone = known
     challenge = ask(stack, phone)

@@ -358,6 +358,34 @@ def test_c1_seen_from_everywhere_within_a_second(hosts):
     assert all(sorted(times)[2] < 1 * SLOW for times in took.values()), took
 
 
+def test_l4_blocked_and_sent_away_on_every_host(hosts):
+    """By an admin at one of them, with Redis cut off from another: within a
+    second on all."""
+    boss, bad, good = (hosts[0].person(role)
+                       for role in ('admin', 'client', 'client'))
+    there = {}
+    for who in (bad, good):
+        there[who] = []
+        for host in hosts:
+            who.device = str(uuid.uuid4())
+            there[who].append(at(host, who))
+    hosts[2].wire.cut()
+    hosts[2].expected.append('Redis|redis|node')
+    try:
+        for path, method, body, who, code in (
+                (f'users/{bad.id}/blocked', 'PUT',
+                 {'blocked': True, 'reason': 'abuse'}, bad, 4403),
+                ('disconnect', 'POST', {'user': good.id}, good, 4503)):
+            done = hosts[1].rest.call(method, f'/api/admin/{path}', body,
+                                      boss.token)
+            assert done.status == 200, done
+            for client in there[who]:
+                client.wait(lambda c=client: c.close_code, SLOW, 'the close')
+                assert client.close_code == code
+    finally:
+        hosts[2].wire.mend()
+
+
 def test_from_host_to_host_is_not_seen(hosts):
     advisor = hosts[0].person('advisor')
     at(hosts[0], advisor)

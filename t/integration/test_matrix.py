@@ -101,12 +101,16 @@ def talk(stack, talks):
                  '/note', {'text': SECRET})):
             done = stack.rest.call('PUT', path, body, who.token)
             assert done.status == 200, done
+        # whom admins change, block and sign out
+        talk.victim = stack.person()
         talks['talk'] = talk
     return talks['talk']
 
 
 def path_of(route, talk):
     ids = {'u': talk.advisor.id, 's': talk.id, 'c': talk.conv}
+    if '/admin/users/' in route.path:
+        ids['u'] = talk.victim.id
     return re.sub(r'\{(\w)\}', lambda m: ids.get(m[1], f'{m[1]}_1'),
                   route.path)
 
@@ -292,6 +296,8 @@ def test_a10_paths_and_queries(stack, ask, talk, route):
 
     for n in range(route.path.count('{')):
         for trick in TRICKS:
+            if trick == 'u_1%2f' and '/admin/users/{u}/' in route.path:
+                continue        # nginx makes one slash of two: it is u_1
             seen = iter(range(9))
             tricky = re.sub(r'\{\w\}', lambda m: trick if next(seen) == n
                             else f'{m[0][1]}_1', route.path)
