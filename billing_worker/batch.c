@@ -615,6 +615,7 @@ billing_batch_count(const billing_place_t *place)
 
     if (d->amount > 0) {
         billing_count(TICKS_SLOW, 1);
+        billing_count(CHARGED, d->amount);
         billing_observe(TICK_LAG, (billing_clock() - place->due) * 1000);
     }
 }

@@ -40,6 +40,16 @@ static const billing_gauges_row_t  billing_gauges_rows[] = {
 
     { "shards_free", "", "gauge", "shards that no worker holds" },
 
+    { "sessions", "state=\"requested\"", "gauge", "sessions that have not "
+      "ended" },
+    { "sessions", "state=\"queued\"", "gauge", "" },
+    { "sessions", "state=\"ringing\"", "gauge", "" },
+    { "sessions", "state=\"accepted\"", "gauge", "" },
+    { "sessions", "state=\"connecting\"", "gauge", "" },
+    { "sessions", "state=\"active\"", "gauge", "" },
+    { "sessions", "state=\"reconnecting\"", "gauge", "" },
+    { "sessions", "state=\"paused\"", "gauge", "" },
+
     { "outbox", "state=\"waiting\"", "gauge", "calls to vendors that have not "
       "ended" },
     { "outbox", "state=\"parked\"", "gauge", "" },
@@ -90,10 +100,6 @@ int
 billing_gauges_start(billing_worker_t *w)
 {
     billing_gauges_t  *g;
-
-    if (w->config->metrics_listen[0] == '\0') {
-        return BILLING_OK;
-    }
 
     g = calloc(1, sizeof(billing_gauges_t));
     if (g == NULL) {
@@ -219,6 +225,32 @@ billing_gauges_take(billing_gauges_t *g, const PGresult *res, int row)
             g->told[i] = 1;
         }
     }
+}
+
+
+int64_t
+billing_gauges_of(billing_worker_t *w, const char *name, const char *labels)
+{
+    size_t             i;
+    billing_gauges_t  *g;
+
+    g = w->gauges;
+
+    if (g == NULL || g->asked == 0
+        || billing_clock() - g->asked > BILLING_GAUGES_OLD_MS)
+    {
+        return -1;
+    }
+
+    for (i = 0; i < BILLING_GAUGES; i++) {
+        if (strcmp(billing_gauges_rows[i].name, name) == 0
+            && strcmp(billing_gauges_rows[i].labels, labels) == 0)
+        {
+            return g->told[i] ? g->values[i] : -1;
+        }
+    }
+
+    return -1;
 }
 
 

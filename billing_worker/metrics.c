@@ -50,7 +50,6 @@ static int64_t billing_gauge_sessions(billing_worker_t *w);
 static int64_t billing_gauge_heart(billing_worker_t *w);
 static int64_t billing_gauge_overdue(billing_worker_t *w);
 static int64_t billing_gauge_shards(billing_worker_t *w);
-static int64_t billing_gauge_pg(billing_worker_t *w);
 static int64_t billing_gauge_redis(billing_worker_t *w);
 static int64_t billing_gauge_busy(billing_worker_t *w);
 static int64_t billing_gauge_started(billing_worker_t *w);
@@ -89,7 +88,7 @@ static const billing_gauge_t  billing_gauges[] = {
     { "shards_held", "gauge", billing_gauge_shards,
       "shards whose lease is believed; of all workers together 256" },
 
-    { "pg_up", "gauge", billing_gauge_pg, "connections to PostgreSQL" },
+    { "pg_up", "gauge", billing_metrics_pg_up, "connections to PostgreSQL" },
 
     { "redis_up", "gauge", billing_gauge_redis, "connections to Redis" },
 
@@ -113,6 +112,14 @@ static const int64_t  billing_bounds[2][BILLING_METRICS_BUCKETS] = {
     { 250, 500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 500000,
       1000000, 2500000, 5000000, 10000000, 30000000 }
 };
+
+
+int64_t
+billing_metrics_bound_ms(size_t i)
+{
+    return i < BILLING_METRICS_BUCKETS ? billing_bounds[SECONDS][i] / 1000
+                                       : 60000;
+}
 
 
 void
@@ -345,8 +352,8 @@ billing_gauge_shards(billing_worker_t *w)
 }
 
 
-static int64_t
-billing_gauge_pg(billing_worker_t *w)
+int64_t
+billing_metrics_pg_up(billing_worker_t *w)
 {
     return billing_pg_ready(&w->bill) + billing_pg_ready(&w->lease)
            + billing_pg_ready(&w->chores) + billing_pg_ready(&w->reaper);

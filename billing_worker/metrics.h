@@ -36,6 +36,7 @@
     C(TICKS_FAST, "ticks", "path=\"fast\"",                                   \
       "charges committed: fast, pure ticks out of memory; slow, all others")  \
     C(TICKS_SLOW, "ticks", "path=\"slow\"", "")                               \
+    C(CHARGED, "charged_minor", "", "amount of these, minor units")           \
     C(DUE, "due", "", "sessions that were looked at")                         \
     C(LATE, "late", "", "sessions given back more than 250 ms after they "    \
       "were due")                                                             \
@@ -136,11 +137,17 @@ extern billing_metrics_t  billing_metrics;
 /* value: us or a number, as the row says; below 0 counts as 0. */
 void billing_metrics_observe(billing_histogram_e id, int64_t value);
 
+/* ms, where the bucket of a histogram of SECONDS ends; above all: 60000 */
+int64_t billing_metrics_bound_ms(size_t i);
+
 /* us, of no particular beginning: for what lasts. */
 int64_t billing_metrics_clock(void);
 
 
 struct billing_worker_s;
+
+/* connections to PostgreSQL */
+int64_t billing_metrics_pg_up(struct billing_worker_s *w);
 
 /* All of it as Prometheus text. */
 void billing_metrics_text(struct billing_worker_s *w, billing_text_t *t);

@@ -21,6 +21,7 @@
 #include "exporter.h"
 #include "gauges.h"
 #include "inbox.h"
+#include "live.h"
 #include "log.h"
 #include "maintenance.h"
 #include "metrics.h"
@@ -111,6 +112,8 @@ static const billing_part_t  billing_run_parts[] = {
       billing_errands_busy },
 
     { "gauges", billing_gauges_start, billing_gauges_stop, NULL, NULL },
+
+    { "live", billing_live_start, billing_live_stop, NULL, NULL },
 
     { "payouts", billing_payouts_start, billing_payouts_stop, NULL, NULL },
 

@@ -251,6 +251,7 @@ billing_ticks_answer(void *data, const billing_pg_reply_t *reply)
 
             if (b->plans[one->slot].decision.amount > 0) {
                 billing_observe(TICK_LAG, (now - b->due[one->slot]) * 1000);
+                billing_count(CHARGED, b->plans[one->slot].decision.amount);
                 charges++;
             }
 

@@ -34,6 +34,7 @@ typedef struct billing_worker_s   billing_worker_t;
 typedef struct billing_batch_s    billing_batch_t;
 typedef struct billing_gateway_s  billing_gateway_t;
 typedef struct billing_gauges_s   billing_gauges_t;
+typedef struct billing_live_s     billing_live_t;
 typedef struct billing_exporter_s billing_exporter_t;
 typedef struct billing_notify_s   billing_notify_t;
 typedef struct billing_lane_s     billing_lane_t;
@@ -172,8 +173,9 @@ struct billing_worker_s {
     billing_payouts_t     payouts;
     billing_inbox_t       inbox;
     billing_errands_t     errands;
-    billing_gauges_t     *gauges;           /* NULL: nobody may ask */
-    billing_exporter_t   *exporter;         /* NULL: likewise */
+    billing_gauges_t     *gauges;
+    billing_live_t       *live;
+    billing_exporter_t   *exporter;         /* NULL: nobody may ask */
     billing_notify_t     *notify;           /* NULL: no systemd */
     billing_maintenance_t  *maintenance;
 

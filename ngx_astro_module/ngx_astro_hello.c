@@ -146,6 +146,9 @@ ngx_astro_handle_hello(ngx_astro_req_t *req)
     h->npos = said.n / 2;
     ngx_memcpy(h->pos, said.pos, size);
 
+    m = astro_json_get(&req->doc->payload, "admin_metrics");
+    h->figures = m && m->kind == ASTRO_JSON_BOOL && m->raw[0] == 't';
+
     m = astro_json_get(&req->doc->payload, "device");
 
     if (m && m->kind == ASTRO_JSON_STRING) {

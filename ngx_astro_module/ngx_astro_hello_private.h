@@ -26,6 +26,7 @@ typedef struct {
     ngx_astro_conn_t      *conn;        /* NULL: closed while in flight */
     ngx_uint_t             sent;
     ngx_uint_t             first;       /* no other socket on this host */
+    ngx_uint_t             figures;     /* asked for admin_metrics */
     uint64_t               ticket;      /* of ngx_astro_listen_ticket() */
     int64_t                id;
     int64_t                token_exp;

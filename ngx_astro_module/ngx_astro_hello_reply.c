@@ -9,6 +9,7 @@
 #include "ngx_astro_gateway.h"
 #include "ngx_astro_heal.h"
 #include "ngx_astro_hello_private.h"
+#include "ngx_astro_live.h"
 #include "ngx_astro_presence.h"
 #include "ngx_astro_resume.h"
 #include "ngx_astro_told.h"
@@ -118,6 +119,10 @@ ngx_astro_hello_reply(ngx_astro_hello_t *h, PGresult *res, int row, int end)
     }
 
     ngx_astro_conn_beat(conn);
+
+    if (h->figures && conn->role == ASTRO_ROLE_ADMIN) {
+        (void) ngx_astro_live_add(conn);
+    }
 
     if (h->first) {
         ngx_astro_presence_arrived(conn->user);

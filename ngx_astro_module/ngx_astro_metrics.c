@@ -99,7 +99,7 @@ typedef struct {
 } ngx_astro_text_t;
 
 /* Which blocks of counters a line is about: all, or one. */
-#define NGX_ASTRO_ALL  (-1)
+#define NGX_ASTRO_ALL  NGX_ASTRO_METRICS_ALL
 
 
 static void ngx_astro_metrics_rows(ngx_astro_text_t *t, ngx_int_t worker);
@@ -479,6 +479,13 @@ ngx_astro_metrics_value(ngx_uint_t i, ngx_astro_kind_e kind, ngx_int_t worker)
     }
 
     return sum;
+}
+
+
+uint64_t
+ngx_astro_metrics_of(ngx_uint_t counter, ngx_int_t seat)
+{
+    return ngx_astro_metrics_value(counter, NGX_ASTRO_KIND_COUNTER, seat);
 }
 
 

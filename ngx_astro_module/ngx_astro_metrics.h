@@ -15,6 +15,11 @@
 /* content handler of "astro_metrics" */
 ngx_int_t ngx_astro_metrics_handler(ngx_http_request_t *r);
 
+/* A counter or a gauge, of one seat or all; no histogram. */
+#define NGX_ASTRO_METRICS_ALL  (-1)
+
+uint64_t ngx_astro_metrics_of(ngx_uint_t counter, ngx_int_t seat);
+
 /*
  * Called by a timer that is set to every so many milliseconds: tells how late
  * it is; and adds what a worker without a seat has counted to the spill.

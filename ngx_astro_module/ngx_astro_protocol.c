@@ -9,6 +9,7 @@
 #include "ngx_astro_chat.h"
 #include "ngx_astro_gateway.h"
 #include "ngx_astro_hello.h"
+#include "ngx_astro_live.h"
 #include "ngx_astro_presence.h"
 #include "ngx_astro_protocol.h"
 #include "ngx_astro_queue.h"
@@ -121,6 +122,10 @@ static const ngx_astro_type_t  ngx_astro_types[] = {
       NGX_ASTRO_L_OTHER },
     { ngx_string("sync"),
       ngx_astro_handle_sync, ASTRO_ROLE_ANY,
+      NGX_ASTRO_L_OTHER },
+
+    { ngx_string("admin_metrics"),
+      ngx_astro_handle_admin_metrics, ASTRO_ROLE_ADMIN,
       NGX_ASTRO_L_OTHER },
 
     { ngx_string("auth_refresh"),

@@ -15,6 +15,7 @@
 #include "ngx_astro_heal.h"
 #include "ngx_astro_hello.h"
 #include "ngx_astro_keys.h"
+#include "ngx_astro_live.h"
 #include "ngx_astro_nodes.h"
 #include "ngx_astro_pg.h"
 #include "ngx_astro_presence.h"
@@ -80,6 +81,7 @@ ngx_astro_worker_init(ngx_cycle_t *cycle, ngx_astro_conf_t *conf)
     ngx_astro_chat_init();
     ngx_astro_acks_init();
     ngx_astro_typing_init();
+    ngx_astro_live_init();
 
     if (ngx_astro_router_init(cycle) != NGX_OK) {
         return NGX_ERROR;
@@ -132,7 +134,7 @@ ngx_astro_worker_exit(ngx_cycle_t *cycle)
 
 /*
  * What a billing worker published: a session that changed, sessions that were
- * charged, or a frame; and who barred an account: that it was.
+ * charged, a frame, or how it does; and who barred an account: that it was.
  */
 
 static void
@@ -159,6 +161,11 @@ ngx_astro_redis_event(u_char *text, size_t len)
 
     if (text[0] == 'A') {
         ngx_astro_heal_hint(text, len);
+        return;
+    }
+
+    if (text[0] == 'M') {
+        ngx_astro_live_event(text, len);
     }
 }
 

@@ -19,6 +19,14 @@ BEGIN
      WHERE l.expires_at <= clock_timestamp();
 
     RETURN QUERY
+    SELECT 'sessions', format('state="%s"', x.state), coalesce(n.n, 0)
+      FROM unnest('{requested,queued,ringing,accepted,connecting,active,
+                    reconnecting,paused}'::text[]) AS x(state)
+      LEFT JOIN (SELECT s.state, count(*) AS n FROM consult.session s
+                  WHERE s.state <> 'ended' GROUP BY s.state) n
+             ON n.state = x.state;
+
+    RETURN QUERY
     SELECT g.name, g.labels, g.value
       FROM billing.outbox_stats() s
      CROSS JOIN LATERAL (VALUES

@@ -146,7 +146,7 @@ def good(kind, talk):
         'pos': [[talk.conv, 0]], 'rtt': 1, 'loss': 0.5, 'jitter': 1,
         'max_minutes': 5, 'confirm_rate': 1, 'gen': 1, 'after': 0, 'read': 0,
         'delivered': 0, 'reply_to': 1, 'mic': True, 'cam': True, 'on': True,
-        'screen': True}
+        'screen': True, 'admin_metrics': True}
     known = described()['requests'][kind]['payload']['properties']
     return {name: values[name] for name in known}
 

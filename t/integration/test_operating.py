@@ -237,3 +237,101 @@ def test_n16_of_a_message(stack):
     assert len(said) == 5 and said[1:] == [''] * 4
     assert re.fullmatch(f' 00-{TRACE}-[0-9a-f]{{16}}-01', said[0])
     assert '00f067aa0ba902b7' not in said[0]
+
+
+# -- L5: what admins watch --------------------------------------------------
+
+def figures(client, where=lambda p: True, timeout=15):
+    return client.expect('admin_metrics', lambda m: where(m['payload']),
+                         timeout)['payload']
+
+
+def test_l5_an_admin_watches(stack):
+    admin = stack.person('admin').connect()
+    talk = Consultation(stack).active()
+    assert admin.call('admin_metrics', {'on': True}) == {'on': True}
+    first = figures(admin)
+    assert first['host']['messages_in_s'] is None
+
+    for _ in range(60):
+        talk.c.call('ping', {})
+    second = figures(admin, lambda p: p['host']['messages_in_s'])
+    assert 2 <= second['host']['messages_in_s'] <= 200
+    assert 1000 < second['at'] - first['at'] < 60000 * 10
+    workers = second['host']['workers']
+    assert len(workers) == 2
+    assert sum(w['connections'] for w in workers) == 3
+    assert sum(w['joined'] for w in workers) == 2
+    assert second['host']['pg_up'] == 6 and second['host']['redis_up'] == 4
+
+    # each worker of nginx may have heard of the billing worker by now
+    said = figures(admin, lambda p: p['billing']
+                   and p['billing']['sessions']['active'] == 1, 30)['billing']
+    assert said['workers'] == 1 and said['redis_up'] == 2
+    assert said['outbox_parked'] == 0 and said['sessions']['paused'] == 0
+    said = figures(admin, lambda p: p['billing']
+                   and p['billing']['charged_minute'] > 0, 30)['billing']
+    assert said['ticks_s'] > 0 and said['tick_lag_p99_ms'] >= 0
+    talk.end()
+
+    # no more
+    assert admin.call('admin_metrics', {'on': False}) == {'on': False}
+    admin.messages.clear()
+    other = stack.person('admin').connect()
+    other.call('admin_metrics', {'on': True})
+    for _ in range(2):
+        figures(other)
+    assert not [m for m in admin.messages if m['type'] == 'admin_metrics']
+
+
+@pytest.mark.parametrize('role', ['client', 'advisor'])
+def test_l5_nobody_else_does(stack, role):
+    person = stack.person(role)
+    client = person.connect()
+    error = client.refused('admin_metrics', {'on': True})
+    assert (error['code'], error['retry']) == ('forbidden', False)
+
+    # nor by asking with hello
+    again = stack.connect()
+    again.hello(person.token, admin_metrics=True)
+    admin = stack.person('admin').connect()
+    admin.call('admin_metrics', {'on': True})
+    for _ in range(2):
+        figures(admin)
+    for one in (client, again):
+        assert not [m for m in one.messages if m['type'] == 'admin_metrics']
+
+
+@pytest.mark.parametrize('on', [None, 1, 'true', []])
+def test_l5_what_is_no_answer(stack, on):
+    admin = stack.person('admin').connect()
+    error = admin.refused('admin_metrics', {'on': on})
+    assert (error['code'], error['field']) == ('bad_request', '/payload/on')
+
+
+def test_l5_it_goes_on_after_a_reload(stack):
+    """Who comes back says so in hello."""
+    stack.moved = True
+    admin = stack.person('admin')
+    first = admin.connect()
+    first.call('admin_metrics', {'on': True})
+    figures(first)
+    stack.reload()
+    assert first.wait_close() == 4503
+    again = stack.connect()
+    again.hello(admin.token, admin_metrics=True)
+    was = figures(again, lambda p: p['host']['closes'].get('4503'))
+    assert was['host']['closes']['4503'] >= 1
+
+
+def test_l5_what_is_not_known_is_said_to_be(stack):
+    """A billing worker that is stopped is not there; the database away."""
+    admin = stack.person('admin').connect()
+    admin.call('admin_metrics', {'on': True})
+    figures(admin, lambda p: p['billing'])
+    stack.pause_billing()
+    try:
+        figures(admin, lambda p: p['billing'] is None, 30)
+    finally:
+        stack.resume_billing()
+    figures(admin, lambda p: p['billing'])
