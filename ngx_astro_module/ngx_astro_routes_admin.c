@@ -33,5 +33,18 @@ const ngx_astro_route_row_t  ngx_astro_routes_admin[] = {
     { POST, ngx_string("/api/admin/disconnect"), ADMIN, "admin_disconnect",
       "ub", OPT, NULL },
 
+    { POST, ngx_string("/api/sessions/{s}/dispute"), CLIENT | ADVISOR,
+      "dispute_create", "upb", JSON, NULL },
+    { GET, ngx_string("/api/sessions/{s}/dispute"), CLIENT | ADVISOR,
+      "dispute", "up", 0, NULL },
+    { GET, ngx_string("/api/admin/disputes"), ADMIN, "disputes", "uQlc", 0,
+      NULL },
+    { GET, ngx_string("/api/admin/disputes/{d}"), ADMIN, "admin_dispute",
+      "up", 0, NULL },
+    { POST, ngx_string("/api/admin/disputes/{d}/decision"), ADMIN,
+      "dispute_decide", "upb", JSON, NULL },
+    { GET, ngx_string("/api/admin/disputes/{d}/transcript"), ADMIN,
+      "dispute_transcript", "uplc", 0, NULL },
+
     { 0, ngx_null_string, 0, NULL, NULL, 0, NULL }
 };

@@ -97,12 +97,57 @@ END
 $$;
 
 
+-- consult.transcript: a page of a session's messages, for whom it is: see
+-- api.session_transcript.  originals: also as they read at first, if they were
+-- changed.
+CREATE OR REPLACE FUNCTION consult.transcript(s consult.session,
+    after bigint, cap int, originals boolean) RETURNS json
+LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+DECLARE
+    v_head  bigint := (SELECT c.head FROM consult.conversation c
+                        WHERE c.id = s.conversation_id);
+    v_first bigint := consult.seq_before(s.conversation_id, v_head,
+                                         s.created_at);
+    v_last  bigint := CASE WHEN s.ended_at IS NULL THEN v_head
+                           ELSE consult.seq_before(s.conversation_id, v_head,
+                                    s.ended_at + interval '1 microsecond')
+                      END;
+BEGIN
+    RETURN (
+        SELECT consult.page(array_agg(m.doc ORDER BY m.seq),
+                            array_agg(m.seq ORDER BY m.seq), cap)
+          FROM (SELECT e.seq,
+                       '{"seq":' || e.seq || ',"type":"' || e.type
+                       || '","ts":"' || consult.rfc3339(e.at) || '","from":'
+                       || coalesce('"u_' || e.sender_id || '"', 'null')
+                       || ',"payload":'
+                       || coalesce(m.payload, e.payload)::text
+                       || CASE WHEN originals AND m.payload IS NOT NULL
+                               THEN ',"original":' || e.payload::text
+                               ELSE '' END || '}' AS doc
+                  FROM consult.event e
+                  LEFT JOIN consult.message_change m
+                         ON m.conversation_id = e.conversation_id
+                        AND m.seq = e.seq
+                 WHERE e.conversation_id = s.conversation_id
+                   AND e.seq > greatest(after, v_first) AND e.seq <= v_last
+                   AND e.type <> 'session_end'
+                 ORDER BY e.seq LIMIT cap + 1) m);
+END
+$$;
+
+
 REVOKE ALL ON FUNCTION consult.instant(bigint),
     consult.session_doc(consult.session),
-    consult.seq_before(bigint, bigint, timestamptz) FROM PUBLIC;
+    consult.seq_before(bigint, bigint, timestamptz),
+    consult.transcript(consult.session, bigint, int, boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION consult.instant(bigint),
     consult.session_doc(consult.session),
-    consult.seq_before(bigint, bigint, timestamptz) TO astro_api, astro_admin;
+    consult.seq_before(bigint, bigint, timestamptz)
+    TO astro_api, astro_admin, astro_engine;
+GRANT EXECUTE ON FUNCTION consult.transcript(consult.session, bigint, int,
+    boolean) TO astro_api, astro_admin;
 
 RESET ROLE;
 
@@ -316,9 +361,6 @@ DECLARE
     s       consult.session;
     v_after bigint := consult.cursor_id(cursor, 0);
     v_cap   int    := least(greatest(coalesce(cap, 50), 1), 200);
-    v_first bigint;
-    v_last  bigint;
-    v_head  bigint;
 BEGIN
     IF v_after IS NULL THEN
         PERFORM consult.fail('bad_request', 'no such cursor', '/cursor');
@@ -333,31 +375,7 @@ BEGIN
         PERFORM consult.fail('not_found', 'no such session');
     END IF;
 
-    SELECT c.head INTO STRICT v_head FROM consult.conversation c
-     WHERE c.id = s.conversation_id;
-
-    v_first := consult.seq_before(s.conversation_id, v_head, s.created_at);
-    v_last := CASE WHEN s.ended_at IS NULL THEN v_head
-                   ELSE consult.seq_before(s.conversation_id, v_head,
-                            s.ended_at + interval '1 microsecond') END;
-
-    RETURN QUERY
-    SELECT 200, consult.page(array_agg(m.doc ORDER BY m.seq),
-                             array_agg(m.seq ORDER BY m.seq), v_cap)
-      FROM (SELECT e.seq,
-                   '{"seq":' || e.seq || ',"type":"' || e.type || '","ts":"'
-                   || consult.rfc3339(e.at) || '","from":'
-                   || coalesce('"u_' || e.sender_id || '"', 'null')
-                   || ',"payload":' || coalesce(m.payload, e.payload)::text
-                   || '}' AS doc
-              FROM consult.event e
-              LEFT JOIN consult.message_change m
-                     ON m.conversation_id = e.conversation_id
-                    AND m.seq = e.seq
-             WHERE e.conversation_id = s.conversation_id
-               AND e.seq > greatest(v_after, v_first) AND e.seq <= v_last
-               AND e.type <> 'session_end'
-             ORDER BY e.seq LIMIT v_cap + 1) m;
+    RETURN QUERY SELECT 200, consult.transcript(s, v_after, v_cap, false);
 END
 $$;
 

@@ -157,3 +157,79 @@ GRANT SELECT, INSERT (at, account_id), DELETE ON consult.disconnect
 GRANT SELECT ON consult.disconnect TO astro_gateway;
 -- for the type of outcomes
 GRANT USAGE ON SCHEMA api TO astro_engine;
+
+
+-- disputes ----------------------------------------------------------------------
+
+SET ROLE astro_owner;
+
+-- A dispute may be opened for so long after the end of its session.
+CREATE TABLE consult.dispute_option (
+    one       boolean PRIMARY KEY DEFAULT true CHECK (one),
+    open_days int     NOT NULL DEFAULT 14 CHECK (open_days BETWEEN 0 AND 365)
+);
+
+INSERT INTO consult.dispute_option DEFAULT VALUES;
+
+-- One for each session, by one of its parties; decided once.  evidence is what
+-- was so when it was opened: consult.evidence().
+CREATE TABLE consult.dispute (
+    id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    session_id      bigint      NOT NULL UNIQUE REFERENCES consult.session,
+    conversation_id bigint      NOT NULL,
+    client_id       bigint      NOT NULL,
+    advisor_id      bigint      NOT NULL,
+    opened_by       bigint      NOT NULL,
+    reason          text        NOT NULL CHECK (reason IN ('not_served',
+                    'quality', 'behaviour', 'billing', 'other')),
+    said            text        NOT NULL,
+    evidence        json        NOT NULL,
+    at              timestamptz NOT NULL DEFAULT clock_timestamp(),
+    state           text        NOT NULL DEFAULT 'open'
+                    CHECK (state IN ('open', 'refused', 'refunded')),
+    amount          bigint      CHECK (amount > 0),
+    decision        text,
+    decided_at      timestamptz,
+    decided_by      bigint      REFERENCES identity.account,
+    CHECK (opened_by IN (client_id, advisor_id)),
+    CHECK ((state = 'refunded') = (amount IS NOT NULL)),
+    CHECK ((state = 'open') = (decided_at IS NULL)),
+    CHECK ((state = 'open') = (decided_by IS NULL))
+);
+
+CREATE INDEX dispute_state        ON consult.dispute (state, id);
+CREATE INDEX dispute_conversation ON consult.dispute (conversation_id);
+
+ALTER TABLE consult.dispute ENABLE ROW LEVEL SECURITY;
+ALTER TABLE consult.dispute FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY own    ON consult.dispute FOR SELECT TO astro_api
+    USING (consult.caller() IN (client_id, advisor_id));
+CREATE POLICY admin  ON consult.dispute FOR SELECT TO astro_admin
+    USING ((SELECT consult.admin_calls()));
+CREATE POLICY engine ON consult.dispute FOR ALL TO astro_engine USING (true);
+
+-- What people have said to each other is for admins only where there is a
+-- dispute about it.
+CREATE POLICY admin ON consult.conversation FOR SELECT TO astro_admin
+    USING ((SELECT consult.admin_calls())
+           AND (SELECT true FROM consult.dispute d
+                 WHERE d.conversation_id = conversation.id LIMIT 1));
+CREATE POLICY admin ON consult.event FOR SELECT TO astro_admin
+    USING ((SELECT true FROM consult.conversation c
+             WHERE c.id = conversation_id));
+CREATE POLICY admin ON consult.message_change FOR SELECT TO astro_admin
+    USING ((SELECT true FROM consult.conversation c
+             WHERE c.id = conversation_id));
+CREATE POLICY engine ON consult.session_quality FOR SELECT TO astro_engine
+    USING (true);
+
+RESET ROLE;
+
+GRANT SELECT ON consult.dispute_option TO astro_engine;
+GRANT SELECT, INSERT, UPDATE (state, amount, decision, decided_at, decided_by)
+   ON consult.dispute TO astro_engine;
+GRANT SELECT ON consult.dispute TO astro_api, astro_admin;
+GRANT SELECT ON consult.session_quality TO astro_engine;
+GRANT SELECT ON consult.conversation, consult.event, consult.message_change
+   TO astro_admin;
