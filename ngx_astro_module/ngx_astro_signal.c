@@ -12,6 +12,7 @@
  */
 
 #include "ngx_astro_signal.h"
+#include "astro_sdp.h"
 
 
 typedef struct {
@@ -73,11 +74,12 @@ ngx_astro_handle_signal(ngx_astro_req_t *req)
 }
 
 
-/* RFC 8827 section 6.5: a call without a fingerprint is not encrypted. */
+/* RFC 8827 section 6.5: a call is encrypted with keys that are not ours. */
 
 void
 ngx_astro_handle_signal_sdp(ngx_astro_req_t *req)
 {
+    astro_sdp_rc_e              rc;
     const astro_json_member_t  *sdp;
 
     sdp = ngx_astro_req_string(req, "sdp", 65536, 1);
@@ -85,13 +87,12 @@ ngx_astro_handle_signal_sdp(ngx_astro_req_t *req)
         return;
     }
 
-    if (ngx_strnstr((u_char *) sdp->raw, "a=fingerprint:", sdp->raw_len)
-        == NULL)
-    {
+    rc = astro_sdp_check(sdp->raw + 1, sdp->raw_len - 2);
+
+    if (rc != ASTRO_SDP_OK) {
         ngx_astro_count(BAD_MESSAGE);
         ngx_astro_reply_error(req->conn, req->id, NGX_ASTRO_E_BAD_REQUEST,
-                              "an SDP without a=fingerprint is refused",
-                              "/payload/sdp");
+                              astro_sdp_error(rc), "/payload/sdp");
         return;
     }
 

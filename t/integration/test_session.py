@@ -7,6 +7,7 @@ import uuid
 
 import pytest
 
+from astro.client import Refused
 from astro.consult import Consultation
 from astro.stack import eventually
 from astro.ws import SLOW
@@ -166,6 +167,53 @@ def test_an_offer_without_a_fingerprint(talk):
             error = talk.c.refused(kind, {**talk.this, 'gen': 1, 'sdp': sdp})
             assert error['code'] == 'bad_request'
     talk.a.quiet('signal_offer', 0.2)
+
+
+CHECKED = {
+    'plain RTP': (SDP.replace('UDP/TLS/RTP/SAVPF', 'RTP/AVP'), 'DTLS'),
+    'plain RTP with feedback': (SDP.replace('UDP/TLS/RTP/SAVPF', 'RTP/AVPF'),
+                                'DTLS'),
+    'one of two is plain': (SDP + 'm=video 9 RTP/AVP 96\r\n', 'DTLS'),
+    'SDES': (SDP + 'a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:c2VjcmV0\r\n',
+             'a=crypto'),
+    'MIKEY': (SDP + 'a=key-mgmt:mikey AQAFgM0XflABAAAA\r\n', 'a=crypto'),
+    'fingerprint in a name': (SDP.replace('a=fingerprint:', 's=a=fingerprint:'
+                                          ), 'a=fingerprint'),
+    'of the first alone': (SDP.replace('a=fingerprint:sha-256 AA:BB\r\n', '')
+                           + 'a=fingerprint:sha-256 AA:BB\r\n'
+                           'm=video 9 UDP/TLS/RTP/SAVPF 96\r\n',
+                           'a=fingerprint'),
+}
+
+
+def written(text):
+    """As JSON, in ways that all mean the same."""
+    yield json.dumps(text)
+    yield '"' + ''.join(f'\\u{ord(c):04X}' for c in text) + '"'
+
+
+def test_m9_only_dtls_srtp_is_relayed(talk):
+    """Refused with what is wrong, however it is written; and what is right
+    passes through octet by octet."""
+    for kind in ('signal_offer', 'signal_answer'):
+        for sdp, why in CHECKED.values():
+            for text in (*written(sdp), *written(sdp.replace('\r\n', '\n'))):
+                talk.c.ids += 1
+                talk.c.waited = set(talk.c.waited) | {talk.c.ids}
+                talk.c.send_text(
+                    '{"type":"%s","id":%d,"payload":{"session":"%s","sdp":%s}}'
+                    % (kind, talk.c.ids, talk.id, text))
+                with pytest.raises(Refused) as refused:
+                    talk.c.reply(talk.c.ids)
+                error = refused.value.error
+                assert (error['code'], error['field'], error['retry']) \
+                    == ('bad_request', '/payload/sdp', False)
+                assert why in error['message']
+        # the next ones to arrive are the good ones
+        for good in written(SDP):
+            talk.c.send_text('{"type":"%s","payload":{"session":"%s","sdp":%s}}'
+                             % (kind, talk.id, good))
+            assert good in talk.a.expect(kind)['_raw']
 
 
 def test_signals_of_those_who_have_no_part(stack, talk):

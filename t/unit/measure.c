@@ -22,6 +22,7 @@
 #include "astro_jwt.h"
 #include "astro_password.h"
 #include "astro_ring.h"
+#include "astro_sdp.h"
 #include "astro_tick.h"
 #include "astro_utf8.h"
 
@@ -31,6 +32,9 @@
 #define RECORD    200       /* bytes */
 #define LARGE     16384
 #define TICKS     40000
+#define OFFER_HEAD  "{\"type\":\"signal_offer\",\"id\":17,\"payload\":{"      \
+                    "\"session\":\"s_17\",\"gen\":1,\"sdp\":\""
+#define OFFER     (sizeof(OFFER_HEAD) - 1)
 #define KEY       "0123456789abcdef0123456789abcdef"
 
 
@@ -102,6 +106,76 @@ run_json(void *data, unsigned n)
     }
 
     return sum;
+}
+
+
+/* An offer as browsers make it: escaped, some 5 KB; and its envelope. */
+
+static uint64_t
+run_offer(void *data, unsigned n)
+{
+    size_t           *len = data;
+    uint64_t          sum;
+    astro_json_doc_t  doc;
+
+    for (sum = 0; n; n--) {
+        sum += (uint64_t) astro_json_parse(parser, text, *len, &doc);
+        sum += doc.payload.n;
+    }
+
+    return sum;
+}
+
+
+static uint64_t
+run_sdp(void *data, unsigned n)
+{
+    size_t    *len = data;
+    uint64_t   sum;
+
+    for (sum = 0; n; n--) {
+        sum += (uint64_t) astro_sdp_check(text + OFFER, *len - OFFER - 3);
+    }
+
+    return sum;
+}
+
+
+static void
+measure_sdp(void)
+{
+    int      i;
+    char    *p;
+    double   t, whole;
+    size_t   len;
+
+    p = (char *) text;
+    p += sprintf(p, OFFER_HEAD "v=0\\r\\no=- 46 2 IN IP4 127.0.0.1\\r\\ns=-"
+                 "\\r\\nt=0 0\\r\\na=group:BUNDLE 0 1\\r\\n");
+
+    for (i = 0; i < 2; i++) {
+        p += sprintf(p, "m=%s 9 UDP/TLS/RTP/SAVPF 111 63 9 0 8 13 110 126"
+                     "\\r\\na=ice-ufrag:Zd4n\\r\\na=fingerprint:sha-256 "
+                     "AB:CD:EF:01:23:45:67:89:AB:CD:EF:01:23:45:67:89:AB:CD:"
+                     "EF:01:23:45:67:89:AB:CD:EF:01:23:45:67:89\\r\\n",
+                     i ? "video" : "audio");
+
+        while (p - (char *) text < 2500 * (i + 1)) {
+            p += sprintf(p, "a=rtpmap:111 opus\\/48000\\/2\\r\\na=fmtp:111 "
+                         "minptime=10;useinbandfec=1\\r\\na=rtcp-fb:111 "
+                         "transport-cc\\r\\n");
+        }
+    }
+
+    p += sprintf(p, "\"}}");
+    len = (size_t) (p - (char *) text);
+
+    whole = measure(run_offer, &len, 20000) * 1e9;
+    t = measure(run_sdp, &len, 20000) * 1e9;
+
+    printf("SDP, an offer of %zu bytes       %8.1f ns, %.2f ns/byte"
+           " (the JSON: %.1f ns)\n",
+           len, t, t / (double) (len - OFFER), whole);
 }
 
 
@@ -604,6 +678,7 @@ main(void)
     printf("JSON, envelope of %zu bytes        %8.1f ns\n",
            sizeof(envelope) - 1, measure(run_json, NULL, 200000) * 1e9);
 
+    measure_sdp();
     measure_utf8();
     measure_frames();
     measure_deflate(12, 0);
