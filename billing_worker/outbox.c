@@ -204,6 +204,7 @@ billing_outbox_stop(billing_worker_t *w)
     billing_pg_stop(&o->pg);
     billing_http_stop(&o->http);
     billing_http_forget(&o->stripe);
+    billing_http_forget(&o->razorpay);
     billing_sms_forget(&o->sms);
 
     uv_close((uv_handle_t *) &o->timer, NULL);
@@ -229,6 +230,7 @@ billing_outbox_reload(billing_worker_t *w)
 {
     if (w->outbox.on) {
         w->outbox.stripe.timeout_ms = w->config->call_timeout_seconds * 1000;
+        w->outbox.razorpay.timeout_ms = w->outbox.stripe.timeout_ms;
         w->outbox.sms.peer.timeout_ms = w->outbox.stripe.timeout_ms;
         (void) billing_outbox_keys(w);
     }

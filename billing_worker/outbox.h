@@ -28,6 +28,7 @@ typedef struct billing_outbox_call_s  billing_outbox_call_t;
 typedef enum {
     BILLING_STRIPE = 0,
     BILLING_TWILIO,
+    BILLING_RAZORPAY,
     BILLING_VENDORS
 } billing_vendor_e;
 
@@ -35,6 +36,7 @@ typedef struct {
     billing_pg_t             pg;            /* payouts.c uses it, too */
     billing_http_t           http;
     billing_http_peer_t      stripe;
+    billing_http_peer_t      razorpay;
     billing_sms_t            sms;
     uv_timer_t               timer;
     billing_outbox_call_t   *calls;         /* calls_at_once of them */
@@ -43,6 +45,7 @@ typedef struct {
     billing_text_t           results;       /* scratch */
     billing_text_t           to;            /* of a message, the same */
     billing_text_t           form;
+    char                     vendors[64];   /* the same: an SQL array */
     int64_t                  paused_until[BILLING_VENDORS];
                                             /* the vendor asked for it */
     int64_t                  swept;         /* when */
@@ -73,9 +76,9 @@ int billing_outbox_keys(billing_worker_t *w);
 const char *billing_vendor_name(billing_vendor_e vendor);
 
 /* Those that we have a key for and that take calls now, as an SQL array. */
-const char *billing_outbox_vendors(const billing_outbox_t *o);
+const char *billing_outbox_vendors(billing_outbox_t *o);
 
-/* As billing_http_call(). */
+/* As billing_http_call(); of an empty body it is a GET. */
 int billing_outbox_send(billing_outbox_t *o, const char *name,
     const char *path, const char *body, const char *key,
     billing_http_handler_pt handler, void *data, billing_vendor_e *vendor);

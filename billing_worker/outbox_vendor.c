@@ -5,6 +5,7 @@
  * The vendors that the outbox calls: see outbox.h.
  */
 
+#include <stdio.h>
 #include <string.h>
 
 #include "clock.h"
@@ -17,7 +18,9 @@
 #define BILLING_OUTBOX_BODY_MAX    65536
 
 
-static const char *const  billing_vendors[] = { "stripe", "twilio" };
+static const char *const  billing_vendors[] = {
+    "stripe", "twilio", "razorpay"
+};
 
 
 const char *
@@ -43,11 +46,20 @@ billing_outbox_peers(billing_worker_t *w)
         o->has |= 1u << BILLING_TWILIO;
     }
 
+    if (w->config->razorpay_key_file[0] != '\0') {
+        o->has |= 1u << BILLING_RAZORPAY;
+    }
+
     o->stripe.base = w->config->stripe_url;
     o->stripe.ca_file = w->config->stripe_ca_file;
     o->stripe.connect_ms = BILLING_OUTBOX_CONNECT_MS;
     o->stripe.timeout_ms = w->config->call_timeout_seconds * 1000;
     o->stripe.body_max = BILLING_OUTBOX_BODY_MAX;
+
+    o->razorpay = o->stripe;
+    o->razorpay.base = w->config->razorpay_url;
+    o->razorpay.ca_file = "";
+    o->razorpay.basic = 1;
 
     o->sms.peer = o->stripe;
     o->sms.peer.base = w->config->sms_url;
@@ -77,6 +89,13 @@ billing_outbox_keys(billing_worker_t *w)
                                  sizeof(error));
     }
 
+    if (rc == BILLING_OK && (has & 1u << BILLING_RAZORPAY)) {
+        vendor = billing_vendors[BILLING_RAZORPAY];
+        rc = billing_http_secret(&w->outbox.razorpay,
+                                 w->config->razorpay_key_file, error,
+                                 sizeof(error));
+    }
+
     if (rc == BILLING_OK && (has & 1u << BILLING_TWILIO)) {
         vendor = billing_vendors[BILLING_TWILIO];
         rc = billing_sms_keys(&w->outbox.sms, w->config, error,
@@ -94,23 +113,29 @@ billing_outbox_keys(billing_worker_t *w)
 
 
 const char *
-billing_outbox_vendors(const billing_outbox_t *o)
+billing_outbox_vendors(billing_outbox_t *o)
 {
-    unsigned  i, now;
+    size_t    n;
+    unsigned  i;
 
-    static const char *const  arrays[] = {
-        NULL, "{stripe}", "{twilio}", "{stripe,twilio}"
-    };
-
-    now = 0;
+    n = 0;
 
     for (i = 0; i < BILLING_VENDORS; i++) {
+
         if ((o->has & 1u << i) && billing_clock() >= o->paused_until[i]) {
-            now |= 1u << i;
+            n += (size_t) snprintf(o->vendors + n, sizeof(o->vendors) - n,
+                                   "%s%s", n ? "," : "{",
+                                   billing_vendors[i]);
         }
     }
 
-    return arrays[now];
+    if (n == 0) {
+        return NULL;
+    }
+
+    snprintf(o->vendors + n, sizeof(o->vendors) - n, "}");
+
+    return o->vendors;
 }
 
 
@@ -124,8 +149,15 @@ billing_outbox_send(billing_outbox_t *o, const char *name, const char *path,
     if (strcmp(name, billing_vendors[BILLING_STRIPE]) == 0) {
         *vendor = BILLING_STRIPE;
 
-        return billing_http_call(&o->http, &o->stripe, path, body, key,
-                                 handler, data);
+        return billing_http_call(&o->http, &o->stripe, path,
+                                 body[0] ? body : NULL, key, handler, data);
+    }
+
+    if (strcmp(name, billing_vendors[BILLING_RAZORPAY]) == 0) {
+        *vendor = BILLING_RAZORPAY;
+
+        return billing_http_call(&o->http, &o->razorpay, path,
+                                 body[0] ? body : NULL, key, handler, data);
     }
 
     /* this vendor knows no keys: one that is made again comes twice */

@@ -447,6 +447,11 @@ billing_run_nudged(void *data, const char *text)
         return;
     }
 
+    if (strcmp(text, "outbox") == 0) {
+        billing_outbox_nudge(data);
+        return;
+    }
+
     billing_scan_nudge(data, text);
 }
 

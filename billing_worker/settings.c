@@ -87,7 +87,7 @@ const billing_setting_t  billing_settings[] = {
         "where Razorpay is; plain http to this machine alone"),
 
     billing_setting_text(razorpay_key_file, "", START,
-        "the file with KEY_ID:KEY_SECRET; empty: reconcile does not ask it"),
+        "the file with KEY_ID:KEY_SECRET; empty: it is not called"),
 
     billing_setting_text(sms_url, "https://api.twilio.com", START,
         "where messages are sent from; plain http to this machine alone"),

@@ -49,6 +49,10 @@ typedef struct {
     astro_webhook_secrets_t  *webhook_secrets;  /* NULL: no webhooks */
     ngx_str_t            otp_file;
     ngx_str_t            otp_key;       /* of codes; empty: none are sent */
+    ngx_str_t            stripe_key;    /* the publishable one; or empty */
+    ngx_str_t            razorpay_file;
+    ngx_str_t            razorpay_secret;   /* of our key; or empty */
+    ngx_str_t            pay_names;     /* {"stripe":"pk_.."}, and a NUL */
     ngx_str_t            pool_name;
     ngx_thread_pool_t   *pool;
     ngx_str_t            openapi_file;

@@ -63,6 +63,7 @@ typedef struct {
      *     'l'  int     ?limit                 'c'  text  ?cursor, or NULL
      *     'm'  text    If-Match, or NULL: etags without quotes, or "*"
      *     'h'  text    the hash of the body's password, by api_hashed
+     *     'k'  json    how vendors of payments call us: ngx_astro_pay.c
      */
     const char               *params;
 
@@ -79,6 +80,7 @@ extern const ngx_astro_route_row_t  ngx_astro_routes_booking[];
 extern const ngx_astro_route_row_t  ngx_astro_routes_admin[];
 extern const ngx_astro_route_row_t  ngx_astro_routes_chat[];
 extern const ngx_astro_route_row_t  ngx_astro_routes_wallet[];
+extern const ngx_astro_route_row_t  ngx_astro_routes_pay[];
 
 /* A row and the statements made from it, once, when the worker starts. */
 typedef struct {
@@ -233,6 +235,12 @@ ngx_int_t ngx_astro_openapi_read(ngx_conf_t *cf, ngx_astro_conf_t *conf);
 /* "astro_otp_key_file": reads it. */
 ngx_int_t ngx_astro_otp_read(ngx_conf_t *cf, ngx_astro_conf_t *conf);
 
+/*
+ * "astro_stripe_publishable_key", "astro_razorpay_key_file": reads the file,
+ * and makes of both what 'k' is.
+ */
+ngx_int_t ngx_astro_pay_read(ngx_conf_t *cf, ngx_astro_conf_t *conf);
+
 /* handlers of their own */
 ngx_int_t ngx_astro_api_openapi(ngx_astro_api_ctx_t *ctx);
 ngx_int_t ngx_astro_api_health(ngx_astro_api_ctx_t *ctx);
@@ -248,6 +256,8 @@ ngx_int_t ngx_astro_api_chat_message(ngx_astro_api_ctx_t *ctx);
 ngx_int_t ngx_astro_api_chat_edit(ngx_astro_api_ctx_t *ctx);
 ngx_int_t ngx_astro_api_chat_delete(ngx_astro_api_ctx_t *ctx);
 ngx_int_t ngx_astro_api_chat_react(ngx_astro_api_ctx_t *ctx);
+ngx_int_t ngx_astro_api_payment_create(ngx_astro_api_ctx_t *ctx);
+ngx_int_t ngx_astro_api_payment_confirm(ngx_astro_api_ctx_t *ctx);
 ngx_int_t ngx_astro_api_hashed(ngx_astro_api_ctx_t *ctx);
 ngx_int_t ngx_astro_api_status(ngx_astro_api_ctx_t *ctx);
 ngx_int_t ngx_astro_api_webhook_stripe(ngx_astro_api_ctx_t *ctx);

@@ -133,6 +133,10 @@ ngx_astro_api_param(ngx_astro_api_ctx_t *ctx, char param, const char **value)
         *value = ctx->hash;
         break;
 
+    case 'k':
+        *value = (char *) ngx_astro.conf->pay_names.data;
+        break;
+
     case 'l':
         return ngx_astro_api_limit(ctx, value);
 
@@ -379,6 +383,8 @@ ngx_astro_api_refused(ngx_astro_api_ctx_t *ctx, PGresult *res)
     if (refusal.field) {
         ngx_astro_api_escape(field, refusal.field);
     }
+
+    ctx->retry_s = refusal.retry_s;
 
     return ngx_astro_api_problem(ctx, refusal.error, (char *) detail,
                                  refusal.field ? (char *) field : NULL);

@@ -127,6 +127,10 @@ static ngx_command_t  ngx_astro_commands[] = {
     ngx_astro_main("astro_webhook_secrets_file", ngx_conf_set_str_slot,
                    webhook_file),
     ngx_astro_main("astro_otp_key_file", ngx_conf_set_str_slot, otp_file),
+    ngx_astro_main("astro_stripe_publishable_key", ngx_conf_set_str_slot,
+                   stripe_key),
+    ngx_astro_main("astro_razorpay_key_file", ngx_conf_set_str_slot,
+                   razorpay_file),
     ngx_astro_main("astro_openapi", ngx_conf_set_str_slot, openapi_file),
     ngx_astro_main("astro_token_ttl", ngx_conf_set_sec_slot, token_ttl),
     ngx_astro_main("astro_refresh_ttl", ngx_conf_set_sec_slot, refresh_ttl),
@@ -393,6 +397,7 @@ ngx_astro_init_conf(ngx_conf_t *cf, void *c)
     if (ngx_astro_keys_read(cf, conf) != NGX_OK
         || ngx_astro_webhook_secrets(cf, conf) != NGX_OK
         || ngx_astro_otp_read(cf, conf) != NGX_OK
+        || ngx_astro_pay_read(cf, conf) != NGX_OK
         || ngx_astro_openapi_read(cf, conf) != NGX_OK)
     {
         return NGX_CONF_ERROR;

@@ -88,6 +88,7 @@ typedef struct {
     ngx_astro_error_e   error;
     const char         *message;
     const char         *field;      /* a JSON pointer, NULL: none */
+    ngx_uint_t          retry_s;    /* its COLUMN; 0: it does not say */
 } ngx_astro_pg_refusal_t;
 
 /*

@@ -35,6 +35,9 @@ ngx_astro_pg_refusal(PGresult *res, ngx_astro_pg_refusal_t *refusal)
     if (refusal->field[0] == '\0') {
         refusal->field = NULL;
     }
+
+    refusal->retry_s = strtoul(ngx_astro_pg_text(res, PG_DIAG_COLUMN_NAME),
+                               NULL, 10);
 }
 
 

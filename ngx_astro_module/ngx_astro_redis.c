@@ -347,6 +347,13 @@ ngx_astro_redis_nudge_inbox(void)
 }
 
 
+void
+ngx_astro_redis_nudge_outbox(void)
+{
+    ngx_astro_redis_nudge_text((u_char *) "outbox", 6);
+}
+
+
 static void
 ngx_astro_redis_nudge_text(u_char *text, size_t len)
 {

@@ -73,5 +73,8 @@ void ngx_astro_redis_nudge(uint64_t session);
 /* The same of a webhook that has come. */
 void ngx_astro_redis_nudge_inbox(void);
 
+/* The same of a call to a vendor that was written down. */
+void ngx_astro_redis_nudge_outbox(void);
+
 
 #endif /* _NGX_ASTRO_REDIS_H_INCLUDED_ */

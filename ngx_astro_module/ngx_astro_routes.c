@@ -11,6 +11,7 @@
 
 
 #define NGX_ASTRO_STATEMENT_MAX  2048
+#define NGX_ASTRO_NO_ID          ((uint64_t) -1)   /* the pattern has none */
 
 
 static const ngx_astro_route_row_t *const  ngx_astro_routes_tables[] = {
@@ -21,7 +22,8 @@ static const ngx_astro_route_row_t *const  ngx_astro_routes_tables[] = {
     ngx_astro_routes_booking,
     ngx_astro_routes_chat,
     ngx_astro_routes_wallet,
-    ngx_astro_routes_admin
+    ngx_astro_routes_admin,
+    ngx_astro_routes_pay
 };
 
 #define NGX_ASTRO_TABLES                                                      \
@@ -303,6 +305,7 @@ ngx_astro_routes_type(char param)
         return "int";
 
     case 'b':
+    case 'k':
     case 'Q':
         return "json";
 
@@ -316,27 +319,44 @@ const ngx_astro_endpoint_t *
 ngx_astro_routes_find(ngx_uint_t method, ngx_str_t *path, uint64_t *ids,
     ngx_uint_t *allowed)
 {
+    uint64_t                      found[2];
     ngx_uint_t                    i;
+    const ngx_astro_endpoint_t   *route;
     const ngx_astro_route_row_t  *row;
 
+    route = NULL;
     *allowed = 0;
 
     for (i = 0; i < ngx_astro_nroutes; i++) {
 
         row = ngx_astro_routes[i].row;
 
-        if (ngx_astro_routes_match(&row->pattern, path, ids) != NGX_OK) {
+        found[0] = NGX_ASTRO_NO_ID;
+        found[1] = NGX_ASTRO_NO_ID;
+
+        if (ngx_astro_routes_match(&row->pattern, path, found) != NGX_OK) {
             continue;
         }
 
-        if (row->method == method) {
-            return &ngx_astro_routes[i];
+        if (row->method != method) {
+            *allowed |= row->method;
+            continue;
         }
 
-        *allowed |= row->method;
+        /* another may have as a word what is no id here */
+
+        if (route == NULL || (found[0] && found[1])) {
+            route = &ngx_astro_routes[i];
+            ids[0] = (found[0] == NGX_ASTRO_NO_ID) ? 0 : found[0];
+            ids[1] = (found[1] == NGX_ASTRO_NO_ID) ? 0 : found[1];
+        }
+
+        if (found[0] && found[1]) {
+            break;
+        }
     }
 
-    return NULL;
+    return route;
 }
 
 

@@ -159,6 +159,19 @@ static const ngx_astro_old_name_t  ngx_astro_old_nearby[] = {
 };
 
 
+static const ngx_astro_old_name_t  ngx_astro_old_stripe[] = {
+    { "paymentMethod", "provider", NULL },
+    { NULL, "provider", "stripe" },
+    { NULL, NULL, NULL }
+};
+
+static const ngx_astro_old_name_t  ngx_astro_old_razorpay[] = {
+    { "paymentMethod", "provider", NULL },
+    { NULL, "provider", "razorpay" },
+    { NULL, NULL, NULL }
+};
+
+
 const ngx_astro_old_row_t  ngx_astro_routes_old[] = {
 
     /* astroweb */
@@ -191,6 +204,8 @@ const ngx_astro_old_row_t  ngx_astro_routes_old[] = {
       GET, ngx_string("/api/wallet"), NULL },
     { GET, ngx_string("/api/payments/transactions"), NULL,
       GET, ngx_string("/api/wallet/transactions"), NULL },
+    { POST, ngx_string("/api/payments/add-balance"), NULL,
+      POST, ngx_string("/api/payments"), ngx_astro_old_stripe },
     { POST, ngx_string("/api/payments/webhook"), NULL,
       POST, ngx_string("/api/webhooks/stripe"), NULL },
 
@@ -209,6 +224,8 @@ const ngx_astro_old_row_t  ngx_astro_routes_old[] = {
       PUT, ngx_string("/api/me/profile"), ngx_astro_old_profile },
     { GET, ngx_string("/api/user/wallet/balance"), NULL,
       GET, ngx_string("/api/wallet"), NULL },
+    { POST, ngx_string("/api/user/wallet/recharge"), NULL,
+      POST, ngx_string("/api/payments"), ngx_astro_old_razorpay },
     { GET, ngx_string("/api/user/consultations"), NULL,
       GET, ngx_string("/api/sessions"), NULL },
     { POST, ngx_string("/api/user/consultations/book"), NULL,

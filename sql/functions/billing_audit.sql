@@ -511,6 +511,20 @@ BEGIN
          WHERE i.kind = 'paid' AND i.state = 'applied'
            AND p.status IS DISTINCT FROM 'paid'
         UNION ALL
+        -- what a client began is paid when its payment is, and is of its owner
+        -- and amount
+        SELECT 'payment', NULL, p.transfer_id, NULL,
+               format('payment p_%s of %s is %s; %s is %s, of %s', c.id,
+                      c.amount, c.state, p.payment_id,
+                      coalesce(p.status, 'unknown'), p.amount)
+          FROM ledger.checkout c
+          LEFT JOIN ledger.payment p ON p.provider = c.provider
+                                    AND p.payment_id = c.payment_id
+         WHERE c.payment_id IS NOT NULL
+           AND ((c.state = 'paid') IS DISTINCT FROM (p.status = 'paid')
+                OR (p.owner_id, p.amount) IS DISTINCT FROM
+                   (c.owner_id, c.amount))
+        UNION ALL
         -- what was rolled up is told three times
         SELECT 'rollup', NULL, NULL, NULL,
                format('partition %s: it says %s, its sessions %s, its days %s '

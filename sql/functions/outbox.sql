@@ -20,7 +20,8 @@
 -- way might still arrive and be obeyed.  So after a no with a doubt it is asked
 -- once more, later than any such call can live.
 --
--- Locks: rows of the outbox, then payouts, then wallets; each by id.
+-- Locks: rows of the outbox, then payouts, then wallets; each by id.  Of a
+-- payment that a client began: what billing.checkout_made() locks (pay.sql).
 
 SET ROLE astro_engine;
 
@@ -46,15 +47,24 @@ SET enable_bitmapscan = off
 SET enable_sort = off AS $$
 #variable_conflict use_column
 DECLARE
+    r     record;
     v_now timestamptz := clock_timestamp();
 BEGIN
     -- of no use any more, whoever sends it
-    UPDATE billing.outbox o
-       SET state = 'refused', ended_at = v_now, error = 'too late', body = ''
-     WHERE o.id IN (
-        SELECT x.id FROM billing.outbox x
-         WHERE x.state = 'waiting' AND x.until <= v_now AND x.due_at <= v_now
-         ORDER BY x.until LIMIT 100 FOR NO KEY UPDATE SKIP LOCKED);
+    FOR r IN
+        UPDATE billing.outbox o
+           SET state = 'refused', ended_at = v_now, error = 'too late',
+               body = ''
+         WHERE o.id IN (
+            SELECT x.id FROM billing.outbox x
+             WHERE x.state = 'waiting' AND x.until <= v_now
+               AND x.due_at <= v_now
+             ORDER BY x.until LIMIT 100 FOR NO KEY UPDATE SKIP LOCKED)
+        RETURNING o.kind, o.about, o.error
+    LOOP
+        PERFORM billing.checkout_called(r.kind, r.about, 'refused', NULL,
+                                        r.error);
+    END LOOP;
 
     RETURN QUERY
     WITH due AS (
@@ -114,7 +124,7 @@ $$;
 -- say), and whether the answer is that of an earlier attempt.
 --
 --   no      400, 402, 422, of the kinds that say what is wrong with the request
---           itself, in Stripe's words or Twilio's
+--           itself, in Stripe's words, Razorpay's or Twilio's
 --   park    the key was used for something else; or an error that the vendor
 --           keeps for this key, so that asking again will not change it
 --   again   all else: our own key for the vendor is wrong, too many requests,
@@ -135,6 +145,7 @@ SET search_path = pg_catalog, pg_temp AS $$
         WHEN retry THEN 'again'
         WHEN code IN (400, 402, 422) AND answer->'error'->>'type'
              IN ('invalid_request_error', 'card_error')
+             OR code = 400 AND answer->'error'->>'code' = 'BAD_REQUEST_ERROR'
              OR code = 400 AND jsonb_typeof(answer->'code') = 'number'
                 AND answer->>'status' = '400'
         THEN 'no'
@@ -201,6 +212,13 @@ BEGIN
             v_answer := billing.outbox_answer(r.answer);
             v_verdict := billing.outbox_verdict(r.code, v_answer, r.retry,
                                                 coalesce(r.replayed, false));
+
+            -- of a payment that is being made, more is to be heard
+            IF o.kind = 'look' AND v_verdict = 'yes'
+               AND v_answer ->> 'status' IN ('created', 'authorized') THEN
+                v_verdict := 'again';
+            END IF;
+
             v_limited := r.code = 429;
             -- an answer below 500 that is no yes was given instead of doing it
             v_sure := v_verdict IN ('yes', 'no')
@@ -269,6 +287,10 @@ BEGIN
         ELSIF o.kind = 'payout' AND o.state = 'refused' THEN
             v_failed := v_failed || o.about;
             v_reasons := v_reasons || coalesce(o.error, 'refused');
+
+        ELSIF o.ended_at IS NOT NULL THEN
+            PERFORM billing.checkout_called(o.kind, o.about, o.state,
+                                            v_answer, o.error);
         END IF;
 
         id := o.id;

@@ -20,8 +20,8 @@
 -- unknown yet, or not paid yet), it is taken up again when that comes.
 --
 -- Locks: one row of the inbox, the advisory lock (3, hash) of the payment's name,
--- what we asked for, the payment itself, then the owner's wallets by id; for a
--- payout: the row of the inbox, the payout, the wallets.
+-- what we asked for, the payment itself, the checkout that it was begun by, the
+-- owner's wallets by id; for a payout: the row of the inbox, the payout, the wallets.
 
 SET ROLE astro_api;
 
@@ -324,7 +324,14 @@ BEGIN
      WHERE x.provider = i.provider AND x.payment_id = inbox_do.payment
        FOR NO KEY UPDATE;
 
-    IF NOT FOUND THEN
+    IF NOT FOUND AND kind IN ('paid', 'failed')
+       AND billing.checkout_adopt(i.provider, payment, i.body::jsonb) THEN
+        SELECT x.* INTO p FROM ledger.payment x
+         WHERE x.provider = i.provider AND x.payment_id = inbox_do.payment
+           FOR NO KEY UPDATE;
+    END IF;
+
+    IF p.id IS NULL THEN
         reason := 'the payment is unknown';
         RETURN;
     END IF;
@@ -377,7 +384,9 @@ BEGIN
 
     IF kind = 'failed' THEN
         UPDATE ledger.payment x SET status = 'failed'
-         WHERE x.id = p.id AND x.status = 'expected';
+         WHERE x.id = p.id AND x.status = 'expected'
+        RETURNING x.* INTO q;
+        PERFORM billing.checkout_settled(q);
         outcome := 'applied';
         RETURN;
     END IF;
@@ -397,7 +406,9 @@ BEGIN
             UPDATE ledger.payment x
                SET status = 'wrong', came_amount = inbox_do.amount,
                    came_currency = inbox_do.currency
-             WHERE x.id = p.id;
+             WHERE x.id = p.id
+            RETURNING x.* INTO p;
+            PERFORM billing.checkout_settled(p);
             RETURN;
         END IF;
 
@@ -409,8 +420,10 @@ BEGIN
                came_amount = inbox_do.amount,
                came_currency = inbox_do.currency,
                transfer_id = t.transfer_id, paid_at = clock_timestamp()
-         WHERE x.id = p.id;
+         WHERE x.id = p.id
+        RETURNING x.* INTO p;
 
+        PERFORM billing.checkout_settled(p);
         PERFORM billing.inbox_revive(i.provider, payment,
                                      'the payment is not paid yet');
         outcome := 'applied';

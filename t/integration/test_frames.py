@@ -37,7 +37,7 @@ def sent():
     # of consult.notice
     texts = ' '.join(file.read_text() for file in
                      (ROOT / 'sql' / 'functions').glob('*.sql'))
-    found |= {kind for kind in ('queue_state', 'notification')
+    found |= {kind for kind in ('queue_state', 'notification', 'payment')
               if f"'{kind}'" in texts}
     # what is stored, and what is passed on under the name it came by
     found |= {kind for kind in TYPES if kind.startswith(('signal_', 'chat_'))

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tempfile
 import uuid
 
 import pytest
@@ -67,11 +68,15 @@ SAME = {('GET', '/api/messages/{u}/{u}'), ('GET', '/api/sessions/{s}'),
 
 @pytest.fixture(scope='module')
 def town():
-    stack = Stack()
-    try:
-        yield stack.up()
-    finally:
-        stack.down()
+    with tempfile.NamedTemporaryFile() as key:
+        key.write(b'rzp_test_old:a_secret_of_some_length\n')
+        key.flush()
+        stack = Stack({'astro_stripe_publishable_key': 'pk_test_old',
+                       'astro_razorpay_key_file': key.name})
+        try:
+            yield stack.up()
+        finally:
+            stack.down()
 
 
 @pytest.fixture
@@ -125,6 +130,15 @@ def started(service):
         scene.talk.id = answer.json['session']
         assert scene.talk.row()['service'] == service
         scene.a.client.call('session_reject', scene.talk.this)
+    return check
+
+
+def pays(provider):
+    def check(scene, answer):
+        assert answer.json['provider'] == provider
+        assert answer.json['amount'] == {'amount': 50000, 'currency': 'INR'}
+        assert answer.json['id'] == scene.stack.rest.get(
+            f'/api/payments/{answer.json["id"]}', scene.c.token).json['id']
     return check
 
 
@@ -223,6 +237,8 @@ CASES = [
      same('/api/wallet', 'c'), {}),
     ('GET', '/api/payments/transactions', 'c', None, None, 200,
      same('/api/wallet/transactions', 'c'), {}),
+    ('POST', '/api/payments/add-balance', 'c', None, {'amount': 50000}, 201,
+     pays('stripe'), {}),
     ('POST', '/api/payments/webhook', None, None,
      {'id': '$e', 'type': 'nothing.of.ours', 'object': 'event'}, 200,
      answered, {'signed': True}),
@@ -245,6 +261,8 @@ CASES = [
      shows('/api/me/profile', 'c', 'about', 'as of old'), {}),
     ('GET', '/api/user/wallet/balance', 'c', None, None, 200,
      same('/api/wallet', 'c'), {}),
+    ('POST', '/api/user/wallet/recharge', 'c', None, {'amount': 50000}, 201,
+     pays('razorpay'), {}),
     ('GET', '/api/user/consultations', 'c', 'ringing', None, 200,
      shows('/api/sessions', 'c', 'data', 0, 'session', '$s'), {}),
     ('POST', '/api/user/consultations/book', 'c', 'slots',

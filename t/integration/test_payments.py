@@ -1,0 +1,492 @@
+"""Payments that clients begin: asked for at nginx, made by the billing worker
+at vendors of ours, credited by the vendor's word alone, once."""
+
+import json
+import os
+import random
+import subprocess
+import tempfile
+
+import pytest
+
+from astro.fixtures import watch
+from astro.stack import REPO, Stack, eventually
+from test_webhooks import Vendors, mac, name, succeeded
+from vendor_fixture import Vendor
+
+PAYMENTS = '/api/payments'
+KEY, SECRET = 'rzp_test_loopback', 'the_secret_of_our_own_key'
+PUBLISHABLE = 'pk_test_loopback'
+
+
+@pytest.fixture(scope='module')
+def both():
+    made = {'stripe': Vendor(seed=3),
+            'razorpay': Vendor('razorpay', key=f'{KEY}:{SECRET}', seed=3)}
+    for vendor in made.values():
+        os.chmod(vendor.home, 0o755)
+        os.chmod(vendor.key_file, 0o644)
+    yield made
+    for vendor in made.values():
+        vendor.close()
+
+
+def settings(both):
+    return {'stripe_url': both['stripe'].url,
+            'stripe_key_file': both['stripe'].key_file,
+            'razorpay_url': both['razorpay'].url,
+            'razorpay_key_file': both['razorpay'].key_file,
+            'call_timeout_seconds': '3', 'log_level': 'debug'}
+
+
+@pytest.fixture(scope='module')
+def shop(both):
+    with tempfile.TemporaryDirectory(prefix='astro-pay-') as folder:
+        with open(f'{folder}/razorpay', 'w', encoding='ascii') as f:
+            f.write(f'{KEY}:{SECRET}\n')
+        os.chmod(f'{folder}/razorpay', 0o600)
+        stack = Stack({'astro_stripe_publishable_key': PUBLISHABLE,
+                       'astro_razorpay_key_file': f'{folder}/razorpay'},
+                      worker_settings=settings(both))
+        try:
+            yield stack.up()
+        finally:
+            stack.down()
+
+
+@pytest.fixture
+def stack(shop, both):
+    shop.revive()
+    signs = Vendors(shop)
+    for vendor, secret in (('stripe', signs.stripe[1]),
+                           ('razorpay', signs.razorpay)):
+        both[vendor].faults()
+        both[vendor].door('webhook', {
+            'url': f'http://127.0.0.1:{shop.plain_port}/api/webhooks/'
+                   f'{vendor}', 'secret': secret})
+    yield from watch(shop)
+
+
+@pytest.fixture
+def stripe(both):
+    return both['stripe']
+
+
+@pytest.fixture
+def razorpay(both):
+    return both['razorpay']
+
+
+@pytest.fixture
+def client(stack):
+    return stack.person('client')
+
+
+def begin(client, amount=50000, provider='stripe', **headers):
+    answer = client.stack.rest.post(
+        PAYMENTS, {'provider': provider, 'amount': amount}, client.token,
+        headers=headers)
+    assert answer.status == 201, answer
+    assert answer.json['state'] == 'creating'
+    assert answer.json['checkout'] is None
+    return answer.json['id']
+
+
+def look(client, payment):
+    answer = client.stack.rest.get(f'{PAYMENTS}/{payment}', client.token)
+    assert answer.status == 200, answer
+    return answer.json
+
+
+def becomes(client, payment, state, timeout=20):
+    return eventually(lambda: (found := look(client, payment))['state']
+                      == state and found, timeout, f'{payment} is {state}')
+
+
+def cash(client):
+    return client.wallet()[0]
+
+
+def hurry(stack):
+    with stack.db() as db:
+        db.execute("UPDATE billing.outbox SET due_at = clock_timestamp()"
+                   " WHERE id IN (SELECT id FROM billing.outbox"
+                   "  WHERE state = 'waiting' AND owner IS NULL"
+                   "  FOR UPDATE SKIP LOCKED)")
+
+
+def row(stack, payment, of='ledger.checkout'):
+    with stack.db() as db:
+        return json.loads(db.execute(
+            f'SELECT row_to_json(x)::text FROM {of} x'
+            f' WHERE {"id" if "." in of else "id"} = %s',
+            (int(payment[2:]),)).fetchone()[0])
+
+
+def intents(stripe, payment):
+    return [i for i in stripe.books('payment_intent')
+            if i['metadata'].get('payment') == payment[2:]]
+
+
+def ours(stack, payment):
+    """The vendor's name of it, when it is known."""
+    return row(stack, payment)['payment_id']
+
+
+def audit(stack):
+    status, said = stack.audit()
+    assert status == 0, said
+
+
+# H2 ---------------------------------------------------------------------------
+
+def test_h2_a_payment_from_beginning_to_credit(stack, stripe, client):
+    """One intent for one key, a notice when it is ready and when it came, its
+    secret for its owner alone and nowhere else; a credit, once."""
+    socket = client.connect()
+    payment = begin(client, 50000, **{'Idempotency-Key': 'once'})
+    again = stack.rest.post(PAYMENTS, {'provider': 'stripe', 'amount': 50000},
+                            client.token, headers={'Idempotency-Key': 'once'})
+    assert (again.status, again.json['id']) == (201, payment)
+
+    told = socket.expect('payment', timeout=10)['payload']
+    assert told == {'payment': payment, 'provider': 'stripe',
+                    'state': 'ready',
+                    'amount': {'amount': 50000, 'currency': 'INR'}}
+    ready = look(client, payment)
+    intent, = intents(stripe, payment)
+    assert (intent['amount'], intent['currency']) == (50000, 'inr')
+    assert ready['checkout'] == {'client_secret': intent['client_secret'],
+                                 'publishable_key': PUBLISHABLE}
+
+    # nobody else sees it
+    for other in (stack.person('client'), stack.person('advisor'),
+                  stack.person('admin')):
+        answer = stack.rest.get(f'{PAYMENTS}/{payment}', other.token)
+        assert answer.status in (403, 404)
+        assert b'secret' not in answer.body
+
+    # and what the client says of it moves nothing
+    for said in ({'state': 'paid'}, {'razorpay_payment_id': 'pay_1',
+                                     'razorpay_signature': 'a' * 64}):
+        assert stack.rest.post(f'{PAYMENTS}/{payment}/confirm', said,
+                               client.token).status in (400, 404)
+    assert cash(client) == 0
+
+    stripe.do('pay', id=intent['id'])
+    told = socket.expect('payment', timeout=15)['payload']
+    assert told['state'] == 'paid' and told['payment'] == payment
+    assert cash(client) == 50000
+    paid = look(client, payment)
+    assert (paid['state'], paid['checkout']) == ('paid', None)
+
+    # the same once more, by another event
+    signs = Vendors(stack)
+    late = succeeded(intent['id'], 50000)
+    assert signs.say(late) == 200
+    signs.ended(late['id'], 'ignored', 'credited before')
+    assert cash(client) == 50000
+
+    secret = intent['client_secret']
+    with stack.db() as db:
+        assert row(stack, payment)['secret'] is None
+        assert db.execute("SELECT body, error FROM billing.outbox"
+                          " WHERE key = %s", (f'payment-{payment[2:]}',)
+                          ).fetchone() == ('', None)
+        inbox = db.execute('SELECT count(*) FROM ledger.webhook_inbox'
+                           " WHERE payment_id = %s AND state = 'parked'",
+                           (intent['id'],)).fetchone()
+    assert inbox == (0,)
+    for log in ('access.log', 'error.log', 'worker.log', 'postgresql.log'):
+        assert secret not in stack.log(log), log
+    audit(stack)
+
+
+def test_h2_the_event_comes_before_the_answer(stack, stripe, client):
+    """The vendor says that it was paid while its answer to the call is still
+    on its way: it bears our number, and is credited then; not again when the
+    answer comes."""
+    stripe.faults(late=1, delay_ms=1500)
+    payment = begin(client)
+    intent = eventually(lambda: intents(stripe, payment), 10)[0]
+    stripe.do('pay', id=intent['id'])
+    becomes(client, payment, 'paid')
+    assert cash(client) == 50000
+    with stack.db() as db:
+        eventually(lambda: db.execute(
+            'SELECT state FROM billing.outbox WHERE key = %s',
+            (f'payment-{payment[2:]}',)).fetchone() == ('delivered',), 20)
+    found = look(client, payment)
+    assert (found['state'], found['checkout']) == ('paid', None)
+    assert cash(client) == 50000
+    audit(stack)
+
+
+def test_h2_the_answer_is_lost_and_the_vendor_away(stack, stripe, client):
+    """Whatever happens to the answer, it is the one intent of the one key; a
+    payment begun while the vendor is away is made when it is back."""
+    stripe.faults(lost=1)
+    payment = begin(client)
+    eventually(lambda: intents(stripe, payment), 10)
+    stripe.faults(error_after=1)
+    eventually(lambda: (hurry(stack), stripe.seen()['happened']
+                        .get('error_after'))[1], 20)
+    stripe.faults()
+    eventually(lambda: (hurry(stack), look(client, payment)['state']
+                        == 'ready')[1], 20)
+    intent, = intents(stripe, payment)
+    assert look(client, payment)['checkout']['client_secret'] \
+        == intent['client_secret']
+
+    stripe.faults(closed=True)
+    later = begin(client)
+    assert look(client, later)['state'] == 'creating'
+    stripe.faults()
+    eventually(lambda: (hurry(stack), look(client, later)['state']
+                        == 'ready')[1], 20)
+    assert len(intents(stripe, later)) == 1
+
+
+def test_h2_too_late_and_paid_all_the_same(stack, stripe, client):
+    """An hour later nobody waits for it any more: failed, and what the call
+    said is gone.  Money that comes for it all the same is the client's."""
+    socket = client.connect()
+    stripe.faults(lost=1)
+    payment = begin(client)
+    intent = eventually(lambda: intents(stripe, payment), 10)[0]
+    with stack.db() as db:
+        db.execute("UPDATE billing.outbox SET until = clock_timestamp(),"
+                   " due_at = clock_timestamp() WHERE key = %s",
+                   (f'payment-{payment[2:]}',))
+    assert socket.expect('payment', timeout=15)['payload']['state'] \
+        == 'failed'
+    assert look(client, payment)['state'] == 'failed'
+    stripe.faults()
+    stripe.do('pay', id=intent['id'])
+    becomes(client, payment, 'paid')
+    assert cash(client) == 50000
+    with stack.db() as db:
+        assert db.execute('SELECT body, state FROM billing.outbox'
+                          ' WHERE key = %s', (f'payment-{payment[2:]}',)
+                          ).fetchone() == ('', 'refused')
+    audit(stack)
+
+
+def test_h2_an_event_that_bears_a_number_of_ours_wrongly(stack, stripe,
+                                                         client):
+    """Of another amount, or of a payment that is known by another name: it is
+    nobody's, and is parked."""
+    stripe.faults(closed=True)
+    payment = begin(client)
+    signs = Vendors(stack)
+    says = succeeded(name('pi'), 49999)
+    says['data']['object']['metadata'] = {'payment': payment[2:]}
+    assert signs.say(says) == 200
+    signs.ended(says['id'], 'parked', 'the payment is unknown')
+    stripe.faults()
+    eventually(lambda: (hurry(stack), look(client, payment)['state']
+                        == 'ready')[1], 20)
+    says = succeeded(name('pi'), 50000)
+    says['data']['object']['metadata'] = {'payment': payment[2:]}
+    assert signs.say(says) == 200
+    signs.ended(says['id'], 'parked', 'the payment is unknown')
+    assert cash(client) == 0
+    assert look(client, payment)['state'] == 'ready'
+
+
+def test_h2_who_may_and_how_much(stack, stripe, client):
+    def refused(body, person=client):
+        answer = stack.rest.post(PAYMENTS, body, person.token)
+        return answer.status, answer.code, [
+            e['pointer'] for e in answer.json.get('errors', ())]
+
+    good = {'provider': 'stripe', 'amount': 5000}
+    for role in ('advisor', 'admin'):
+        assert refused(good, stack.person(role))[:2] == (403, 'forbidden')
+    for change, field in (({'amount': 4999}, '/amount'),
+                          ({'amount': 20000001}, '/amount'),
+                          ({'amount': '5000'}, '/amount'),
+                          ({'amount': 50.5}, '/amount'),
+                          ({'amount': None}, '/amount'),
+                          ({'provider': 'paypal'}, '/provider')):
+        assert refused({**good, **change}) == (400, 'bad_request', [field])
+    assert len(intents(stripe, 'p_')) == 0
+    begin(client, 5000)
+    begin(client, 20000000)
+
+
+# H4 ---------------------------------------------------------------------------
+
+def test_h4_an_order_and_what_the_page_gives_back(stack, razorpay, client):
+    """Each signature with its own key; a right one makes us ask Razorpay, and
+    what it says is credited, once, whatever comes after."""
+    socket = client.connect()
+    payment = begin(client, 70000, 'razorpay')
+    assert socket.expect('payment', timeout=10)['payload']['state'] == 'ready'
+    order = ours(stack, payment)
+    made, = [o for o in razorpay.books('order')
+             if o['notes'].get('payment') == payment[2:]]
+    assert (made['id'], made['amount'], made['receipt']) \
+        == (order, 70000, payment)
+    assert look(client, payment)['checkout'] == {'order_id': order,
+                                                 'key_id': KEY}
+
+    razorpay.faults(hook_lost=1)
+    paid = razorpay.do('pay', id=order)
+
+    def confirm(signature, ident=paid['id'], of=payment, who=client):
+        answer = stack.rest.post(f'{PAYMENTS}/{of}/confirm', {
+            'razorpay_payment_id': ident, 'razorpay_signature': signature},
+            who.token)
+        return answer.status, answer.code
+
+    text = f'{order}|{paid["id"]}'.encode()
+    assert paid['signature'] == mac(SECRET, text)
+    bad = (400, 'bad_request')
+    assert confirm(mac(Vendors(stack).razorpay, text)) == bad
+    assert confirm(mac(SECRET, text + b' ')) == bad
+    assert confirm(mac(SECRET, f'order_1|{paid["id"]}'.encode())) == bad
+    assert confirm(paid['signature'], 'pay_another') == bad
+    assert confirm(paid['signature'][:-1]) == bad
+    assert confirm(mac(SECRET, f'{order}|pay_1/refund'.encode()),
+                   'pay_1/refund') == bad
+    assert confirm(paid['signature'], who=stack.person('client')) \
+        == (404, 'not_found')
+    assert confirm(paid['signature'], of='p_999999') == (404, 'not_found')
+    assert cash(client) == 0
+
+    assert confirm(paid['signature']) == (202, None)
+    becomes(client, payment, 'paid')
+    assert cash(client) == 70000
+    assert confirm(paid['signature']) == (202, None)
+    razorpay.faults()
+    event = json.dumps({'event': 'payment.captured', 'payload': {
+        'payment': {'entity': {k: v for k, v in paid.items()
+                               if k != 'signature'}}}}).encode()
+    signs = Vendors(stack)
+    assert signs.post('/api/webhooks/razorpay', event, {
+        'X-Razorpay-Signature': mac(signs.razorpay, event)})[0] == 200
+    with stack.db() as db:
+        eventually(lambda: db.execute(
+            'SELECT count(*) FROM ledger.webhook_inbox WHERE payment_id = %s'
+            " AND state = 'ignored'", (order,)).fetchone() == (1,), 15)
+    assert cash(client) == 70000
+    audit(stack)
+
+
+def test_h4_a_right_signature_credits_no_more_than_razorpay_says(
+        stack, razorpay, client):
+    """Not captured yet: it is asked again.  Of another order, or nothing that
+    Razorpay knows: nothing."""
+    payment = begin(client, 60000, 'razorpay')
+    becomes(client, payment, 'ready')
+    order = ours(stack, payment)
+
+    def confirm(ident):
+        answer = stack.rest.post(f'{PAYMENTS}/{payment}/confirm', {
+            'razorpay_payment_id': ident, 'razorpay_signature':
+                mac(SECRET, f'{order}|{ident}'.encode())}, client.token)
+        assert answer.status == 202, answer
+
+    def asked(state, n):
+        with stack.db() as db:
+            eventually(lambda: (hurry(stack), db.execute(
+                "SELECT count(*) FROM billing.outbox WHERE kind = 'look'"
+                ' AND about = %s AND state = %s AND code IS NOT NULL',
+                (int(payment[2:]), state)).fetchone()[0] >= n)[1], 20)
+
+    confirm('pay_nobody')
+    asked('refused', 1)
+    other = razorpay.do('payment', order_id='order_another', amount=60000,
+                        captured=True, status='captured')
+    confirm(other['id'])
+    asked('delivered', 1)
+    waits = razorpay.do('pay', id=order, **{'as': {
+        'captured': False, 'status': 'authorized'}})
+    confirm(waits['id'])
+    asked('waiting', 1)
+    assert cash(client) == 0 and look(client, payment)['state'] == 'ready'
+    razorpay.do('payment', id=waits['id'], order_id=order, amount=60000,
+                captured=True, status='captured')
+    eventually(lambda: (hurry(stack), cash(client) == 60000)[1], 20)
+    assert look(client, payment)['state'] == 'paid'
+    audit(stack)
+
+
+def test_h4_the_vendors_own_clients_agree(stack, stripe, razorpay, client):
+    """Stripe's and Razorpay's packages take what our vendors on loopback say,
+    and Razorpay's takes the signatures that we take."""
+    node = os.path.join(REPO, 'build', 'test-peers', 'node_modules')
+    if not os.path.exists(os.path.join(node, 'razorpay')):
+        pytest.skip('no npm razorpay: scripts/setup.sh test')
+
+    one = begin(client, 50000)
+    two = begin(client, 60000, 'razorpay')
+    becomes(client, one, 'ready')
+    becomes(client, two, 'ready')
+    order = ours(stack, two)
+    stripe.do('pay', id=ours(stack, one))
+    paid = razorpay.do('pay', id=order)
+    becomes(client, two, 'paid')
+    rng = random.Random(5)
+    cases = []
+    for i in range(40):
+        text = f'{order}|pay_x{i}'
+        at = rng.randrange(len(text))
+        signed = [text, text[:at] + chr(ord(text[at]) ^ 1) + text[at + 1:],
+                  text][i % 3]
+        secret = SECRET if i % 4 else 'the_secret_of_another_key'
+        cases.append([order, f'pay_x{i}', mac(secret, signed.encode())])
+    said = json.loads(subprocess.run(
+        ['node', os.path.join(REPO, 't/integration/peers/payments.js'),
+         json.dumps({'stripe': {'port': stripe.port, 'key': stripe.key,
+                                'intent': ours(stack, one)},
+                     'razorpay': {'url': razorpay.url, 'id': KEY,
+                                  'secret': SECRET, 'order': order,
+                                  'payment': paid['id']}, 'cases': cases})],
+        check=True, stdout=subprocess.PIPE, text=True, timeout=60,
+        env={**os.environ, 'NODE_PATH': node}).stdout)
+
+    assert said['intent'] == ['succeeded', 50000, 'inr',
+                              {'payment': one[2:]}]
+    assert said['secret'] is True
+    assert said['order'] == ['paid', 60000, two, {'payment': two[2:]}]
+    assert said['paid'] == [1, True]
+    assert said['payment'] == ['captured', True, 60000]
+    assert said['other'] == ['order', 900, 'r', {'a': 'b'}]
+    assert said['cheap'] == [400, 'BAD_REQUEST_ERROR', 'amount']
+
+    # one more of the same client is in a new window
+    for (_, ident, signature), verdict in zip(cases, said['verdicts']):
+        answer = stack.rest.post(f'{PAYMENTS}/{two}/confirm', {
+            'razorpay_payment_id': ident, 'razorpay_signature': signature},
+            client.token)
+        assert (answer.status == 202) == verdict, answer
+    assert 0 < sum(said['verdicts']) < len(cases)
+
+
+# H9 ---------------------------------------------------------------------------
+
+def test_h9_the_sixth_attempt_has_to_wait(stack, client):
+    """Five within ten minutes; the sixth is told when, and is one then.  What
+    was refused is no attempt.  Another client is another."""
+    for i in range(5):
+        begin(client, 5000 + i)
+        assert stack.rest.post(PAYMENTS, {'provider': 'stripe', 'amount': 1},
+                               client.token).status == 400
+    with stack.db() as db:
+        db.execute('UPDATE ledger.checkout SET made_at = made_at'
+                   " - interval '400 s' WHERE owner_id = %s"
+                   '  AND amount = 5000', (client.number,))
+    for headers in ({}, {'Idempotency-Key': 'six'}):
+        answer = stack.rest.post(PAYMENTS, {'provider': 'stripe',
+                                            'amount': 5000}, client.token,
+                                 headers=headers)
+        assert (answer.status, answer.code) == (429, 'rate_limited')
+        assert 100 < int(answer.headers['Retry-After']) <= 200
+    begin(stack.person('client'))
+    with stack.db() as db:
+        db.execute('UPDATE ledger.checkout SET made_at = made_at'
+                   " - interval '200 s' WHERE owner_id = %s"
+                   '  AND amount = 5000', (client.number,))
+    begin(client, 5000, **{'Idempotency-Key': 'six'})
