@@ -17,13 +17,17 @@
 #include "ngx_astro_trace.h"
 
 
-#define NGX_ASTRO_ACT_PARAMS  9
+#define NGX_ASTRO_ACT_PARAMS  9         /* and two for Idempotency-Key */
 
 #define NGX_ASTRO_ACT_RINGS   0x1       /* news of it only while it rings */
 #define NGX_ASTRO_ACT_ICE     0x2       /* the answer has ICE servers */
 #define NGX_ASTRO_ACT_RELAY   0x4       /* no news; a frame for the peer */
 #define NGX_ASTRO_ACT_SAMPLE  0x8       /* of a connection's quality */
 #define NGX_ASTRO_ACT_BARS    0x10      /* somebody is kept out from now on */
+
+
+#define ngx_astro_act_sql(name)                                               \
+    &ngx_astro_sql_ ## name, &ngx_astro_sql_ ## name ## _once
 
 
 /*
@@ -40,12 +44,13 @@ typedef struct {
     ngx_str_t               name;       /* of the message and the route */
     astro_session_event_e   event;
     const ngx_astro_sql_t  *sql;
+    const ngx_astro_sql_t  *once;       /* NULL: it has the key itself */
     const char             *params;
     ngx_uint_t              flags;
 } ngx_astro_act_t;
 
 typedef struct {
-    const char             *value[NGX_ASTRO_ACT_PARAMS];
+    const char             *value[NGX_ASTRO_ACT_PARAMS + 2];
     char                    user[24];
     char                    session[24];
     char                    gateway[24];
@@ -74,46 +79,46 @@ static void ngx_astro_act_sample(PGresult *res);
 static const ngx_astro_act_t  ngx_astro_acts[] = {
 
     { ngx_string("session_start"), ASTRO_SESSION_EVENTS,
-      &ngx_astro_sql_session_begin, "udoyv",
+      &ngx_astro_sql_session_begin, NULL, "udoyv",
       NGX_ASTRO_ACT_RINGS|NGX_ASTRO_ACT_ICE },
 
     /* of a booking: it stands in the path where a session does */
     { ngx_string("booking_start"), ASTRO_SESSION_EVENTS,
-      &ngx_astro_sql_booking_start, "usy", NGX_ASTRO_ACT_ICE },
+      ngx_astro_act_sql(booking_start), "usy", NGX_ASTRO_ACT_ICE },
 
     { ngx_string("session_accept"), ASTRO_SESSION_ACCEPT,
-      &ngx_astro_sql_session_apply, "useftprgl", NGX_ASTRO_ACT_ICE },
+      ngx_astro_act_sql(session_apply), "useftprgl", NGX_ASTRO_ACT_ICE },
     { ngx_string("session_reject"), ASTRO_SESSION_REJECT,
-      &ngx_astro_sql_session_apply, "useftprgl", 0 },
+      ngx_astro_act_sql(session_apply), "useftprgl", 0 },
     { ngx_string("session_cancel"), ASTRO_SESSION_CANCEL,
-      &ngx_astro_sql_session_apply, "useftprgl", 0 },
+      ngx_astro_act_sql(session_apply), "useftprgl", 0 },
     { ngx_string("session_end"), ASTRO_SESSION_END,
-      &ngx_astro_sql_session_apply, "useftprgl", 0 },
+      ngx_astro_act_sql(session_apply), "useftprgl", 0 },
 
     { ngx_string("session_pause"), ASTRO_SESSION_PAUSE,
-      &ngx_astro_sql_session_pause, "usdglf", 0 },
+      ngx_astro_act_sql(session_pause), "usdglf", 0 },
     { ngx_string("session_resume"), ASTRO_SESSION_RESUME,
-      &ngx_astro_sql_session_resume, "usdglf", 0 },
+      ngx_astro_act_sql(session_resume), "usdglf", 0 },
     { ngx_string("session_mode"), ASTRO_SESSION_MODE,
-      &ngx_astro_sql_session_mode, "usdglf", 0 },
+      ngx_astro_act_sql(session_mode), "usdglf", 0 },
     { ngx_string("session_extend"), ASTRO_SESSION_EXTEND,
-      &ngx_astro_sql_session_extend, "usdglf", 0 },
+      ngx_astro_act_sql(session_extend), "usdglf", 0 },
 
     { ngx_string("session_media"), ASTRO_SESSION_MEDIA,
-      &ngx_astro_sql_session_media, "usdglf", NGX_ASTRO_ACT_RELAY },
+      ngx_astro_act_sql(session_media), "usdglf", NGX_ASTRO_ACT_RELAY },
     { ngx_string("session_quality"), ASTRO_SESSION_MEDIA,
-      &ngx_astro_sql_session_quality, "usdglf",
+      ngx_astro_act_sql(session_quality), "usdglf",
       NGX_ASTRO_ACT_RELAY|NGX_ASTRO_ACT_SAMPLE },
 
     /* of admins, by REST alone */
     { ngx_string("admin_session_end"), ASTRO_SESSION_END,
-      &ngx_astro_sql_admin_session_end, "usdglf", 0 },
+      ngx_astro_act_sql(admin_session_end), "usdglf", 0 },
 
     /* an account stands where a session does; its own ends, if there is one */
     { ngx_string("admin_user_block"), ASTRO_SESSION_END,
-      &ngx_astro_sql_admin_user_block, "usdglf", NGX_ASTRO_ACT_BARS },
+      ngx_astro_act_sql(admin_user_block), "usdglf", NGX_ASTRO_ACT_BARS },
 
-    { ngx_null_string, 0, NULL, NULL, 0 }
+    { ngx_null_string, 0, NULL, NULL, NULL, 0 }
 };
 
 
@@ -368,6 +373,7 @@ ngx_astro_api_session_act(ngx_astro_api_ctx_t *ctx)
     const char             *name, *doc;
     ngx_astro_act_args_t    args;
     const ngx_astro_act_t  *act;
+    const ngx_astro_sql_t  *sql;
 
     name = ctx->row->function;
     act = ngx_astro_act_find((u_char *) name, ngx_strlen(name));
@@ -388,7 +394,20 @@ ngx_astro_api_session_act(ngx_astro_api_ctx_t *ctx)
                                      "no lease yet, try again", NULL);
     }
 
-    return ngx_astro_api_ask(ctx, act->sql, args.value,
+    sql = act->sql;
+
+    if (ctx->once && act->once) {
+        args.value[sql->nparams] = ctx->once;
+        args.value[sql->nparams + 1] = ngx_astro_api_once_hash(ctx);
+
+        if (args.value[sql->nparams + 1] == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        sql = act->once;
+    }
+
+    return ngx_astro_api_ask(ctx, sql, args.value,
                              ngx_astro_act_api_answered);
 }
 
@@ -412,9 +431,16 @@ ngx_astro_act_api_answered(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
         return;
     }
 
-    ngx_astro_trace_request(ctx);
-    ngx_astro_act_tell(act, ctx->claims.user, res);
-    ngx_astro_trace_end();
+    /* of an answer that was kept all were told then: see api.act_kept() */
+
+    if (PQgetisnull(res, 0, NGX_ASTRO_O_DUP)) {
+        ctx->replayed = 1;
+
+    } else {
+        ngx_astro_trace_request(ctx);
+        ngx_astro_act_tell(act, ctx->claims.user, res);
+        ngx_astro_trace_end();
+    }
 
     buf = ngx_astro_act_body(act, ctx->claims.user, res, &len);
 

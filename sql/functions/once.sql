@@ -53,6 +53,18 @@ BEGIN
 
     IF FOUND THEN
         PERFORM consult.once_sweep();
+
+        -- The oldest of many go sooner.  To look costs as much as there are:
+        -- once for 32 new ones, which nobody can choose.
+        IF random() < 1.0 / 32 THEN
+            DELETE FROM consult.once x
+             WHERE x.account_id = once_claim.caller
+               AND x.key IN (SELECT y.key FROM consult.once y
+                              WHERE y.account_id = once_claim.caller
+                              ORDER BY y.at DESC OFFSET 2000
+                              FOR UPDATE SKIP LOCKED);
+        END IF;
+
         RETURN NULL;
     END IF;
 
@@ -111,9 +123,50 @@ END
 $$;
 
 
+-- api.act_keep: the same of what a party did with a session.
+CREATE OR REPLACE FUNCTION api.act_keep(caller bigint, key text,
+    answer api.session_outcome)
+RETURNS api.session_outcome
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- the module says dup, too
+    PERFORM api.once_keep(caller, key, json_build_object(
+        'status', answer.status,
+        'body', CASE WHEN answer.dup
+                     THEN (left(answer.body::text, -1)
+                           || ',"dup":true}')::json
+                     ELSE answer.body END));
+
+    RETURN answer;
+END
+$$;
+
+
+-- api.act_kept: what it was answered, and no session: there is nothing to tell.
+-- That it was done before is what a dup of NULL says.
+CREATE OR REPLACE FUNCTION api.act_kept(kept api.kept)
+RETURNS api.session_outcome
+LANGUAGE plpgsql IMMUTABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    r api.session_outcome;
+BEGIN
+    r.status := kept.status;
+    r.body := kept.body;
+
+    RETURN r;
+END
+$$;
+
+
 REVOKE ALL ON FUNCTION api.once_claim(bigint, text, text),
-    api.once_keep(bigint, text, json) FROM PUBLIC;
+    api.once_keep(bigint, text, json),
+    api.act_keep(bigint, text, api.session_outcome),
+    api.act_kept(api.kept) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION api.once_claim(bigint, text, text),
-    api.once_keep(bigint, text, json) TO astro_web;
+    api.once_keep(bigint, text, json),
+    api.act_keep(bigint, text, api.session_outcome),
+    api.act_kept(api.kept) TO astro_web;
 
 RESET ROLE;

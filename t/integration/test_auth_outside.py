@@ -127,7 +127,9 @@ server {{
 ''')
         stack = Stack({'astro_issuer': f'{CLERK} audience=app'
                        f' fetch=http://127.0.0.1:{port}/clerk'
-                       f' refresh={REFRESH}s; include {folder}/more.conf'})
+                       f' refresh={REFRESH}s; include {folder}/more.conf',
+                       # whoever waits for keys has not signed in yet
+                       'astro_hello_timeout': '20s'})
         world.stack = stack
         try:
             stack.up()
@@ -310,14 +312,14 @@ def test_a3_those_who_wait_wait_together(stack, world):
     gone = stack.connect()
     gone.send('hello', {'token': texts[7], 'device': str(uuid.uuid4())}, id=1)
     found = []
+    clients = [stack.connect() for _ in range(3)]
     threads = [threading.Thread(target=lambda t=t: found.append(
         me(stack, t).status)) for t in texts[:4]]
+    threads += [threading.Thread(target=c.hello, args=(t,))
+                for c, t in zip(clients, texts[4:7])]
     for thread in threads:
         thread.start()
     gone.drop()
-    clients = [stack.connect() for _ in range(3)]
-    for client, text in zip(clients, texts[4:7]):
-        client.hello(text)
     for thread in threads:
         thread.join()
     assert found == [200] * 4

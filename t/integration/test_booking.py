@@ -319,7 +319,7 @@ def test_b15_the_advisor_is_told_and_answers(stack, rest):
     who.connect(away_from=me.client.worker)
 
     mine = book(stack, who, me, midnight(2))
-    said = told(me.client, 'booking_requested', mine, 3)   # 1, and slack
+    said = told(me.client, 'booking_requested', mine)
     assert said['about']['client']['id'] == who.id
     problem(rest.post(f"/api/bookings/{mine['id']}/confirm", None, who.token),
             403, 'forbidden')

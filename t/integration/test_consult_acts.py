@@ -409,6 +409,54 @@ def test_f7_a_pause_is_not_billed(acts, way):
     assert acts.stack.audit()[0] == 0
 
 
+def test_a10_a_key_is_one_act(acts):
+    """What was done under a key is not done again, whatever has come since."""
+    talk = acts.talk
+    acts.active()
+
+    def keyed(act, key, body=None, who='c'):
+        return acts.post(who, act, body if body is not None else {},
+                         headers={'Idempotency-Key': f'{key}-{talk.id}'})
+
+    paused = keyed('pause', 'p')
+    assert (paused.status, paused.json['state']) == (200, 'paused')
+    again = keyed('pause', 'p2')
+    assert again.json['dup'] is True
+    assert keyed('resume', 'r', who='a').code == 'forbidden'
+    resumed = keyed('resume', 'r')
+    assert (resumed.status, resumed.json['state']) == (200, 'reconnecting')
+    assert 'Idempotent-Replayed' not in resumed.headers
+    talk.state('active')
+    assert acts.act('rest', 'c', 'pause')['state'] == 'paused'
+    talk.state('paused')
+
+    def replayed(answer, first):
+        assert answer.headers['Idempotent-Replayed'] == 'true'
+        assert (answer.status, answer.json) == (first.status, first.json)
+
+    replayed(keyed('resume', 'r'), resumed)
+    replayed(keyed('pause', 'p2'), again)
+    assert keyed('resume', 'r', {'x': 1}).code == 'idempotency_mismatch'
+    assert keyed('pause', 'r').code == 'idempotency_mismatch'
+    assert talk.row()['state'] == 'paused'
+    acts.act('rest', 'c', 'resume')
+    talk.state('active')
+
+    switched = keyed('mode', 'm', {'service': 'video', 'confirm_rate': 12000})
+    assert switched.json['rate']['amount'] == 12000
+    assert acts.act('rest', 'c', 'mode', service='chat')['rate']['amount'] \
+        == 6000
+    replayed(keyed('mode', 'm', {'service': 'video', 'confirm_rate': 12000}),
+             switched)
+    with acts.stack.db() as db:
+        assert db.execute('SELECT service FROM consult.segment WHERE'
+                          ' session_id = %s ORDER BY no DESC LIMIT 1',
+                          (talk.number,)).fetchone() == ('chat',)
+    ended = keyed('end', 'e')
+    talk.ended()
+    replayed(keyed('end', 'e'), ended)
+
+
 def test_f7_a_party_that_comes_during_a_pause(acts):
     """Joins, costs nothing, and is there when it goes on."""
     talk = acts.talk

@@ -145,6 +145,30 @@ def test_answers_are_kept_for_a_day(noted):
     assert left == 2
 
 
+def test_of_many_keys_the_oldest_go(noted, stack):
+    """Whoever sends many keeps the newest 2000, more or less."""
+    with stack.db() as db:
+        db.execute(
+            "INSERT INTO consult.once (account_id, key, hash, at, status)"
+            " SELECT %s, 'old-' || n, '-', clock_timestamp()"
+            " - n * interval '1 second', 200 FROM generate_series(1, 2600) n",
+            (noted.caller.number,))
+
+        def kept():
+            return [k for k, in db.execute(
+                'SELECT key FROM consult.once WHERE account_id = %s'
+                ' ORDER BY at DESC', (noted.caller.number,))]
+
+        with noted.put():
+            first, asked = noted.ask('mine'), 0
+            while len(kept()) > 2000:
+                assert asked < 32 * 20
+                asked += 1
+                noted.ask(f'new-{asked}')
+            assert 'old-2600' not in kept() and 'old-1' in kept()
+            assert noted.ask('mine').json == first.json
+
+
 @pytest.mark.parametrize('key', ['', 'a b', 'x' * 129, 'é'.encode().decode(
     'latin-1')])
 def test_a10_no_key(noted, key):
