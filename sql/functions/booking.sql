@@ -316,7 +316,8 @@ BEGIN
         PERFORM consult.fail('not_found', 'no such advisor');
     END IF;
 
-    b.commission_bps := a.commission_bps;
+    b.commission_bps := consult.commission(b.advisor_id, b.service,
+                                           a.commission_bps);
     b.rate_minor := CASE b.service WHEN 'chat'  THEN a.rate_chat_minor
                                    WHEN 'audio' THEN a.rate_audio_minor
                                    WHEN 'video' THEN a.rate_video_minor END;

@@ -319,7 +319,8 @@ BEGIN
     PERFORM billing.ledger_wants(amount, reference);
 
     IF session IS NULL THEN
-        SELECT d.commission_bps INTO v_bps FROM identity.advisor d
+        SELECT consult.commission(gift.advisor, '', d.commission_bps)
+          INTO v_bps FROM identity.advisor d
          WHERE d.account_id = gift.advisor;
 
     ELSE

@@ -217,7 +217,9 @@ BEGIN
                v_wallet,
                consult.wallet_of(session_start.advisor, 'advisor'),
                session_start.cid, session_start.service, v_rate,
-               a.commission_bps, session_start.max_ms,
+               consult.commission(session_start.advisor,
+                   session_start.service, a.commission_bps),
+               session_start.max_ms,
                session_start.max_minor, o.whole_minute, o.min_minor,
                o.free_ms, 'ringing', consult.ms(clock_timestamp()))
         RETURNING * INTO s;

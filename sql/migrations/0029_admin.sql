@@ -233,3 +233,38 @@ GRANT SELECT ON consult.dispute TO astro_api, astro_admin;
 GRANT SELECT ON consult.session_quality TO astro_engine;
 GRANT SELECT ON consult.conversation, consult.event, consult.message_change
    TO astro_admin;
+
+
+-- commission ----------------------------------------------------------------------
+
+SET ROLE astro_owner;
+
+-- The platform's part, from an instant on: of one advisor or all (0), for one
+-- service or all ('').  bps NULL: no more of its own, as for everybody.  Of
+-- those in force the most special one holds; without any,
+-- identity.advisor.commission_bps.  Rows are added, never changed.
+CREATE TABLE consult.term (
+    id         bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    advisor_id bigint      NOT NULL DEFAULT 0,
+    service    text        NOT NULL DEFAULT ''
+               CHECK (service IN ('', 'chat', 'audio', 'video')),
+    from_at    timestamptz NOT NULL,
+    bps        int         CHECK (bps BETWEEN 0 AND 10000),
+    made_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    made_by    bigint      REFERENCES identity.account
+);
+
+CREATE INDEX term_scope ON consult.term (advisor_id, service, from_at, id);
+
+-- what was agreed with one of them stays, whatever becomes of all others
+INSERT INTO consult.term (advisor_id, from_at, bps)
+SELECT d.account_id, '-infinity', d.commission_bps
+  FROM identity.advisor d WHERE d.commission_bps <> 3000;
+
+RESET ROLE;
+
+GRANT SELECT ON consult.term TO astro_api, astro_engine, astro_admin;
+GRANT INSERT (advisor_id, service, from_at, bps, made_by) ON consult.term
+   TO astro_admin;
+GRANT SELECT, UPDATE ON consult.booking_option, consult.chat_option,
+      consult.dispute_option, ledger.tariff TO astro_admin;

@@ -82,6 +82,23 @@ def ask(stack):
     asker.close()
 
 
+@pytest.fixture(scope='module', autouse=True)
+def as_it_was_set(shared):
+    """What is set for all, by good bodies of admins, is set back."""
+    one = ('consult.booking_option', 'consult.chat_option',
+           'consult.dispute_option', 'ledger.tariff')
+    with shared.db() as db:
+        last, = db.execute('SELECT coalesce(max(id), 0) FROM consult.term'
+                           ).fetchone()
+        for table in one:
+            db.execute(f'CREATE TEMP TABLE "{table}" AS TABLE {table}')
+        yield
+        db.execute('DELETE FROM consult.term WHERE id > %s', (last,))
+        for table in one:
+            db.execute(f'DELETE FROM {table}')
+            db.execute(f'INSERT INTO {table} TABLE pg_temp."{table}"')
+
+
 @pytest.fixture(scope='module')
 def talks():
     """A consultation, made when it is first needed, for all of the file."""
