@@ -241,7 +241,8 @@ $$;
 --
 --   200 {"data":[as api.review_create],"next_cursor":null|".."}
 --   400 bad_request, field "/cursor"
---   404 not_found                         no such advisor
+--   404 not_found                         no such advisor; one who is not
+--                                         approved, or blocked, to others
 --
 -- Called by GET /api/advisors/{id}/reviews.
 CREATE OR REPLACE FUNCTION api.reviews(caller bigint, advisor bigint, cap int,
@@ -259,7 +260,13 @@ BEGIN
         PERFORM consult.fail('bad_request', 'no such cursor', '/cursor');
     END IF;
 
-    PERFORM 1 FROM identity.advisor d WHERE d.account_id = reviews.advisor;
+    -- as the advisor's page, but for the advisor and admins
+    PERFORM 1
+       FROM identity.advisor d JOIN identity.account a ON a.id = d.account_id
+      WHERE d.account_id = reviews.advisor
+        AND (d.approved_at IS NOT NULL AND NOT a.blocked
+             OR d.account_id = reviews.caller
+             OR consult.is_admin(reviews.caller));
 
     IF NOT FOUND THEN
         PERFORM consult.fail('not_found', 'no such advisor');

@@ -537,6 +537,16 @@ def test_b8_average_and_count_are_exact(stack, rest):
     assert rating(rest, advisor, who) == (3.5, 2)
     put(rest, hide, {'hidden': False}, admin)
     assert rating(rest, advisor, who) == (3, 3)
+    # whose page nobody is shown, his reviews neither
+    with stack.db() as db:
+        change = ('UPDATE identity.advisor SET approved_at = %s'
+                  ' WHERE account_id = %s')
+        db.execute(change, (None, advisor.number))
+        for path in f'/api/advisors/{advisor.id}', listed:
+            problem(rest.get(path, who.token), 404, 'not_found')
+        for person in advisor, admin:
+            assert ok(rest.get(listed, person.token))['data']
+        db.execute(change, ('now', advisor.number))
     page = ok(rest.get(listed, who.token))
     rest_of = ok(rest.get(f'{listed}&cursor={page["next_cursor"]}',
                           who.token))
