@@ -229,6 +229,10 @@ billing_batch_decide(billing_batch_t *b, const PGresult *res, int row)
         billing_batch_known(b, place, known, &f, d);
     }
 
+    if (!d->apply) {
+        place->session->late = 0;
+    }
+
     if (d->apply && place->turn == BILLING_TURN_WAIT) {
         p->charged = f.charged + d->amount;
         p->fee = f.fee + d->fee;
@@ -616,8 +620,11 @@ billing_batch_count(const billing_place_t *place)
     if (d->amount > 0) {
         billing_count(TICKS_SLOW, 1);
         billing_count(CHARGED, d->amount);
-        billing_observe(TICK_LAG, (billing_clock() - place->due) * 1000);
+        billing_observe(TICK_LAG,
+                        (billing_clock() - place->session->late) * 1000);
     }
+
+    place->session->late = 0;
 }
 
 

@@ -367,6 +367,8 @@ billing_lane_fill(billing_lane_t *lane, billing_ticks_t *b, int64_t now)
 
         one = billing_session_of(node);
 
+        billing_session_turn(one);
+
         if (billing_leases_epoch(&w->leases, one->shard, now) == 0) {
             (void) billing_heap_set(&lane->heap, node,
                                     now + BILLING_LANES_LEASE_MS);
@@ -387,6 +389,7 @@ billing_lane_fill(billing_lane_t *lane, billing_ticks_t *b, int64_t now)
             break;
 
         case BILLING_HEART_WAIT:
+            one->late = 0;
             wait = p->decision.wait_ms;
 
             /* not in this go again */

@@ -94,7 +94,8 @@
 
 #define BILLING_HISTOGRAMS(H)                                                 \
     H(TICK_LAG, "tick_lag", SECONDS,                                          \
-      "from the instant a session was due until its charge was committed")    \
+      "from the instant a session was due until its charge was committed, "   \
+      "or its shard lost")                                                    \
     H(BATCH, "batch_sessions", NUMBER, "sessions in a transaction")           \
     H(PG_CALL, "pg_call", SECONDS, "round trips to the database, with what "  \
       "they waited in line")                                                  \

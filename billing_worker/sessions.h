@@ -31,6 +31,8 @@ struct billing_session_s {
     int64_t                id;
     int64_t                wallet;
     int64_t                tick_ms;         /* the grid point, or NONE */
+    int64_t                late;            /* due since then, and neither
+                                             * charged nor left; 0: it is not */
     int32_t                ver;             /* as seen last */
     int32_t                rev;
     int16_t                shard;
@@ -61,6 +63,10 @@ typedef struct {
     int64_t                sum;
 } billing_sessions_sum_t;
 
+
+/* Its turn has come: however often it is put off, it counts from here. */
+#define billing_session_turn(one)                                             \
+    if ((one)->late == 0) { (one)->late = (one)->due.key; }
 
 #define billing_session_of(node)  ((billing_session_t *) (node))
 

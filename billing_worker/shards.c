@@ -299,7 +299,24 @@ billing_shards_lost(void *data, const billing_session_t *one)
 {
     billing_worker_t *w = data;
 
-    return w->leases.epoch[one->shard] == 0;
+    int64_t  now;
+
+    if (w->leases.epoch[one->shard] != 0) {
+        return 0;
+    }
+
+    /* for all we know nobody has charged it yet: that much it is late */
+
+    now = billing_clock();
+
+    if (one->late != 0 && one->late < now) {
+        billing_observe(TICK_LAG, (now - one->late) * 1000);
+
+    } else if (one->due.place != 0 && one->due.key < now) {
+        billing_observe(TICK_LAG, (now - one->due.key) * 1000);
+    }
+
+    return 1;
 }
 
 

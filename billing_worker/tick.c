@@ -250,11 +250,12 @@ billing_ticks_answer(void *data, const billing_pg_reply_t *reply)
             billing_ticks_booked(w, &b->plans[one->slot]);
 
             if (b->plans[one->slot].decision.amount > 0) {
-                billing_observe(TICK_LAG, (now - b->due[one->slot]) * 1000);
+                billing_observe(TICK_LAG, (now - one->late) * 1000);
                 billing_count(CHARGED, b->plans[one->slot].decision.amount);
                 charges++;
             }
 
+            one->late = 0;
             billing_count(LATE, now - b->due[one->slot]
                                 > BILLING_TICKS_LATE_MS);
             billing_ticks_back(b, &b->plans[one->slot], BILLING_BACK_KNOWN,

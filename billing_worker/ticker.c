@@ -177,6 +177,8 @@ billing_ticker_fill(billing_worker_t *w, billing_batch_t *b, int64_t now)
 
         /* the lease ran out, and may come back: see billing_shards_renewed() */
 
+        billing_session_turn(one);
+
         if (billing_leases_epoch(&w->leases, one->shard, now) == 0) {
             (void) billing_heap_set(&w->sessions.heap, node,
                                     now + BILLING_RETRY_MS / 4);

@@ -5,13 +5,16 @@ import json
 import os
 import re
 import tempfile
+import time
 import uuid
 
 import pytest
 
 from astro.consult import Consultation
 from astro.fixtures import watch
-from astro.stack import Stack, eventually
+from astro.stack import Stack, eventually, free_ports
+from test_alerts import judge
+from test_billing_metrics import values
 from vendor_fixture import Vendor
 
 TRACE = '4bf92f3577b34da6a3ce929d0e0e4736'
@@ -41,6 +44,8 @@ def operated(vendor):
                                        'sms_key_file': vendor.key_file,
                                        'sms_from': '+15550100',
                                        'otp_key_file': f'{folder}/worker',
+                                       'metrics_listen':
+                                       f'127.0.0.1:{free_ports(1)[0]}',
                                        'log_level': 'debug'})
         try:
             yield stack.up()
@@ -335,3 +340,41 @@ def test_l5_what_is_not_known_is_said_to_be(stack):
     finally:
         stack.resume_billing()
     figures(admin, lambda p: p['billing'])
+
+
+# -- N2: a billing worker that stands still is noticed ----------------------
+
+def test_n2_the_alarm_of_late_ticks(stack, operated, tmp_path):
+    """Real scrapes, before and after, are what the rule is asked about: five
+    minutes like the one, then like the other."""
+    place = re.search(r'metrics_listen = (\S+)',
+                      operated.env['ASTRO_WORKER_SETTINGS']).group(1)
+
+    def lags():
+        return {name: n for name, n in values(place).items()
+                if name.startswith('astro_billing_tick_lag_seconds_bucket')}
+
+    def more(n, was):
+        return eventually(lambda: (now := lags())
+                          and now[top] >= was[top] + n and now, 20)
+
+    def fires(was, now, alarm):
+        series = {name: f'{was[name]:.0f}+{now[name] - was[name]:.0f}x40'
+                  for name in now}
+        code, said = judge(tmp_path, [('AstroBillingLate', series, alarm)])
+        assert code == 0, said
+
+    talk = Consultation(stack).active()
+    top = 'astro_billing_tick_lag_seconds_bucket{le="+Inf"}'
+    first = more(1, lags())
+    well = more(2, first)
+    stack.pause_billing()
+    time.sleep(3)
+    stack.resume_billing()
+    late = more(1, well)
+    talk.end()
+
+    behind = 'astro_billing_tick_lag_seconds_bucket{le="1"}'
+    assert late[top] - well[top] > late[behind] - well[behind]
+    fires(first, well, False)
+    fires(well, late, True)
