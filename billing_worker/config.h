@@ -58,6 +58,11 @@ typedef struct {
     char        *payout_minimum;            /* "INR:1500 *:1500" */
     int64_t      backends;
     int64_t      rollup_after_days;         /* 0: never */
+    int64_t      retain_messages_days;      /* 0: for ever; the same below */
+    int64_t      retain_notices_days;
+    int64_t      retain_logins_days;
+    int64_t      retain_traces_days;
+    int64_t      export_days;
     int64_t      log_level;                 /* billing_log_level_e */
 
     /* of config.c alone */

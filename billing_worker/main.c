@@ -11,6 +11,7 @@
 #include "command.h"
 #include "outbox.h"
 #include "payouts.h"
+#include "private.h"
 #include "reconcile.h"
 #include "run.h"
 #include "statement.h"
@@ -24,6 +25,7 @@ static const billing_command_t *const  billing_main_commands[] = {
     &billing_outbox_command,
     &billing_statement_command,
     &billing_reconcile_command,
+    &billing_retention_command,
     NULL
 };
 

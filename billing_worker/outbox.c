@@ -115,6 +115,10 @@ const billing_pg_statement_t  billing_outbox_statements[] = {
       "SELECT last, made, amount, nowhere "
       "FROM billing.payout_page($1::date, $2::text, $3::bigint, $4::int)", 4 },
 
+    { "payout_order_next",
+      "SELECT id, made, amount, nowhere, done "
+      "FROM billing.payout_order_next($1::text, $2::int)", 2 },
+
     { "payout_finish",
       "SELECT billing.payout_finish($1::date)", 1 },
 

@@ -7,6 +7,9 @@
  * Every worker looks whether the day's run is due and not finished, and walks
  * over the advisors a page at a time.  That two of them do, or that one dies on
  * the way, makes no payout twice: an advisor has one for each day.
+ *
+ * What an admin has asked for is looked for each second, and done the same way;
+ * how far it has got is in its row, which one worker at a time has.
  */
 
 #include <inttypes.h>
@@ -14,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "log.h"
 #include "metrics.h"
 #include "point.h"
@@ -22,7 +26,7 @@
 
 
 #define BILLING_PAYOUTS_LOOK_MS   20000
-#define BILLING_PAYOUTS_AGAIN_MS  1000
+#define BILLING_PAYOUTS_ORDER_MS  1000
 #define BILLING_PAYOUTS_DIGITS    15        /* of a minimum */
 
 
@@ -33,8 +37,10 @@ static void billing_payouts_paged(void *data, const billing_pg_reply_t *reply);
 static void billing_payouts_finish(billing_worker_t *w);
 static void billing_payouts_finished(void *data,
     const billing_pg_reply_t *reply);
-static void billing_payouts_failed(billing_worker_t *w,
+static void billing_payouts_order(billing_worker_t *w);
+static void billing_payouts_ordered(void *data,
     const billing_pg_reply_t *reply);
+static void billing_payouts_failed(const billing_pg_reply_t *reply);
 
 
 int
@@ -52,7 +58,7 @@ billing_payouts_start(billing_worker_t *w)
     w->payouts.on = 1;
 
     return uv_timer_start(&w->payouts.timer, billing_payouts_timer,
-                          BILLING_PAYOUTS_LOOK_MS, BILLING_PAYOUTS_LOOK_MS)
+                          BILLING_PAYOUTS_ORDER_MS, BILLING_PAYOUTS_ORDER_MS)
            ? BILLING_ERROR : BILLING_OK;
 }
 
@@ -71,6 +77,7 @@ void
 billing_payouts_up(billing_worker_t *w)
 {
     if (w->payouts.on) {
+        w->payouts.looked = 0;
         billing_payouts_timer(&w->payouts.timer);
     }
 }
@@ -87,12 +94,20 @@ billing_payouts_timer(uv_timer_t *timer)
     w = timer->data;
     minutes = billing_payouts_minutes(w->config->payout_time);
 
-    if (w->payouts.asking || w->stopping || minutes < 0) {
+    if (w->payouts.asking || w->stopping) {
         return;
     }
 
     if (w->payouts.day[0] != '\0') {
         billing_payouts_page(w);
+        return;
+    }
+
+    if (minutes < 0
+        || (w->payouts.looked != 0
+            && billing_clock() - w->payouts.looked < BILLING_PAYOUTS_LOOK_MS))
+    {
+        billing_payouts_order(w);
         return;
     }
 
@@ -106,6 +121,7 @@ billing_payouts_timer(uv_timer_t *timer)
         == BILLING_OK)
     {
         w->payouts.asking = 1;
+        w->payouts.looked = billing_clock();
     }
 }
 
@@ -119,7 +135,7 @@ billing_payouts_due(void *data, const billing_pg_reply_t *reply)
     w->payouts.asking = 0;
 
     if (reply->status != BILLING_PG_DONE) {
-        billing_payouts_failed(w, reply);
+        billing_payouts_failed(reply);
         return;
     }
 
@@ -181,9 +197,9 @@ billing_payouts_paged(void *data, const billing_pg_reply_t *reply)
 
     if (reply->status != BILLING_PG_DONE) {
 
-        /* the same page once more, a little later */
+        /* the same page once more, a second later */
 
-        billing_payouts_failed(w, reply);
+        billing_payouts_failed(reply);
         return;
     }
 
@@ -242,7 +258,7 @@ billing_payouts_finished(void *data, const billing_pg_reply_t *reply)
 
         /* the last page makes nothing a second time, and leads here again */
 
-        billing_payouts_failed(w, reply);
+        billing_payouts_failed(reply);
         return;
     }
 
@@ -257,18 +273,75 @@ billing_payouts_finished(void *data, const billing_pg_reply_t *reply)
 
 
 static void
-billing_payouts_failed(billing_worker_t *w, const billing_pg_reply_t *reply)
+billing_payouts_order(billing_worker_t *w)
+{
+    billing_pg_query_t  q;
+
+    if (w->stopping || !w->payouts.on) {
+        return;
+    }
+
+    q.statement = "payout_order_next";
+    q.nvalues = 2;
+    q.values[0] = w->config->payout_minimum;
+    q.values[1] = BILLING_PAYOUTS_PAGE;
+
+    if (billing_pg_call(&w->outbox.pg, &q, 1, billing_payouts_ordered, w)
+        == BILLING_OK)
+    {
+        w->payouts.asking = 1;
+    }
+}
+
+
+static void
+billing_payouts_ordered(void *data, const billing_pg_reply_t *reply)
+{
+    int64_t            made;
+    PGresult          *res;
+    billing_worker_t  *w;
+
+    w = data;
+    w->payouts.asking = 0;
+
+    if (reply->status != BILLING_PG_DONE) {
+        billing_payouts_failed(reply);
+        return;
+    }
+
+    res = reply->results[0];
+
+    if (PQntuples(res) == 0) {
+        return;
+    }
+
+    BILLING_POINT("payouts-ordered");
+
+    made = billing_pg_int(res, 0, 1, 0);
+
+    billing_count(PAYOUTS, made);
+
+    if (made > 0) {
+        billing_outbox_nudge(w);
+    }
+
+    billing_log(BILLING_LOG_INFO, "payouts of an order",
+                billing_log_int("order", billing_pg_int(res, 0, 0, 0)),
+                billing_log_int("made", made),
+                billing_log_int("done", *PQgetvalue(res, 0, 4) == 't'));
+
+    billing_payouts_order(w);
+}
+
+
+static void
+billing_payouts_failed(const billing_pg_reply_t *reply)
 {
     if (reply->status == BILLING_PG_FAILED) {
         billing_log(BILLING_LOG_ERROR, "cannot make payouts",
                     billing_log_str("sqlstate", reply->sqlstate),
                     billing_log_str("error", reply->message
                                              ? reply->message : ""));
-    }
-
-    if (w->payouts.on) {
-        uv_timer_start(&w->payouts.timer, billing_payouts_timer,
-                       BILLING_PAYOUTS_AGAIN_MS, BILLING_PAYOUTS_LOOK_MS);
     }
 }
 

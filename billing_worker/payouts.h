@@ -24,6 +24,7 @@ typedef struct billing_worker_s  billing_worker_t;
 typedef struct {
     uv_timer_t   timer;
     char         day[16];               /* "": no run is under way */
+    int64_t      looked;                /* whether a run is due, when */
     int64_t      after;                 /* the wallet of the last page */
     int64_t      made;
     int64_t      amount;
@@ -33,7 +34,7 @@ typedef struct {
 } billing_payouts_t;
 
 
-/* The daily run, as a part of a worker. */
+/* The daily run, and what admins ask for, as a part of a worker. */
 int billing_payouts_start(billing_worker_t *w);
 void billing_payouts_stop(billing_worker_t *w);
 

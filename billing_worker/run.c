@@ -27,6 +27,7 @@
 #include "metrics.h"
 #include "notify.h"
 #include "point.h"
+#include "private.h"
 #include "run.h"
 #include "traces.h"
 #include "worker.h"
@@ -110,6 +111,9 @@ static const billing_part_t  billing_run_parts[] = {
 
     { "errands", billing_errands_start, billing_errands_stop, NULL,
       billing_errands_busy },
+
+    { "private", billing_private_start, billing_private_stop, NULL,
+      billing_private_busy },
 
     { "gauges", billing_gauges_start, billing_gauges_stop, NULL, NULL },
 

@@ -125,6 +125,21 @@ const billing_setting_t  billing_settings[] = {
     billing_setting_number(rollup_after_days, "days", 0, 36500, 90, LIVE,
         "charges of sessions that ended earlier are rolled up; 0: never"),
 
+    billing_setting_number(retain_messages_days, "days", 0, 36500, 0, LIVE,
+        "the words of messages are removed after so long; 0: never"),
+
+    billing_setting_number(retain_notices_days, "days", 0, 36500, 0, LIVE,
+        "the same of what people were told"),
+
+    billing_setting_number(retain_logins_days, "days", 0, 36500, 0, LIVE,
+        "the same of logins that are over"),
+
+    billing_setting_number(retain_traces_days, "days", 0, 36500, 0, LIVE,
+        "the same of devices and quality in sessions"),
+
+    billing_setting_number(export_days, "days", 1, 365, 7, LIVE,
+        "somebody's data that he asked for can be had for so long"),
+
     billing_setting(log_level, LEVEL, "error, warn, info, debug", 0, 0,
         BILLING_LOG_INFO, NULL, LIVE,
         "what is logged: this and what is worse"),

@@ -120,6 +120,16 @@ const billing_pg_statement_t  billing_chores_statements[] = {
     { "favorites_here",
       "SELECT billing.favorites_here($1::int)", 1 },
 
+    { "export_next",
+      "SELECT billing.export_next($1::int)", 1 },
+
+    { "erase_next",
+      "SELECT billing.erase_next()", 0 },
+
+    { "retain_next",
+      "SELECT kind, removed, total, done "
+      "FROM billing.retain_next($1::int, $2::int, $3::int, $4::int)", 4 },
+
     { "notices",
       "SELECT account, frame FROM billing.notices($1::int)", 1 },
 

@@ -142,6 +142,12 @@ typedef struct {
     unsigned              asking:1;
 } billing_errands_t;
 
+typedef struct {
+    uv_timer_t            timer;
+    size_t                next;             /* in the table of them */
+    unsigned              asking:1;
+} billing_private_t;
+
 struct billing_worker_s {
     uv_loop_t            *loop;
     billing_config_t     *config;           /* a reload changes it in place */
@@ -173,6 +179,7 @@ struct billing_worker_s {
     billing_payouts_t     payouts;
     billing_inbox_t       inbox;
     billing_errands_t     errands;
+    billing_private_t     private_data;
     billing_gauges_t     *gauges;
     billing_live_t       *live;
     billing_exporter_t   *exporter;         /* NULL: nobody may ask */

@@ -64,6 +64,7 @@ typedef struct {
      *     'm'  text    If-Match, or NULL: etags without quotes, or "*"
      *     'h'  text    the hash of the body's password, by api_hashed
      *     'k'  json    how vendors of payments call us: ngx_astro_pay.c
+     *     's'  text    the login that the caller's token is of, or ""
      */
     const char               *params;
 
@@ -81,6 +82,8 @@ extern const ngx_astro_route_row_t  ngx_astro_routes_admin[];
 extern const ngx_astro_route_row_t  ngx_astro_routes_chat[];
 extern const ngx_astro_route_row_t  ngx_astro_routes_wallet[];
 extern const ngx_astro_route_row_t  ngx_astro_routes_pay[];
+extern const ngx_astro_route_row_t  ngx_astro_routes_payout[];
+extern const ngx_astro_route_row_t  ngx_astro_routes_private[];
 
 /* A row and the statements made from it, once, when the worker starts. */
 typedef struct {

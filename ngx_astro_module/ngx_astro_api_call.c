@@ -137,6 +137,10 @@ ngx_astro_api_param(ngx_astro_api_ctx_t *ctx, char param, const char **value)
         *value = (char *) ngx_astro.conf->pay_names.data;
         break;
 
+    case 's':
+        *value = ctx->claims.sid;
+        break;
+
     case 'l':
         return ngx_astro_api_limit(ctx, value);
 

@@ -23,7 +23,9 @@ static const ngx_astro_route_row_t *const  ngx_astro_routes_tables[] = {
     ngx_astro_routes_chat,
     ngx_astro_routes_wallet,
     ngx_astro_routes_admin,
-    ngx_astro_routes_pay
+    ngx_astro_routes_pay,
+    ngx_astro_routes_payout,
+    ngx_astro_routes_private
 };
 
 #define NGX_ASTRO_TABLES                                                      \
@@ -309,7 +311,7 @@ ngx_astro_routes_type(char param)
     case 'Q':
         return "json";
 
-    default: /* 'c', 'm', 'r' */
+    default: /* 'c', 'm', 'r', 's' */
         return "text";
     }
 }

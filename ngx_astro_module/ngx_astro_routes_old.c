@@ -143,6 +143,11 @@ static const ngx_astro_old_name_t  ngx_astro_old_status[] = {
     { NULL, NULL, NULL }
 };
 
+static const ngx_astro_old_name_t  ngx_astro_old_payouts[] = {
+    { "dryRun", "dry_run", NULL },
+    { NULL, NULL, NULL }
+};
+
 static const ngx_astro_old_name_t  ngx_astro_old_search[] = {
     { "isOnline", "online", NULL },
     { "search", "q", NULL },
@@ -211,6 +216,8 @@ const ngx_astro_old_row_t  ngx_astro_routes_old[] = {
 
     { POST, ngx_string("/api/admin/readers"), NULL,
       POST, ngx_string("/api/admin/advisors"), ngx_astro_old_advisor },
+    { POST, ngx_string("/api/admin/payouts/process"), NULL,
+      POST, ngx_string("/api/admin/payouts"), ngx_astro_old_payouts },
 
     /* Anytime Pooja */
 
@@ -250,7 +257,7 @@ const ngx_astro_old_row_t  ngx_astro_routes_old[] = {
     { GET, ngx_string("/api/astrologer/dashboard"), NULL,
       GET, ngx_string("/api/advisors/me/dashboard"), NULL },
     { GET, ngx_string("/api/astrologer/earnings"), NULL,
-      GET, ngx_string("/api/advisors/me/dashboard"), NULL },
+      GET, ngx_string("/api/advisors/me/earnings"), NULL },
     { GET, ngx_string("/api/astrologer/analytics"), NULL,
       GET, ngx_string("/api/advisors/me/figures"), NULL },
     { GET, ngx_string("/api/astrologer/clients"), NULL,

@@ -123,6 +123,8 @@ $$;
 -- its JSON, whether the vendor asks for another attempt (NULL: it does not
 -- say), and whether the answer is that of an earlier attempt.
 --
+--   yes     2xx with an id; or what is made for a moment and has none: an
+--           address where an account is opened
 --   no      400, 402, 422, of the kinds that say what is wrong with the request
 --           itself, in Stripe's words, Razorpay's or Twilio's
 --   park    the key was used for something else; or an error that the vendor
@@ -137,7 +139,9 @@ SET search_path = pg_catalog, pg_temp AS $$
         WHEN code BETWEEN 200 AND 299
              AND (jsonb_typeof(answer->'id') = 'string'
                   AND answer->>'id' ~ '^[!-~]{1,255}$'
-                  OR answer->>'sid' ~ '^(SM|MM)[0-9a-f]{32}$')
+                  OR answer->>'sid' ~ '^(SM|MM)[0-9a-f]{32}$'
+                  OR answer->>'object' = 'account_link'
+                  AND answer->>'url' ~ '^https://[!-~]+$')
         THEN 'yes'
         WHEN answer->'error'->>'type' = 'idempotency_error'
              AND code = 400
@@ -288,6 +292,13 @@ BEGIN
             v_failed := v_failed || o.about;
             v_reasons := v_reasons || coalesce(o.error, 'refused');
 
+        ELSIF o.kind LIKE 'connect\_%' AND o.state = 'delivered' THEN
+            PERFORM billing.connect_done(o.kind, o.about, v_answer);
+
+        ELSIF o.kind LIKE 'connect\_%' AND o.state = 'refused' THEN
+            PERFORM billing.connect_refused(o.kind, o.about,
+                                            coalesce(o.error, 'refused'));
+
         ELSIF o.ended_at IS NOT NULL THEN
             PERFORM billing.checkout_called(o.kind, o.about, o.state,
                                             v_answer, o.error);
@@ -413,6 +424,14 @@ BEGIN
         PERFORM billing.payouts_return(ARRAY[o.about],
             ARRAY['not done, as somebody has seen'],
             ARRAY['pending', 'submitted']);
+
+    ELSIF o.kind LIKE 'connect\_%' AND o.state = 'delivered' THEN
+        PERFORM billing.connect_done(o.kind, o.about,
+                    jsonb_build_object('id', outbox_resolve.vendor_id));
+
+    ELSIF o.kind LIKE 'connect\_%' THEN
+        PERFORM billing.connect_refused(o.kind, o.about,
+                                        'not done, as somebody has seen');
     END IF;
 
     RETURN true;

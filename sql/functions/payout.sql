@@ -31,6 +31,11 @@ BEGIN
               USING ERRCODE = '22023';
     END IF;
 
+    IF destination IS NULL THEN
+        DELETE FROM ledger.payee p WHERE p.account_id = payee_set.advisor;
+        RETURN;
+    END IF;
+
     INSERT INTO ledger.payee AS p (account_id, destination)
     VALUES (payee_set.advisor, payee_set.destination)
     ON CONFLICT (account_id) DO UPDATE SET destination = excluded.destination;

@@ -167,7 +167,8 @@ $$;
 -- which payment that we asked for, and which one that was made for it (charge);
 -- how much in minor units; which refund or dispute (about).  Of a payout
 -- (returned): payment is the vendor's name for it, about ours, amount how much of
--- it has come back.  Vendors' currencies are folded to upper case.
+-- it has come back.  Of an advisor's account (account): payment is its name.
+-- Vendors' currencies are folded to upper case.
 CREATE OR REPLACE FUNCTION billing.webhook_says(provider text, type text,
     v jsonb, OUT kind text, OUT payment text, OUT charge text,
     OUT amount bigint, OUT currency text, OUT about text)
@@ -187,11 +188,17 @@ BEGIN
             WHEN type = 'charge.dispute.closed'
                  AND o ->> 'status' = 'lost' THEN 'lost'
             WHEN type = 'charge.dispute.closed' THEN 'won'
-            WHEN type = 'transfer.reversed' THEN 'returned' END;
-        payment := CASE WHEN kind = 'returned'
+            WHEN type = 'transfer.reversed' THEN 'returned'
+            WHEN type IN ('account.updated',
+                          'account.application.deauthorized')
+            THEN 'account' END;
+        payment := CASE WHEN type = 'account.updated' THEN o ->> 'id'
+                        WHEN kind = 'account' THEN v ->> 'account'
+                        WHEN kind = 'returned'
                              OR o ->> 'object' = 'payment_intent'
                         THEN o ->> 'id' ELSE o ->> 'payment_intent' END;
         charge := CASE kind WHEN 'returned' THEN NULL
+                       WHEN 'account' THEN NULL
                        WHEN 'paid' THEN o ->> 'latest_charge'
                        ELSE o ->> 'charge' END;
         amount := billing.webhook_amount(o ->> CASE kind
@@ -220,6 +227,7 @@ BEGIN
     currency := upper(o ->> 'currency');
     about := CASE WHEN kind IN ('paid', 'failed') THEN NULL
                   WHEN kind = 'returned' THEN o #>> '{metadata,payout}'
+                  WHEN kind = 'account' THEN NULL
                   ELSE o ->> 'id' END;
 END
 $$;
@@ -319,6 +327,13 @@ BEGIN
     END IF;
 
     PERFORM billing.payment_lock(i.provider, payment);
+
+    IF kind = 'account' THEN
+        SELECT x.outcome, x.reason, x.wallet_id
+          INTO STRICT outcome, reason, wallet_id
+          FROM billing.inbox_connect(payment, i.body::jsonb) x;
+        RETURN;
+    END IF;
 
     SELECT x.* INTO p FROM ledger.payment x
      WHERE x.provider = i.provider AND x.payment_id = inbox_do.payment

@@ -245,6 +245,9 @@ CASES = [
     ('POST', '/api/admin/readers', 'x', None,
      {'email': '$e', 'password': 'a long password', 'fullName': 'Old Name'},
      201, person('advisor'), {}),
+    ('POST', '/api/admin/payouts/process', 'x', None,
+     {'date': '2026-01-31', 'dryRun': True}, 202,
+     shows('/api/admin/payouts', 'x', 'orders', 0, 'date', '2026-01-31'), {}),
 
     ('POST', '/api/user/auth/login', None, None,
      {'email': '$e', 'password': 'a long password'}, 200, signed_in,
@@ -290,7 +293,7 @@ CASES = [
     ('GET', '/api/astrologer/dashboard', 'a', None, None, 200,
      same('/api/advisors/me/dashboard', 'a'), {}),
     ('GET', '/api/astrologer/earnings', 'a', None, None, 200,
-     same('/api/advisors/me/dashboard', 'a'), {}),
+     same('/api/advisors/me/earnings', 'a'), {}),
     ('GET', '/api/astrologer/analytics', 'a', None, None, 200,
      same('/api/advisors/me/figures', 'a'), {}),
     ('GET', '/api/astrologer/clients', 'a', None, None, 200,

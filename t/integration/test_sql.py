@@ -17,7 +17,7 @@ from sql_fixture import (MIGRATE, ROOT, at_once, call, call1, make_session,
 
 SERVING = ["astro_web", "astro_worker", "astro_api", "astro_gateway",
            "astro_hello", "astro_signer", "astro_group", "astro_admin",
-           "astro_engine"]
+           "astro_private", "astro_engine"]
 SIGNATURES = {
     "register(text, text, text)": "astro_api",
     "credentials(text)": "astro_api",

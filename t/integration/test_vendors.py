@@ -83,6 +83,12 @@ def test_stripes_own_client_is_content(stripe):
     assert said["intent"] == ["succeeded", 1000, {"account": "9"}]
     assert said["refund"][:2] == ["succeeded", 400]
     assert said["toomuch"]["status"] == 400
+    assert said["account"] == ["account", False, False, {"account": "5"},
+                               {"transfers": "inactive"}]
+    assert said["link"][0] == "account_link" and said["link"][2]
+    assert said["link"][1].startswith("https://connect.stripe.com/")
+    assert said["same"] == "IN"
+    assert said["nolink"]["code"] == "resource_missing"
     assert said["events"] == [
         "charge.refunded", "refund.created", "payment_intent.succeeded",
         "charge.succeeded", "payment_intent.created", "transfer.created"]

@@ -33,7 +33,7 @@ API_VERSION = "2025-08-27.basil"
 LETTERS = "abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ0123456789"
 PREFIX = {"transfer": "tr", "payment_intent": "pi", "refund": "re",
           "event": "evt", "charge": "ch", "dispute": "dp",
-          "transfer_reversal": "trr"}
+          "transfer_reversal": "trr", "account": "acct"}
 WINDOW = {"gt": lambda a, b: a > b, "gte": lambda a, b: a >= b,
           "lt": lambda a, b: a < b, "lte": lambda a, b: a <= b}
 
@@ -56,7 +56,7 @@ class Refused(Exception):
 
 
 def nested(pairs):
-    """a[b]=c -> {a: {b: c}}, a[]=b -> {a: [b]}."""
+    """a[b]=c -> {a: {b: c}}, and deeper; a[]=b -> {a: [b]}."""
     found = {}
 
     for name, value in pairs:
@@ -65,7 +65,10 @@ def nested(pairs):
         if rest and (rest[0] == "" or rest[0].isdigit()):
             found.setdefault(head, []).append(value)
         elif rest:
-            found.setdefault(head, {})[rest[0]] = value
+            inner = found.setdefault(head, {})
+            for word in rest[:-1]:
+                inner = inner.setdefault(word, {})
+            inner[rest[-1]] = value
         else:
             found[head] = value
 
@@ -151,6 +154,9 @@ class Api:
             done = self._dispute(self._get("payment_intent", given["id"]))
         elif what == "reverse":
             done = self._reverse(self._get("transfer", given["id"]), given)
+        elif what == "account":     # its owner has told Stripe more, or less
+            done = self._account_is(self._get("account", given["id"]),
+                                    given["charges"], given["payouts"])
         elif what == "event":
             done = self._event(given["type"], given["object"])
         else:
@@ -199,6 +205,15 @@ class Api:
         match [request.method, *words]:
             case ["POST", "v1", "transfers"]:
                 return self._transfer(given)
+            case ["POST", "v1", "accounts"]:
+                return self._account(given)
+            case ["POST", "v1", "accounts", ident]:
+                account = self._get("account", ident)
+                return self._change("account", account, {
+                    "metadata": {**account["metadata"],
+                                 **given.get("metadata", {})}}, None)
+            case ["POST", "v1", "account_links"]:
+                return self._account_link(given)
             case ["POST", "v1", "payment_intents"]:
                 return self._payment_intent(given)
             case ["POST", "v1", "payment_intents", ident, "confirm"]:
@@ -210,7 +225,8 @@ class Api:
                                 | "events" | "charges") as kind]:
                 return self._list(kind, given)
             case ["GET", "v1", ("transfers" | "payment_intents" | "refunds"
-                                | "events" | "charges") as kind, ident]:
+                                | "events" | "charges" | "accounts")
+                  as kind, ident]:
                 return self._get(kind[:-1], ident)
 
         raise Refused(404, "invalid_request_error", "Unrecognized request URL"
@@ -252,6 +268,67 @@ class Api:
             "reversed": False, "source_transaction": None,
             "source_type": "card", "transfer_group":
                 given.get("transfer_group")}, given, "transfer.created")
+
+    def _account(self, given):
+        country = given.get("country", "")
+
+        if not (len(country) == 2 and country.isalpha()
+                and country.isupper()):
+            raise Refused(400, "invalid_request_error",
+                          f"Country '{country}' is unknown.",
+                          "country_unsupported", "country")
+
+        if given.get("type") not in ("express", "standard", "custom"):
+            raise Refused(400, "invalid_request_error",
+                          f"Invalid type: {given.get('type')}", None, "type")
+
+        if country == "XX":
+            raise Refused(400, "invalid_request_error",
+                          "XX is not currently supported by Stripe.",
+                          "country_unsupported", "country")
+
+        made = self._new("account", self._id("account"), {
+            "business_profile": {"name": None, "url": None},
+            "capabilities": {name: "inactive" for name, asked in
+                             given.get("capabilities", {}).items()
+                             if asked.get("requested") == "true"},
+            "charges_enabled": False, "country": country,
+            "default_currency": "inr" if country == "IN" else "usd",
+            "details_submitted": False, "email": given.get("email"),
+            "payouts_enabled": False, "requirements": {
+                "currently_due": ["external_account"],
+                "disabled_reason": "requirements.past_due"},
+            "type": given["type"]}, given, None)
+        # the one kind of object that does not say it
+        return {k: v for k, v in made.items() if k != "livemode"}
+
+    def _account_link(self, given):
+        self._get("account", given.get("account", ""), "account")
+
+        for name in ("refresh_url", "return_url"):
+            if not given.get(name, "").startswith("https://"):
+                raise Refused(400, "invalid_request_error",
+                              f"Not a valid URL: {given.get(name)}",
+                              "url_invalid", name)
+
+        if given.get("type") != "account_onboarding":
+            raise Refused(400, "invalid_request_error",
+                          f"Invalid type: {given.get('type')}", None, "type")
+
+        now = int(time.time())
+        # has no id
+        return {"object": "account_link", "created": now,
+                "expires_at": now + 300, "url":
+                    f"https://connect.stripe.com/setup/e/{given['account']}/"
+                    + self._id("x")[2:]}
+
+    def _account_is(self, account, charges, payouts):
+        return self._change("account", account, {
+            "charges_enabled": charges, "payouts_enabled": payouts,
+            "details_submitted": True, "requirements": {
+                "currently_due": [], "disabled_reason": None
+                if charges and payouts else "requirements.past_due"}},
+            "account.updated")
 
     def _payment_intent(self, given):
         amount, currency = self._amount(given), self._currency(given)
@@ -406,7 +483,10 @@ class Api:
                 "livemode": False, "metadata": given.get("metadata", {}),
                 **fields}
         self.changes.append(["object", kind, ident, made])
-        self._event(event, made)
+
+        if event is not None:
+            self._event(event, made)
+
         return made
 
     def _change(self, kind, old, fields, event):
@@ -425,6 +505,10 @@ class Api:
                  "livemode": False, "pending_webhooks": 1,
                  "request": {"id": None, "idempotency_key": None},
                  "type": kind}
+
+        if about.get("object") == "account":    # it is told of, and by, it
+            event["account"] = about["id"]
+
         self.changes.append(["object", "event", ident, event])
         return event
 

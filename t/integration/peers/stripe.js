@@ -50,6 +50,27 @@ async function main() {
     said.toomuch = await refused(stripe.refunds.create(
         { payment_intent: intent.id, amount: 601 }));
 
+    // an account of somebody who is to be paid, and where he says more of it
+    const account = await stripe.accounts.create(
+        { type: 'express', country: 'IN', metadata: { account: '5' },
+          capabilities: { transfers: { requested: true } } },
+        { idempotencyKey: 'a1' });
+    const link = await stripe.accountLinks.create(
+        { account: account.id, type: 'account_onboarding',
+          refresh_url: 'https://a.test/again',
+          return_url: 'https://a.test/done' });
+    const looked = await stripe.accounts.update(
+        account.id, { metadata: { account: '5' } });
+    said.account = [account.object, account.charges_enabled,
+                    account.payouts_enabled, account.metadata,
+                    account.capabilities];
+    said.link = [link.object, link.url, link.expires_at > link.created];
+    said.same = looked.id === account.id
+                && (await stripe.accounts.retrieve(account.id)).country;
+    said.nolink = await refused(stripe.accountLinks.create(
+        { account: 'acct_nobody', type: 'account_onboarding',
+          refresh_url: 'https://a.test/', return_url: 'https://a.test/' }));
+
     // the client's own paging, of three at a time
     said.events = [];
     for await (const event of stripe.events.list({ limit: 3 })) {
