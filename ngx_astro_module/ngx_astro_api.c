@@ -10,6 +10,7 @@
 #include "ngx_astro_limits.h"
 #include "ngx_astro_old.h"
 #include "ngx_astro_outside.h"
+#include "astro_pan.h"
 
 
 static ngx_int_t ngx_astro_api_signed(ngx_astro_api_ctx_t *ctx);
@@ -26,6 +27,8 @@ static ngx_int_t ngx_astro_api_too_large(ngx_astro_api_ctx_t *ctx);
 static void ngx_astro_api_body_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_astro_api_body_copy(ngx_astro_api_ctx_t *ctx);
 static ngx_int_t ngx_astro_api_body_parsed(ngx_astro_api_ctx_t *ctx);
+static ngx_int_t ngx_astro_api_carded(ngx_astro_api_ctx_t *ctx,
+    const astro_json_member_t *m);
 static ngx_uint_t ngx_astro_api_body_type(ngx_str_t *type);
 static ngx_astro_class_e ngx_astro_api_class(
     const ngx_astro_route_row_t *row);
@@ -496,7 +499,8 @@ ngx_astro_api_body_copy(ngx_astro_api_ctx_t *ctx)
 static ngx_int_t
 ngx_astro_api_body_parsed(ngx_astro_api_ctx_t *ctx)
 {
-    const char  *error;
+    const char                 *error;
+    const astro_json_member_t  *m;
 
     if (ctx->row->body == NGX_ASTRO_BODY_OPTIONAL && ctx->body.len == 0) {
         ngx_str_set(&ctx->body, "{}");
@@ -514,6 +518,12 @@ ngx_astro_api_body_parsed(ngx_astro_api_ctx_t *ctx)
                                          "");
         }
 
+        m = ngx_astro_api_card(&ctx->doc.root);
+
+        if (m) {
+            return ngx_astro_api_carded(ctx, m);
+        }
+
         if (ctx->route->old) {
             return ngx_astro_old_body(ctx);
         }
@@ -521,6 +531,40 @@ ngx_astro_api_body_parsed(ngx_astro_api_ctx_t *ctx)
 
     return ctx->row->handler ? ctx->row->handler(ctx)
                              : ngx_astro_api_generic(ctx);
+}
+
+
+const astro_json_member_t *
+ngx_astro_api_card(const astro_json_object_t *o)
+{
+    size_t                      i;
+    const astro_json_member_t  *m;
+
+    static u_char  buf[NGX_ASTRO_BODY_MAX];
+
+    for (i = 0; i < o->n; i++) {
+        m = &o->member[i];
+
+        if (astro_pan_json(m->raw, ngx_min(m->raw_len, sizeof(buf)), buf)) {
+            return m;
+        }
+    }
+
+    return NULL;
+}
+
+
+static ngx_int_t
+ngx_astro_api_carded(ngx_astro_api_ctx_t *ctx, const astro_json_member_t *m)
+{
+    char  field[64];
+
+    *ngx_snprintf((u_char *) field, sizeof(field) - 1, "/%*s",
+                  m->key_escaped ? 0 : ngx_min(m->key_len, 60), m->key)
+        = '\0';
+
+    return ngx_astro_api_problem(ctx, NGX_ASTRO_E_UNSUPPORTED,
+                                 NGX_ASTRO_CARD_TEXT, field);
 }
 
 

@@ -9,6 +9,7 @@
 #include "ngx_astro_chat.h"
 #include "ngx_astro_chat_private.h"
 #include "ngx_astro_sessions.h"
+#include "astro_pan.h"
 
 #include <openssl/rand.h>
 
@@ -324,6 +325,8 @@ ngx_astro_chat_read_cid(ngx_astro_chat_in_t *in, ngx_astro_chat_type_e type,
 static ngx_int_t
 ngx_astro_chat_read_text(ngx_astro_chat_in_t *in, const astro_json_object_t *o)
 {
+    static u_char  buf[NGX_ASTRO_CHAT_TEXT];
+
     in->text = astro_json_get(o, "text");
 
     if (in->text == NULL || in->text->kind != ASTRO_JSON_STRING
@@ -338,6 +341,11 @@ ngx_astro_chat_read_text(ngx_astro_chat_in_t *in, const astro_json_object_t *o)
         return ngx_astro_chat_wrong(in, NGX_ASTRO_E_TOO_LARGE,
                                     "text is at most 16384 bytes",
                                     "/payload/text");
+    }
+
+    if (astro_pan_json(in->text->raw, in->text->raw_len, buf)) {
+        return ngx_astro_chat_wrong(in, NGX_ASTRO_E_UNSUPPORTED,
+                                    NGX_ASTRO_CARD_TEXT, "/payload/text");
     }
 
     return NGX_OK;

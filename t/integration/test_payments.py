@@ -4,11 +4,14 @@ at vendors of ours, credited by the vendor's word alone, once."""
 import json
 import os
 import random
+import re
 import subprocess
 import tempfile
+import uuid
 
 import pytest
 
+from astro.consult import Consultation
 from astro.fixtures import watch
 from astro.stack import REPO, Stack, eventually
 from test_webhooks import Vendors, mac, name, succeeded
@@ -490,3 +493,62 @@ def test_h9_the_sixth_attempt_has_to_wait(stack, client):
                    " - interval '200 s' WHERE owner_id = %s"
                    '  AND amount = 5000', (client.number,))
     begin(client, 5000, **{'Idempotency-Key': 'six'})
+
+
+# H12 --------------------------------------------------------------------------
+
+CARD = '4111 1111 1111 1111'
+
+
+def test_h12_a_card_number_goes_nowhere(stack, client):
+    """In whatever body: refused with its field, and in no table or log."""
+    talk = Consultation(stack).active()
+
+    def refused(method, path, body, pointer, who=client):
+        answer = stack.rest.call(method, path, body, who.token)
+        assert (answer.status, answer.code) == (422, 'unsupported'), answer
+        assert [e['pointer'] for e in answer.json['errors']] == [pointer]
+
+    pay = {'provider': 'stripe', 'amount': 5000}
+    refused('POST', PAYMENTS, {**pay, 'card': CARD}, '/card')
+    refused('POST', PAYMENTS, {**pay, 'number': 4111111111111111}, '/number')
+    refused('POST', PAYMENTS, {**pay, 'a': {'b': ['x', CARD]}}, '/a')
+    refused('PUT', '/api/me/profile', {'about': f'mine:\n{CARD}, 12/27'},
+            '/about')
+    refused('POST', '/api/payments/add-balance', {
+        'amount': 5000, 'cardNumber': CARD.replace(' ', '-')}, '/cardNumber')
+    refused('POST', f'/api/conversations/{talk.conv}/messages', {
+        'cid': str(uuid.uuid4()), 'text': CARD}, '/text', talk.client)
+    for text in (CARD, f'pay with {CARD}.', f'it is\n{CARD}\n',
+                 CARD.replace(' ', '\u00a0')):
+        error = talk.c.refused('chat_message', {
+            'conv': talk.conv, 'cid': str(uuid.uuid4()), 'kind': 'text',
+            'text': text})
+        assert (error['code'], error['field']) == ('unsupported',
+                                                   '/payload/text')
+    said = talk.c.say(talk.conv, '4111 1111 1111 1112 is none')
+    error = talk.c.refused('chat_edit', {
+        'conv': talk.conv, 'seq': said['seq'], 'cid': str(uuid.uuid4()),
+        'text': f'{CARD} is one'})
+    assert error['code'] == 'unsupported'
+    talk.end()
+
+    dump = subprocess.run(
+        ['pg_dump', '--data-only', '-h', f'{stack.var}/run', '-U', 'postgres',
+         'astro'], check=True, stdout=subprocess.PIPE, text=True).stdout
+    digits = re.compile(r'4111[ \u00a0-]?1111[ \u00a0-]?1111[ \u00a0-]?1111')
+    assert '1111 1112 is none' in dump and not digits.search(dump)
+    for log in ('access.log', 'error.log', 'worker.log', 'postgresql.log'):
+        assert not digits.search(stack.log(log)), log
+
+
+def test_h12_there_is_no_place_for_a_card(stack):
+    with stack.db() as db:
+        names = [f'{t}.{c}' for t, c in db.execute(
+            'SELECT table_name, column_name FROM information_schema.columns'
+            " WHERE table_schema IN ('identity', 'ledger', 'consult',"
+            " 'billing', 'api')")]
+    assert len(names) > 200
+    odd = re.compile(r'(^|_)(card|pan|cvv|cvc|iin|expiry|exp_(month|year)|'
+                     r'cardholder)(_|$)')
+    assert [n for n in names if odd.search(n.split('.')[1])] == []
