@@ -495,6 +495,46 @@ def test_h9_the_sixth_attempt_has_to_wait(stack, client):
     begin(client, 5000, **{'Idempotency-Key': 'six'})
 
 
+def test_h9_too_fast_is_flagged_for_an_admin(stack, client):
+    """More within a day than the rule allows: one flag for each rule, which an
+    admin lists and clears; the act is in the log.  It stops nothing."""
+    admin = stack.person('admin')
+    with stack.db() as db:
+        db.execute("INSERT INTO ledger.checkout (owner_id, provider, amount,"
+                   " currency, made_at) SELECT %s, 'stripe', 5000, 'INR',"
+                   " clock_timestamp() - interval '2 hours'"
+                   ' FROM generate_series(1, 9)', (client.number,))
+
+    def flags():
+        answer = stack.rest.get('/api/admin/payments/flagged?limit=200',
+                                admin.token)
+        assert answer.status == 200, answer
+        return [f for f in answer.json['data'] if f['client'] == client.id]
+
+    begin(client, 5000)
+    assert flags() == []
+    eleventh = begin(client, 5000)
+    begin(client, 5000)
+    found, = flags()
+    assert (found['id'], found['rule'], found['found'], found['allowed']) \
+        == (eleventh, 'count', 11, 10)
+    huge = begin(client, 20000000)
+    assert len(flags()) == 1
+    huge = begin(client, 20000000)
+    assert [(f['id'], f['rule']) for f in flags()] \
+        == [(huge, 'amount'), (eleventh, 'count')]
+
+    path = f'/api/admin/payments/{eleventh}/clear'
+    assert stack.rest.post(path, {}, client.token).status == 403
+    answer = stack.rest.post(path, {'note': 'a birthday'}, admin.token)
+    assert answer.json == {'id': eleventh, 'client': client.id}
+    assert stack.rest.post(path, {}, admin.token).status == 404
+    assert [f['rule'] for f in flags()] == ['amount']
+    log = stack.rest.get('/api/admin/log', admin.token).json['data'][0]
+    assert (log['act'], log['about']) == ('payment_clear', eleventh)
+    assert log['detail'] == {'client': client.id, 'note': 'a birthday'}
+
+
 # H12 --------------------------------------------------------------------------
 
 CARD = '4111 1111 1111 1111'
