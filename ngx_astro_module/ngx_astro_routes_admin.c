@@ -12,11 +12,11 @@
 
 const ngx_astro_route_row_t  ngx_astro_routes_admin[] = {
 
-    { GET, ngx_string("/api/admin/log"), ADMIN, "admin_log", "uQlc", 0,
-      NULL },
+    { GET, ngx_string("/api/admin/log"), ADMIN | SLOW, "admin_log", "uQlc",
+      0, NULL },
 
-    { GET, ngx_string("/api/admin/users"), ADMIN | SEARCH, "admin_users",
-      "uQlc", 0, NULL },
+    { GET, ngx_string("/api/admin/users"), ADMIN | SEARCH | SLOW,
+      "admin_users", "uQlc", 0, NULL },
     { GET, ngx_string("/api/admin/users/{u}"), ADMIN, "admin_user", "up", 0,
       NULL },
     { PUT, ngx_string("/api/admin/users/{u}"), ADMIN, "admin_user_edit",
@@ -26,24 +26,24 @@ const ngx_astro_route_row_t  ngx_astro_routes_admin[] = {
     { POST, ngx_string("/api/admin/users/{u}/logout"), ADMIN,
       "admin_user_logout", "up", 0, NULL },
 
-    { GET, ngx_string("/api/admin/sessions"), ADMIN, "admin_sessions",
-      "uQlc", 0, NULL },
+    { GET, ngx_string("/api/admin/sessions"), ADMIN | SLOW,
+      "admin_sessions", "uQlc", 0, NULL },
     { POST, ngx_string("/api/admin/sessions/{s}/end"), ADMIN,
       "admin_session_end", "", OPT, ngx_astro_api_session_act },
     { POST, ngx_string("/api/admin/disconnect"), ADMIN, "admin_disconnect",
       "ub", OPT, NULL },
 
-    { POST, ngx_string("/api/sessions/{s}/dispute"), CLIENT | ADVISOR,
+    { POST, ngx_string("/api/sessions/{s}/dispute"), CLIENT | ADVISOR | SLOW,
       "dispute_create", "upb", JSON, NULL },
     { GET, ngx_string("/api/sessions/{s}/dispute"), CLIENT | ADVISOR,
       "dispute", "up", 0, NULL },
-    { GET, ngx_string("/api/admin/disputes"), ADMIN, "disputes", "uQlc", 0,
-      NULL },
-    { GET, ngx_string("/api/admin/disputes/{d}"), ADMIN, "admin_dispute",
-      "up", 0, NULL },
+    { GET, ngx_string("/api/admin/disputes"), ADMIN | SLOW, "disputes",
+      "uQlc", 0, NULL },
+    { GET, ngx_string("/api/admin/disputes/{d}"), ADMIN | SLOW,
+      "admin_dispute", "up", 0, NULL },
     { POST, ngx_string("/api/admin/disputes/{d}/decision"), ADMIN,
       "dispute_decide", "upb", JSON, NULL },
-    { GET, ngx_string("/api/admin/disputes/{d}/transcript"), ADMIN,
+    { GET, ngx_string("/api/admin/disputes/{d}/transcript"), ADMIN | SLOW,
       "dispute_transcript", "uplc", 0, NULL },
 
     { GET, ngx_string("/api/admin/config"), ADMIN, "config", "uQ", 0, NULL },
