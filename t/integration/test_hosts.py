@@ -380,7 +380,8 @@ def test_l4_blocked_and_sent_away_on_every_host(hosts):
                                       boss.token)
             assert done.status == 200, done
             for client in there[who]:
-                client.wait(lambda c=client: c.close_code, SLOW, 'the close')
+                client.wait(lambda c=client: c.close_code, 2 * SLOW,
+                            'the close')
                 assert client.close_code == code
     finally:
         hosts[2].wire.mend()

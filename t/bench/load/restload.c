@@ -13,12 +13,12 @@
  *
  * With BODY it is a POST of this JSON, else a GET.  Requests are made in their
  * order, over and over; each connection, kept alive, makes the next one as soon
- * as it has the answer to its last.  With -r there are so many requests a second
- * instead, by a schedule that does not wait for answers: each takes a connection
- * that has nothing to do, and its age counts from when it was due.  Right is an
- * answer of status 200 whose body has TEXT in it ("-": anything).  The first -w
- * seconds are not counted, but for wrong answers.  Prints one line at the end;
- * the first wrong answer goes to stderr.
+ * as it has the answer to its last.  With -r there are so many requests a
+ * second instead, by a schedule that does not wait for answers: each takes a
+ * connection that has nothing to do, and its age counts from when it was due.
+ * Right is an answer of status 200 whose body has TEXT in it ("-": anything).
+ * The first -w seconds are not counted, but for wrong answers.  Prints one line
+ * at the end; the first wrong answer goes to stderr.
  *
  * It is one thread, at most two system calls a request and one for all that is
  * ready: about 5 us each, so that it takes little from who is measured.
