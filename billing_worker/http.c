@@ -13,8 +13,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "http.h"
+#include "log.h"
 #include "tariff.h"
 #include "text.h"
 
@@ -137,16 +139,24 @@ int
 billing_http_secret(billing_http_peer_t *peer, const char *file, char *error,
     size_t size)
 {
-    int     rc;
-    char    line[BILLING_HTTP_SECRET_MAX + 2];
-    FILE   *f;
-    size_t  n, i;
+    int          rc;
+    char         line[BILLING_HTTP_SECRET_MAX + 2];
+    FILE        *f;
+    size_t       n, i;
+    struct stat  st;
 
     f = fopen(file, "r");
     if (f == NULL) {
         snprintf(error, size, "cannot open \"%s\": %s", file,
                  strerror(errno));
         return BILLING_ERROR;
+    }
+
+    /* systemd's credentials, and files for us alone, do not get here */
+
+    if (fstat(fileno(f), &st) == 0 && (st.st_mode & S_IRWXO) != 0) {
+        billing_log(BILLING_LOG_WARN, "others can get at a key's file",
+                    billing_log_str("file", file));
     }
 
     /* not a copy more than needed stays in memory */

@@ -9,6 +9,7 @@
  */
 
 #include "ngx_astro_ice.h"
+#include "ngx_astro_keys.h"
 
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -147,33 +148,19 @@ ngx_astro_turn_uri(ngx_conf_t *cf, ngx_astro_turn_t *turn, ngx_str_t *uri)
 static char *
 ngx_astro_turn_secret(ngx_conf_t *cf, ngx_astro_turn_t *turn)
 {
-    u_char    *buf;
-    ssize_t    n;
-    ngx_fd_t   fd;
+    u_char  *buf;
+    size_t   n;
 
-    if (ngx_conf_full_name(cf->cycle, &turn->file, 1) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    buf = ngx_pnalloc(cf->pool, NGX_ASTRO_TURN_SECRET + 1);
+    buf = ngx_pnalloc(cf->pool, NGX_ASTRO_TURN_SECRET + 3);
     if (buf == NULL) {
         return NGX_CONF_ERROR;
     }
 
-    fd = ngx_open_file(turn->file.data, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
-
-    if (fd == NGX_INVALID_FILE) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                           ngx_open_file_n " \"%V\" of \"astro_turn\" failed",
-                           &turn->file);
+    if (ngx_astro_keys_file(cf, "astro_turn", &turn->file, buf,
+                            NGX_ASTRO_TURN_SECRET + 3, &n)
+        != NGX_OK)
+    {
         return NGX_CONF_ERROR;
-    }
-
-    n = ngx_read_fd(fd, buf, NGX_ASTRO_TURN_SECRET + 1);
-
-    if (ngx_close_file(fd) == NGX_FILE_ERROR) {
-        ngx_conf_log_error(NGX_LOG_ALERT, cf, ngx_errno,
-                           ngx_close_file_n " \"%V\" failed", &turn->file);
     }
 
     while (n > 0 && (buf[n - 1] == LF || buf[n - 1] == CR)) {

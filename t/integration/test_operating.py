@@ -1,18 +1,23 @@
 """What those who operate it are given: logs in which one request is found
 again from nginx to the billing worker, and that tell nobody's secrets."""
 
+import contextlib
 import json
 import os
+import pathlib
 import re
+import subprocess
 import tempfile
 import time
 import uuid
 
 import pytest
 
+from astro import leaks
+from astro.client import Refused
 from astro.consult import Consultation
 from astro.fixtures import watch
-from astro.stack import Stack, eventually, free_ports
+from astro.stack import Stack, eventually, free_ports, sanitized
 from test_alerts import judge
 from test_billing_metrics import values
 from vendor_fixture import Vendor
@@ -378,3 +383,103 @@ def test_n2_the_alarm_of_late_ticks(stack, operated, tmp_path):
     assert late[top] - well[top] > late[behind] - well[behind]
     fires(first, well, False)
     fires(well, late, True)
+
+
+# -- M6, M10: nothing that opens anything is written down -------------------
+
+SDP = ('v=0\r\na=fingerprint:sha-256 AA:BB\r\na=ice-pwd:{0}\r\n'
+       'a=candidate:1 1 udp 1 10.0.0.1 1 typ host\r\n')
+CARD = '4242424242424242'
+
+
+def test_m10_no_log_no_dump_has_a_secret(stack, rest_of, vendor):
+    """Whatever went through all of it, and whatever went wrong."""
+    rest = rest_of
+    word = uuid.uuid4().hex
+    mail = f'{uuid.uuid4().hex}@example.com'
+    assert rest.post('/api/auth/register', {
+        'email': mail, 'password': word, 'name': 'x'}).status == 201
+    token = rest.login(mail, word)
+    rest.post('/api/auth/login', {'email': mail, 'password': word + 'x'})
+    rest.post('/api/auth/login', '{"email":"' + mail + '","password":"' + word)
+    rest.get(f'/api/me?access_token={token}', token)
+    rest.get('/api/me', token[:-9] + 'x' * 9)
+    rest.post('/api/sessions', {'advisor': CARD, 'card': CARD}, token,
+              headers={'Idempotency-Key': 'k', 'X-Request-Id': token})
+
+    pwd = uuid.uuid4().hex
+    talk = Consultation(stack).active()
+    for kind in ('signal_offer', 'signal_answer', 'chat_message', 'nothing'):
+        for payload in ({'session': talk.id, 'sdp': SDP.format(pwd)},
+                        {'session': talk.id, 'sdp': SDP.format(pwd) * 20},
+                        {'session': 's_1', 'sdp': pwd, 'card': CARD}):
+            with contextlib.suppress(Refused):
+                talk.c.call(kind, payload)
+    talk.end()
+
+    old = [fails(stack, 'me'), fails(stack, 'queue_leave')]
+    try:
+        rest.get('/api/me', token)
+        talk.c.refused('queue_leave', {'advisor': CARD, 'sdp': SDP})
+    finally:
+        with stack.db() as db:
+            for text in old:
+                db.execute(text)
+
+    known = leaks.secrets(stack)
+    assert len(known) >= 4, known
+    assert leaks.logs(stack) == []
+    for name in os.listdir(f'{stack.var}/log'):
+        if os.path.isdir(f'{stack.var}/log/{name}'):
+            continue
+        for said in (word, pwd, mail, token):
+            assert said not in stack.log(name), (name, said)
+    assert leaks.dump(stack) == []
+
+
+def test_m6_nginx_prints_no_secret(stack):
+    if not sanitized():
+        assert leaks.configuration(stack) == []
+
+
+def test_m10_a_leak_is_seen(stack):
+    """Each kind of thing that is looked for, planted in a log."""
+    known = next(iter(leaks.secrets(stack).values()))
+    file = f'{stack.var}/log/planted.log'
+    for text in (known, stack.person().token, CARD, SDP, 'code is 123456',
+                 'whsec_0123456789abcdef'):
+        with open(file, 'w', encoding='utf-8') as f:
+            f.write(f'x {text} y\n')
+        found = leaks.logs(stack)
+        os.unlink(file)
+        assert [name for name, _ in found if name == 'planted.log'], text
+
+
+@pytest.mark.parametrize('mode, there', [(0o600, True), (0o640, True),
+                                         (0o644, False), (0o666, False),
+                                         (0o604, False), (0o660, False)])
+def test_m10_a_secret_that_others_can_read_is_refused(tmp_path, stack, mode,
+                                                      there):
+    """Of TURN; those of the other files in test_auth_keys, test_webhooks."""
+    file = tmp_path / 'turn'
+    file.write_text('0123456789abcdef\n')
+    file.chmod(mode)
+    conf = tmp_path / 'nginx.conf'
+    text = pathlib.Path(f'{stack.var}/etc/nginx.conf').read_text()
+    conf.write_text(text.replace('astro_zone ', f'astro_turn turn:x:1'
+                                 f' secret={file}; astro_zone ', 1))
+    said = subprocess.run(['/usr/sbin/nginx', '-t', '-p',
+                           f'{stack.var}/nginx', '-c', str(conf)],
+                          capture_output=True, text=True, check=False,
+                          env={**os.environ, **stack.env})
+    if sanitized():
+        return
+    assert (said.returncode == 0) is there, said.stderr
+    if not there:
+        assert f'has mode 0{mode:o}' in said.stderr
+
+
+def test_m10_the_worker_says_so(stack, vendor):
+    """Its own user reads it here, and anybody could."""
+    found = worker(stack, msg="others can get at a key's file", level='warn')
+    assert found['file'] == vendor.key_file

@@ -18,6 +18,7 @@ class Coturn:
         self.secret = os.path.join(self.home, 'secret')
         with open(self.secret, 'w', encoding='ascii') as f:
             f.write(SECRET + '\n')
+        os.chmod(self.secret, 0o600)
         self.start()
 
     def setting(self, ttl):
