@@ -18,7 +18,7 @@ const ngx_astro_route_row_t  ngx_astro_routes_pay[] = {
     { POST, ngx_string("/api/payments/{p}/confirm"), CLIENT | MONEY,
       "payment_confirm", "upbk", JSON, ngx_astro_api_payment_confirm },
 
-    { GET, ngx_string("/api/admin/payments/flagged"), ADMIN,
+    { GET, ngx_string("/api/admin/payments/flagged"), ADMIN | SLOW,
       "payments_flagged", "ulc", 0, NULL },
     { POST, ngx_string("/api/admin/payments/{p}/clear"), ADMIN,
       "payment_clear", "upb", OPT, NULL },

@@ -11,8 +11,8 @@
 
 const ngx_astro_route_row_t  ngx_astro_routes_payout[] = {
 
-    { GET, ngx_string("/api/advisors/me/earnings"), ADVISOR, "earnings", "uQ",
-      0, NULL },
+    { GET, ngx_string("/api/advisors/me/earnings"), ADVISOR | SLOW, "earnings",
+      "uQ", 0, NULL },
     { GET, ngx_string("/api/advisors/me/payouts"), ADVISOR, "payouts", "ulc",
       0, NULL },
     { GET, ngx_string("/api/advisors/me/payouts/account"), ADVISOR,
@@ -20,8 +20,8 @@ const ngx_astro_route_row_t  ngx_astro_routes_payout[] = {
     { POST, ngx_string("/api/advisors/me/payouts/account"), ADVISOR,
       "payout_account_open", "ub", JSON, NULL },
 
-    { GET, ngx_string("/api/admin/payouts"), ADMIN, "payouts_list", "ulc", 0,
-      NULL },
+    { GET, ngx_string("/api/admin/payouts"), ADMIN | SLOW, "payouts_list",
+      "ulc", 0, NULL },
     { POST, ngx_string("/api/admin/payouts"), ADMIN, "payouts_process", "ub",
       OPT, NULL },
 

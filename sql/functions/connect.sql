@@ -133,7 +133,7 @@ BEGIN
                                      c.said_s);
 
     ELSIF kind = 'connect_account' AND c.name IS NULL THEN
-        IF v_name !~ '^acct_[A-Za-z0-9]{1,250}$'
+        IF coalesce(v_name, '') !~ '^acct_[A-Za-z0-9]{1,250}$'
            OR EXISTS (SELECT FROM ledger.connect x WHERE x.name = v_name) THEN
             PERFORM billing.connect_refused(kind, account,
                                             'no account of its own');

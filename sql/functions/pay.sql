@@ -124,9 +124,11 @@ DECLARE
 BEGIN
     SELECT x.* INTO STRICT c FROM ledger.checkout x WHERE x.id = checkout;
 
-    IF (billing.webhook_amount(answer ->> 'amount'),
-        upper(answer ->> 'currency'))
-       IS DISTINCT FROM (c.amount, c.currency::text) THEN
+    -- an answer that has no name is none of the vendor's
+    IF v_name IS NULL
+       OR (billing.webhook_amount(answer ->> 'amount'),
+           upper(answer ->> 'currency'))
+          IS DISTINCT FROM (c.amount, c.currency::text) THEN
         PERFORM billing.checkout_failed(checkout,
                                         'the vendor made another one');
         RETURN;

@@ -75,6 +75,30 @@ def stripe(both):
     return both['stripe']
 
 
+def test_an_answer_without_a_name_is_none(stack):
+    """The call has failed; and whatever made the answer, the outbox goes on."""
+    client, advisor = stack.person(), stack.person('advisor')
+    with stack.db() as db, db.transaction(force_rollback=True):
+        paid, = db.execute(
+            'INSERT INTO ledger.checkout (owner_id, provider, amount,'
+            " currency) SELECT %s, 'stripe', 5000, d.currency"
+            ' FROM ledger.deployment d RETURNING id',
+            (client.number,)).fetchone()
+        db.execute("INSERT INTO ledger.connect (account_id, country)"
+                   " VALUES (%s, 'IN')", (advisor.number,))
+        db.execute("SELECT billing.checkout_called('payment', c.id,"
+                   " 'delivered', jsonb_build_object('amount', 5000,"
+                   " 'currency', c.currency), NULL) FROM ledger.checkout c"
+                   ' WHERE c.id = %s', (paid,))
+        db.execute("SELECT billing.connect_done('connect_account', %s, '{}')",
+                   (advisor.number,))
+        assert db.execute('SELECT state FROM ledger.checkout WHERE id = %s',
+                          (paid,)).fetchone() == ('failed',)
+        assert db.execute('SELECT state FROM ledger.connect WHERE'
+                          ' account_id = %s', (advisor.number,)
+                          ).fetchone() == ('failed',)
+
+
 @pytest.fixture
 def razorpay(both):
     return both['razorpay']
