@@ -78,6 +78,22 @@ static const billing_gauges_row_t  billing_gauges_rows[] = {
     { "ledger_fee", "kind=\"gift\"", "gauge", "" },
     { "ledger_fee", "kind=\"deposit\"", "gauge", "" },
 
+    { "business_sessions", "state=\"live\"", "gauge",
+      "sessions, of the last roll-up" },
+    { "business_sessions", "state=\"active\"", "gauge", "" },
+    { "business_users", "active=\"day\"", "gauge",
+      "accounts that were here today (UTC), and in 30 days" },
+    { "business_users", "active=\"month\"", "gauge", "" },
+    { "business_rate", "of=\"answered\"", "gauge",
+      "of 30 days, in 1/10000" },
+    { "business_rate", "of=\"completed\"", "gauge", "" },
+    { "business_rate", "of=\"converted\"", "gauge", "" },
+    { "business_rate", "of=\"retained\"", "gauge", "" },
+    { "business_revenue", "days=\"1\"", "gauge",
+      "what the platform kept of these days, minor units" },
+    { "business_revenue", "days=\"30\"", "gauge", "" },
+    { "business_due", "", "gauge", "what advisors have, minor units" },
+
     { "inbox", "state=\"waiting\"", "gauge", "webhooks not applied yet" },
     { "inbox", "state=\"parked\"", "gauge", "" },
     { "inbox_age_seconds", "", "gauge", "age of the oldest webhook that "

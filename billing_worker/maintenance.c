@@ -189,6 +189,10 @@ billing_maintenance_work(uv_work_t *work)
 
     (void) billing_maintenance_more(m, conn, "SELECT billing.totals_roll()");
 
+    while (billing_maintenance_more(m, conn, "SELECT billing.stats_roll()")) {
+        /* void */
+    }
+
     uv_mutex_lock(&m->lock);
     m->conn = NULL;
     uv_mutex_unlock(&m->lock);

@@ -466,6 +466,22 @@ ngx_astro_api_row(ngx_astro_api_ctx_t *ctx, PGresult *res, int row)
         ctx->after(ctx);
     }
 
+    if (PQnfields(res) == 4 && ngx_strcmp(PQfname(res, 3), "text_csv") == 0
+        && !PQgetisnull(res, row, 3))
+    {
+        body = ngx_astro_pg_str(res, row, 3);
+
+        if (ngx_astro_api_header(ctx->r, "Content-Disposition", "attachment",
+                                 sizeof("attachment") - 1)
+            != NGX_OK)
+        {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        return ngx_astro_api_output(ctx, status, "text/csv; charset=utf-8",
+                                    body.data, body.len);
+    }
+
     return ngx_astro_api_send(ctx, status, body.data, body.len);
 }
 

@@ -49,6 +49,8 @@ BEGIN
            ('inbox', 'state="parked"', s.parked),
            ('inbox_age_seconds', '', s.age_s))
            AS g(name, labels, value);
+
+    RETURN QUERY SELECT g.name, g.labels, g.value FROM billing.stats_gauges() g;
 END
 $$;
 

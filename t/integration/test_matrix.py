@@ -319,7 +319,9 @@ def test_a10_paths_and_queries(stack, ask, talk, route):
             tricky = re.sub(r'\{\w\}', lambda m: trick if next(seen) == n
                             else f'{m[0][1]}_1', route.path)
             status, code, said = try_(tricky, tricky=True)
-            if not re.search(r'(^|/)(\.|%2e){1,2}(/|%2f|$)', tricky, re.I):
+            # nginx takes two slashes for one, then this is no trick
+            if not re.search(r'(^|/)(\.|%2e){1,2}(/|%2f|$)|%2f/', tricky,
+                             re.I):
                 assert status in (400, 401, 403, 404, 405), (tricky, said)
     if route.body == 'RAW' or 'auth/' in route.path:
         return

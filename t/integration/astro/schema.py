@@ -145,5 +145,6 @@ def check_answer(method, path, status, kind, body):
         return f'{method} {path}: {status} has a body' if body else None
     if kind not in content:
         return f'{method} {path}: {status} is {kind}, not {list(content)}'
-    error = wrong(content[kind].get('schema', {}), json.loads(body))
+    error = wrong(content[kind].get('schema', {}), json.loads(body)
+                  if kind.endswith('json') else body.decode())
     return error and f'{method} {path}: {status}: {error}'
