@@ -55,6 +55,7 @@ typedef struct {
     int64_t      outbox_attempts;
     int64_t      outbox_keep_days;
     char        *payout_time;               /* "HH:MM" in UTC, or "off" */
+    char        *reconcile_time;            /* "HH:MM" in UTC, or "off" */
     char        *payout_minimum;            /* "INR:1500 *:1500" */
     int64_t      backends;
     int64_t      rollup_after_days;         /* 0: never */

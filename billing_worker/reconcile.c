@@ -52,6 +52,7 @@ typedef struct {
     int64_t                stored;
     int64_t                parked;
     unsigned               more:1;
+    unsigned               open:1;              /* asked for one of ours */
 
     /* the answer that is waited for */
     unsigned               done:1;
@@ -70,6 +71,8 @@ static int billing_reconcile_ask(billing_reconcile_t *r,
     const billing_config_t *config, unsigned razorpay);
 static int billing_reconcile_lists(billing_reconcile_t *r, unsigned razorpay);
 static int billing_reconcile_pages(billing_reconcile_t *r);
+static int billing_reconcile_open(billing_reconcile_t *r, unsigned razorpay);
+static int billing_reconcile_one(billing_reconcile_t *r, const char *path);
 static int billing_reconcile_page(billing_reconcile_t *r);
 static void billing_reconcile_answered(void *data,
     const billing_http_reply_t *reply);
@@ -112,6 +115,17 @@ static const billing_reconcile_what_t  billing_reconcile_whats[] = {
       "billing.inbox_items('refunds', $1::text)", 1 },
 
     { NULL, NULL, 0 }
+};
+
+static const billing_reconcile_what_t  billing_reconcile_ours[] = {
+
+    { NULL,
+      "SELECT seen, stored, false, '' FROM "
+      "billing.payment_looked('stripe', $1::text)", 0 },
+
+    { NULL,
+      "SELECT seen, stored, false, '' FROM "
+      "billing.payment_looked('razorpay', $1::text)", 1 }
 };
 
 
@@ -288,6 +302,17 @@ billing_reconcile_ask(billing_reconcile_t *r, const billing_config_t *config,
 
     if (rc == BILLING_OK) {
         rc = billing_reconcile_lists(r, razorpay);
+
+        /* what is known by now is not asked for */
+
+        if (rc == BILLING_OK) {
+            rc = billing_reconcile_apply(r);
+        }
+
+        if (rc == BILLING_OK) {
+            rc = billing_reconcile_open(r, razorpay);
+        }
+
         billing_http_stop(&r->http);
     }
 
@@ -357,6 +382,88 @@ billing_reconcile_pages(billing_reconcile_t *r)
 }
 
 
+/* Each payment that we wait for, by its name: a list may not have it. */
+
+static int
+billing_reconcile_open(billing_reconcile_t *r, unsigned razorpay)
+{
+    int          n, row, rc;
+    char         after[24];
+    int64_t      seen;
+    PGresult    *res;
+    const char  *values[2];
+
+    seen = r->seen;
+    r->what = &billing_reconcile_ours[razorpay];
+    r->open = 1;
+    rc = BILLING_OK;
+    snprintf(after, sizeof(after), "0");
+
+    do {
+        values[0] = razorpay ? "razorpay" : "stripe";
+        values[1] = after;
+
+        res = billing_reconcile_query(r, "SELECT id, path FROM "
+                                      "billing.payments_open($1, $2::bigint, "
+                                      "100)", 2, values);
+        if (res == NULL) {
+            rc = BILLING_ERROR;
+            break;
+        }
+
+        n = PQntuples(res);
+
+        for (row = 0; row < n && rc == BILLING_OK; row++) {
+            snprintf(after, sizeof(after), "%s", PQgetvalue(res, row, 0));
+            rc = billing_reconcile_one(r, PQgetvalue(res, row, 1));
+        }
+
+        PQclear(res);
+
+    } while (n > 0 && rc == BILLING_OK);
+
+    r->open = 0;
+    r->seen = seen;
+
+    return rc;
+}
+
+
+static int
+billing_reconcile_one(billing_reconcile_t *r, const char *path)
+{
+    int  tries;
+
+    for (tries = 0; tries < BILLING_RECONCILE_TRIES; tries++) {
+
+        if (tries > 0) {
+            sleep((unsigned) (r->wait_s ? r->wait_s : 1));
+        }
+
+        r->done = 0;
+        r->wait_s = 0;
+        r->rc = BILLING_ERROR;
+
+        if (billing_http_call(&r->http, &r->peer, path, NULL, NULL,
+                              billing_reconcile_answered, r)
+            != BILLING_OK)
+        {
+            return BILLING_ERROR;
+        }
+
+        while (!r->done) {
+            uv_run(&r->loop, UV_RUN_ONCE);
+        }
+
+        if (r->rc == BILLING_OK || r->wait_s < 0) {
+            break;
+        }
+    }
+
+    return r->rc;
+}
+
+
 static int
 billing_reconcile_page(billing_reconcile_t *r)
 {
@@ -399,6 +506,13 @@ billing_reconcile_answered(void *data, const billing_http_reply_t *reply)
 
     if (reply->result != BILLING_HTTP_ANSWERED) {
         fprintf(stderr, "billing_worker: reconcile: %s\n", reply->error);
+        return;
+    }
+
+    /* the vendor does not know it (any more): nothing has come by it */
+
+    if (r->open && (reply->code == 404 || reply->code == 400)) {
+        r->rc = BILLING_OK;
         return;
     }
 

@@ -25,6 +25,7 @@
 #include "log.h"
 #include "maintenance.h"
 #include "metrics.h"
+#include "nightly.h"
 #include "notify.h"
 #include "point.h"
 #include "private.h"
@@ -120,6 +121,8 @@ static const billing_part_t  billing_run_parts[] = {
     { "live", billing_live_start, billing_live_stop, NULL, NULL },
 
     { "payouts", billing_payouts_start, billing_payouts_stop, NULL, NULL },
+
+    { "nightly", billing_nightly_start, billing_nightly_stop, NULL, NULL },
 
     { "outbox", billing_outbox_start, billing_outbox_stop,
       billing_outbox_reload, billing_outbox_busy },

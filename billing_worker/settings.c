@@ -119,6 +119,9 @@ const billing_setting_t  billing_settings[] = {
     billing_setting_text(payout_minimum, "*:1500", LIVE,
         "no payout below; CUR:MINOR ..., * is every other currency"),
 
+    billing_setting_text(reconcile_time, "off", LIVE,
+        "of the daily reconcile, HH:MM in UTC; off: by hand alone"),
+
     billing_setting_number(backends, "connections", 1, 16, 2, START,
         "that charge sessions side by side, each for its shards"),
 
@@ -221,6 +224,13 @@ billing_settings_check_vendors(const billing_config_t *config,
         *blamed = "payout_time";
         snprintf(error, size, "payout_time = \"%s\" is neither HH:MM nor off",
                  config->payout_time);
+        return BILLING_ERROR;
+    }
+
+    if (billing_payouts_minutes(config->reconcile_time) == BILLING_ERROR) {
+        *blamed = "reconcile_time";
+        snprintf(error, size, "reconcile_time = \"%s\" is neither HH:MM nor "
+                 "off", config->reconcile_time);
         return BILLING_ERROR;
     }
 

@@ -130,6 +130,12 @@ const billing_pg_statement_t  billing_chores_statements[] = {
       "SELECT kind, removed, total, done "
       "FROM billing.retain_next($1::int, $2::int, $3::int, $4::int)", 4 },
 
+    { "reconcile_take",
+      "SELECT billing.reconcile_take($1::int, $2::text)", 2 },
+
+    { "reconcile_done",
+      "SELECT billing.reconcile_done($1::date, $2::text, $3::boolean)", 3 },
+
     { "notices",
       "SELECT account, frame FROM billing.notices($1::int)", 1 },
 

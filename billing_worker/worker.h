@@ -148,6 +148,14 @@ typedef struct {
     unsigned              asking:1;
 } billing_private_t;
 
+typedef struct {
+    uv_timer_t            timer;
+    uv_process_t          process;
+    char                  day[16];
+    unsigned              asking:1;
+    unsigned              running:1;
+} billing_nightly_t;
+
 struct billing_worker_s {
     uv_loop_t            *loop;
     billing_config_t     *config;           /* a reload changes it in place */
@@ -179,6 +187,7 @@ struct billing_worker_s {
     billing_payouts_t     payouts;
     billing_inbox_t       inbox;
     billing_errands_t     errands;
+    billing_nightly_t     nightly;
     billing_private_t     private_data;
     billing_gauges_t     *gauges;
     billing_live_t       *live;

@@ -14,6 +14,7 @@ import pytest
 from astro.consult import Consultation
 from astro.fixtures import watch
 from astro.stack import REPO, Stack, eventually
+from billing_fixture import BINARY
 from test_webhooks import Vendors, mac, name, succeeded
 from vendor_fixture import Vendor
 
@@ -490,6 +491,61 @@ def test_h4_the_vendors_own_clients_agree(stack, stripe, razorpay, client):
             client.token)
         assert (answer.status == 202) == verdict, answer
     assert 0 < sum(said['verdicts']) < len(cases)
+
+
+# H7 ---------------------------------------------------------------------------
+
+def test_h7_a_lost_webhook_is_found_by_asking_for_ours(stack, both, client):
+    """The vendors took the money and told nobody.  No list has it: each payment
+    that we wait for is asked for by its name, and credited, once; the same by
+    itself, once a day."""
+    def paid(amount):
+        names = [begin(client, amount, provider) for provider in both]
+        for payment in names:
+            becomes(client, payment, 'ready')
+        for vendor, payment in zip(both.values(), names):
+            vendor.faults(hook_lost=1)
+            vendor.do('pay', id=ours(stack, payment))
+        return names
+
+    def reconcile():
+        return subprocess.run(
+            [BINARY, 'reconcile', '--config',
+             f'{stack.var}/etc/billing_worker.conf', '--since', '2999-01-01'],
+            text=True, capture_output=True, check=False, timeout=120)
+
+    names = paid(30000)
+    both['stripe'].faults(hook_lost=1, error=0.2)
+    done = reconcile()
+    assert done.returncode in (0, 1), done.stderr
+    for payment in names:
+        becomes(client, payment, 'paid')
+    assert cash(client) == 60000
+    assert ' 0 had not come' in reconcile().stdout
+
+    names = paid(40000)
+    settings_now = stack.env['ASTRO_WORKER_SETTINGS']
+    try:
+        stack.env['ASTRO_WORKER_SETTINGS'] += '\nreconcile_time = 00:00'
+        stack.restart_billing()
+        for payment in names:
+            becomes(client, payment, 'paid', 60)
+        with stack.db() as db:
+            eventually(lambda: db.execute(
+                'SELECT count(*) FROM ledger.reconcile_run'
+                ' WHERE finished_at IS NOT NULL').fetchone() == (1,), 30)
+    finally:
+        stack.env['ASTRO_WORKER_SETTINGS'] = settings_now
+        stack.restart_billing()
+
+    # late all the same
+    for payment in names[:1]:
+        late = succeeded(ours(stack, payment), 40000)
+        signs = Vendors(stack)
+        assert signs.say(late) == 200
+        signs.ended(late['id'], 'ignored', 'credited before')
+    assert cash(client) == 140000
+    audit(stack)
 
 
 # H9 ---------------------------------------------------------------------------
