@@ -122,6 +122,10 @@ bench: build
 	@exec env ASTRO_BUILD=$(BUILD) t/bench/run.sh $(ARGS)
 
 
+.PHONY: deb
+deb: build
+	@ASTRO_BUILD=$(BUILD) scripts/deb.sh
+
 .PHONY: docs
 docs: $(BUILD)/openapi.json
 	@scripts/docs.sh
@@ -154,6 +158,7 @@ help:
 	@echo 'make mainline     compiles the module against NGINX_SRC'
 	@echo 'make bench        figures, beside those of peers'
 	@echo 'make docs         the page of the API, into build/docs; served at /docs/'
+	@echo 'make deb          Debian packages of it, into $(BUILD)/deb'
 	@echo 'make setup        installs the packages that the above need'
 	@echo 'make clean        removes build/ (var/ stays)'
 	@echo
