@@ -121,9 +121,14 @@ def aged(stack, conv, days, upto=10 ** 9):
 def test_m2_words_go_and_the_books_stay(stack, rest):
     talk = Consultation(stack).active()
     first, answer = said(talk, 'two')
+    third = talk.c.say(talk.conv, 'a secret of two, and more')['seq']
     late = talk.c.call('chat_message', {
         'conv': talk.conv, 'cid': str(uuid.uuid4()), 'reply_to': answer,
         'text': 'what is young'})['seq']
+    # what was said then, said again since
+    talk.c.call('chat_edit', {'conv': talk.conv, 'msg': third,
+                              'cid': str(uuid.uuid4()),
+                              'text': 'a secret of two, still'})
     talk.end()
     other = Consultation(stack).active()
     other.c.say(other.conv, 'a secret that is held')
@@ -168,7 +173,7 @@ def test_m2_words_go_and_the_books_stay(stack, rest):
     done = worker(stack, 'retention', *[w for d in days for w in ('-o', d)])
     assert done.returncode == 0, done
     assert done.stdout.splitlines() == [
-        'retention: messages: 2 removed', 'retention: notices: 1 removed',
+        'retention: messages: 3 removed', 'retention: notices: 1 removed',
         'retention: logins: 1 removed', 'retention: traces: 1 removed']
     assert left() == [n - 1 for n in was]
 
@@ -189,7 +194,7 @@ def test_m2_words_go_and_the_books_stay(stack, rest):
     events = history(rest, talk, talk.client)
     assert [e['seq'] for e in events] == list(range(1, len(events) + 1))
     by_seq = {e['seq']: e for e in events}
-    for seq in (first, answer):
+    for seq in (first, answer, third):
         assert by_seq[seq]['payload']['deleted'] is True
         assert 'text' not in by_seq[seq]['payload']
         assert by_seq[seq]['deleted_at']
@@ -204,8 +209,9 @@ def test_m2_words_go_and_the_books_stay(stack, rest):
     back.hello(talk.client.token, pos={talk.conv: 0})
     head = events[-1]['seq']
     got = [back.expect('chat_message', lambda m, s=seq: m['seq'] == s)
-           for seq in (first, answer, late)]
-    assert [m['payload'].get('deleted') for m in got] == [True, True, None]
+           for seq in (first, answer, third, late)]
+    assert [m['payload'].get('deleted') for m in got] \
+        == [True, True, True, None]
     eventually(lambda: back.seen[talk.conv] == head)
     assert ok(rest.get(f'/api/conversations/{talk.conv}',
                        talk.advisor.token))['unread'] <= 1
