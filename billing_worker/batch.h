@@ -63,7 +63,7 @@ void billing_batch_share(billing_batch_t *b, const PGresult *res);
 /* facts.c */
 
 /*
- * Fills f and p from a row of billing.facts2(); intervals and segments go to
+ * Fills f and p from a row of billing.facts3(); intervals and segments go to
  * the worker's scratch arrays, valid until the next row.  BILLING_ERROR: the
  * row makes no sense, or no memory.
  */

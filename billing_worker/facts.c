@@ -2,7 +2,7 @@
 /*
  * Copyright (C) The Astro authors
  *
- * From a row of billing.facts2() to what the engine decides from.
+ * From a row of billing.facts3() to what the engine decides from.
  */
 
 #include <stdlib.h>
@@ -13,7 +13,7 @@
 #include "segments.h"
 
 
-/* the columns of billing.facts2() */
+/* the columns of billing.facts3() */
 enum {
     BILLING_FACTS_ID = 0,
     BILLING_FACTS_VER,
@@ -53,6 +53,7 @@ enum {
     BILLING_FACTS_REV,
     BILLING_FACTS_PROMO,
     BILLING_FACTS_GATEWAYS,
+    BILLING_FACTS_CAP_MINOR,
     BILLING_FACTS_COLUMNS
 };
 
@@ -109,6 +110,8 @@ billing_facts_read(billing_worker_t *w, const PGresult *res, int row,
     f->tariff.free_ms = billing_facts_int(res, row, BILLING_FACTS_FREE);
     f->tariff.max_minor = billing_pg_int(res, row, BILLING_FACTS_MAX_MINOR,
                                          0);
+    billing_engine_cap(f, billing_pg_int(res, row, BILLING_FACTS_CAP_MINOR,
+                                         0));
     f->max_ms = billing_facts_int(res, row, BILLING_FACTS_MAX);
     f->state_ms = billing_facts_int(res, row, BILLING_FACTS_STATE_MS);
     f->end_ms = billing_facts_int(res, row, BILLING_FACTS_END);

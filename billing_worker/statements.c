@@ -11,7 +11,7 @@
 const billing_pg_statement_t  billing_bill_statements[] = {
 
     { "facts",
-      "SELECT * FROM billing.facts2($1::bigint[], $2::smallint[])", 2 },
+      "SELECT * FROM billing.facts3($1::bigint[], $2::smallint[])", 2 },
 
     { "fence",
       "SELECT billing.fence($1::text, $2::smallint[], $3::bigint[])", 3 },
@@ -29,7 +29,7 @@ const billing_pg_statement_t  billing_bill_statements[] = {
 const billing_pg_statement_t  billing_lane_statements[] = {
 
     { "facts",
-      "SELECT * FROM billing.facts2($1::bigint[], $2::smallint[])", 2 },
+      "SELECT * FROM billing.facts3($1::bigint[], $2::smallint[])", 2 },
 
     { "fence",
       "SELECT billing.fence($1::text, $2::smallint[], $3::bigint[])", 3 },

@@ -299,7 +299,7 @@ billing_heap_t *billing_lanes_heap(billing_worker_t *w,
 /* what was polled longer ago is no basis for anything */
 #define BILLING_LIVES_OLD_MS  3000
 
-/* no renewal is guessed to be older than that: as in billing.facts2() */
+/* no renewal is guessed to be older than that: as in billing.facts3() */
 #define BILLING_LIVES_AGE_MS  3000
 
 int billing_lives_start(billing_worker_t *w);

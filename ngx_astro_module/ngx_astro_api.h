@@ -85,6 +85,7 @@ extern const ngx_astro_route_row_t  ngx_astro_routes_pay[];
 extern const ngx_astro_route_row_t  ngx_astro_routes_payout[];
 extern const ngx_astro_route_row_t  ngx_astro_routes_private[];
 extern const ngx_astro_route_row_t  ngx_astro_routes_stats[];
+extern const ngx_astro_route_row_t  ngx_astro_routes_back[];
 
 /* A row and the statements made from it, once, when the worker starts. */
 typedef struct {

@@ -23,6 +23,7 @@ static const ngx_astro_route_row_t *const  ngx_astro_routes_tables[] = {
     ngx_astro_routes_chat,
     ngx_astro_routes_wallet,
     ngx_astro_routes_stats,
+    ngx_astro_routes_back,
     ngx_astro_routes_admin,
     ngx_astro_routes_pay,
     ngx_astro_routes_payout,

@@ -24,6 +24,7 @@
 #define NGX_ASTRO_ACT_RELAY   0x4       /* no news; a frame for the peer */
 #define NGX_ASTRO_ACT_SAMPLE  0x8       /* of a connection's quality */
 #define NGX_ASTRO_ACT_BARS    0x10      /* somebody is kept out from now on */
+#define NGX_ASTRO_ACT_EVENT   0x20      /* no news; an event for both */
 
 
 #define ngx_astro_act_sql(name)                                               \
@@ -73,6 +74,7 @@ static u_char *ngx_astro_act_body(const ngx_astro_act_t *act, uint64_t user,
 static void ngx_astro_act_tell(const ngx_astro_act_t *act, uint64_t user,
     PGresult *res);
 static void ngx_astro_act_relay(uint64_t user, PGresult *res);
+static void ngx_astro_act_event(PGresult *res);
 static void ngx_astro_act_sample(PGresult *res);
 
 
@@ -117,6 +119,12 @@ static const ngx_astro_act_t  ngx_astro_acts[] = {
     /* an account stands where a session does; its own ends, if there is one */
     { ngx_string("admin_user_block"), ASTRO_SESSION_END,
       ngx_astro_act_sql(admin_user_block), "usdglf", NGX_ASTRO_ACT_BARS },
+
+    /* the second: an advisor stands where a session does */
+    { ngx_string("session_gift"), ASTRO_SESSION_EVENTS,
+      &ngx_astro_sql_session_gift, NULL, "usdo", NGX_ASTRO_ACT_EVENT },
+    { ngx_string("advisor_gift"), ASTRO_SESSION_EVENTS,
+      &ngx_astro_sql_advisor_gift, NULL, "usdo", NGX_ASTRO_ACT_EVENT },
 
     { ngx_null_string, 0, NULL, NULL, NULL, 0 }
 };
@@ -507,6 +515,11 @@ ngx_astro_act_tell(const ngx_astro_act_t *act, uint64_t user, PGresult *res)
 {
     ngx_str_t  state;
 
+    if (act->flags & NGX_ASTRO_ACT_EVENT) {
+        ngx_astro_act_event(res);
+        return;
+    }
+
     if (act->flags & NGX_ASTRO_ACT_RELAY) {
         ngx_astro_act_relay(user, res);
 
@@ -569,6 +582,44 @@ ngx_astro_act_relay(uint64_t user, PGresult *res)
     ngx_astro_msg_add(&m, frame.data, frame.len);
 
     ngx_astro_route_user(&route, &m);
+}
+
+
+/*
+ * Told once, with the answer that made it: whoever repeats that gets no frame,
+ * and who was not told finds it by the conversation's head.
+ */
+
+static void
+ngx_astro_act_event(PGresult *res)
+{
+    ngx_str_t          frame;
+    ngx_astro_msg_t    m;
+    ngx_astro_route_t  route;
+
+    if (PQgetisnull(res, 0, NGX_ASTRO_O_EVENT_FRAME)) {
+        return;
+    }
+
+    frame = ngx_astro_pg_str(res, 0, NGX_ASTRO_O_EVENT_FRAME);
+
+    ngx_memzero(&route, sizeof(ngx_astro_route_t));
+    route.to = NGX_ASTRO_TO_USER;
+    route.durable = 1;
+    route.conv = ngx_astro_pg_int(res, 0, NGX_ASTRO_O_CONV);
+    route.seq = ngx_astro_pg_int(res, 0, NGX_ASTRO_O_EVENT_SEQ);
+
+    ngx_astro_msg_init(&m);
+    ngx_astro_msg_add(&m, frame.data, frame.len);
+
+    route.user = ngx_astro_pg_int(res, 0, NGX_ASTRO_O_CLIENT);
+    ngx_astro_route_user(&route, &m);
+    route.user = ngx_astro_pg_int(res, 0, NGX_ASTRO_O_ADVISOR);
+    ngx_astro_route_user(&route, &m);
+
+    if (!PQgetisnull(res, 0, NGX_ASTRO_O_SESSION)) {
+        ngx_astro_redis_nudge(ngx_astro_pg_int(res, 0, NGX_ASTRO_O_SESSION));
+    }
 }
 
 

@@ -81,6 +81,10 @@ ngx_astro_sql_of(session_begin, 5, "$6", "$1::bigint",
                  ", $2::json, $3::text, $4::bigint, $5::boolean");
 ngx_astro_sql_once(booking_start, 3, ", $2::bigint, $3::bigint", "$4", "$5",
                    "$6");
+ngx_astro_sql_of(session_gift, 4, "$5", "$1::bigint",
+                 ", $2::bigint, $3::json, $4::text");
+ngx_astro_sql_of(advisor_gift, 4, "$5", "$1::bigint",
+                 ", $2::bigint, $3::json, $4::text");
 ngx_astro_sql_of(queue_join, 3, "$4", "$1::bigint",
                  ", $2::bigint, $3::json");
 ngx_astro_sql_of(queue_leave, 2, "$3", "$1::bigint",

@@ -34,6 +34,8 @@ extern const ngx_astro_sql_t  ngx_astro_sql_conversation_of;
 extern const ngx_astro_sql_t  ngx_astro_sql_session_begin;
 extern const ngx_astro_sql_t  ngx_astro_sql_booking_start;
 extern const ngx_astro_sql_t  ngx_astro_sql_booking_start_once;
+extern const ngx_astro_sql_t  ngx_astro_sql_session_gift;
+extern const ngx_astro_sql_t  ngx_astro_sql_advisor_gift;
 extern const ngx_astro_sql_t  ngx_astro_sql_queue_join;
 extern const ngx_astro_sql_t  ngx_astro_sql_queue_leave;
 extern const ngx_astro_sql_t  ngx_astro_sql_session_pause;

@@ -498,7 +498,8 @@ billing_engine_exhaust(billing_engine_t *e)
 {
     const char  *reason;
 
-    reason = billing_engine_maximum(e) ? "max_reached" : "low_balance";
+    reason = !billing_engine_maximum(e) ? "low_balance"
+             : billing_engine_capped(e) ? "cap_reached" : "max_reached";
 
     return billing_engine_end(e, reason, BILLING_NONE, e->spent);
 }

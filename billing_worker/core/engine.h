@@ -87,6 +87,8 @@ typedef struct {
 
     unsigned                unpaid:1;       /* paused for want of money */
     unsigned                payer:1;        /* the client is a client */
+    unsigned                capped:1;       /* the tariff's max_minor is what
+                                               the client's caps leave */
     unsigned                low_sent:1;
 } billing_facts_t;
 
@@ -117,6 +119,12 @@ typedef struct {
     unsigned                ended:1;
 } billing_decision_t;
 
+
+/*
+ * What the client's spend caps leave for this session (0: there are none) is a
+ * maximum beside the client's own: the lower one counts, and says why it ended.
+ */
+void billing_engine_cap(billing_facts_t *f, int64_t cap_minor);
 
 /*
  * BILLING_ERROR: the facts contradict each other (the charge is not what the

@@ -88,6 +88,9 @@ int billing_engine_exhausted(billing_engine_t *e);
 /* Whether it is a maximum of the client's that ends the session here. */
 int billing_engine_maximum(billing_engine_t *e);
 
+/* If so, whether it is what the client's spend caps leave. */
+int billing_engine_capped(billing_engine_t *e);
+
 /* How long the money will do from here. */
 void billing_engine_left(billing_engine_t *e);
 

@@ -154,6 +154,29 @@ billing_engine_maximum(billing_engine_t *e)
 }
 
 
+int
+billing_engine_capped(billing_engine_t *e)
+{
+    return e->f->capped
+           && (e->f->max_ms == BILLING_NONE || e->spent < e->f->max_ms);
+}
+
+
+void
+billing_engine_cap(billing_facts_t *f, int64_t cap_minor)
+{
+    int64_t  *max;
+
+    max = &f->tariff.max_minor;
+
+    f->capped = (cap_minor != 0 && (*max == 0 || cap_minor < *max));
+
+    if (f->capped) {
+        *max = cap_minor;
+    }
+}
+
+
 /*
  * A maximum that the client chose shortens what is left and is no reason to
  * warn.

@@ -2,7 +2,7 @@
 /*
  * Copyright (C) The Astro authors
  *
- * Intervals as billing.facts2() and billing.audit_sessions() write them: an SQL
+ * Intervals as billing.facts3() and billing.audit_sessions() write them: an SQL
  * array of {party,from_ms,to_ms,open,unpaid}.
  */
 

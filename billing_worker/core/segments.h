@@ -30,7 +30,7 @@ int64_t billing_segments_place(billing_segment_t *segments, size_t nsegments,
     const billing_interval_t *iv, size_t n);
 
 /*
- * From an SQL array of {at_ms,rate}, as billing.facts2() writes it; NULL is
+ * From an SQL array of {at_ms,rate}, as billing.facts3() writes it; NULL is
  * "".  Into *segments, an array of *size that grows as needed and is the
  * caller's to free; n is how many there are.  BILLING_ERROR: no memory, or
  * they make no sense.

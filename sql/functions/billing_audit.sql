@@ -67,7 +67,8 @@ BEGIN
            s.rate_minor, s.commission_bps::bigint, s.max_ms, s.end_ms,
            s.paid_until_ms, s.charge_no::bigint, s.billed_ms, s.charged,
            s.fee, s.promo, s.held, s.credited, s.whole_minute::int::bigint,
-           s.min_minor, s.free_ms, s.max_minor, s.segments::bigint
+           s.min_minor, s.free_ms, least(s.max_minor, s.cap_minor),
+           s.segments::bigint
       FROM consult.session s
      WHERE s.id >= audit_sessions."from" AND s.id < audit_sessions.till
      ORDER BY s.id;
@@ -469,6 +470,21 @@ BEGIN
          WHERE (p.amount, p.wallet_id) IS DISTINCT FROM
                (t.amount, t.debit_account)
             OR (p.state = 'failed') <> (r.id IS NOT NULL)
+        UNION ALL
+        -- a refund that is done has left the books, once; no other one has
+        SELECT 'payment', NULL, t.id, NULL,
+               format('refund %s of %s of payment %s is %s; %s has left the '
+                      'books', coalesce(r.id::text, t.reference), r.amount,
+                      r.payment_id, r.state, coalesce(t.amount, 0))
+          FROM ledger.refund r
+          JOIN ledger.payment p ON p.id = r.payment_id
+          FULL JOIN (SELECT * FROM ledger.transfer x
+                      WHERE x.session_id IS NULL AND x.kind = 'refund'
+                        AND x.reference ~ '^refund:[0-9]{1,18}:lost$') t
+            ON r.id = split_part(t.reference, ':', 2)::bigint
+         WHERE r.id IS NULL OR (r.state = 'done') <> (t.id IS NOT NULL)
+            OR r.state = 'done' AND (t.amount, t.about)
+               IS DISTINCT FROM (r.amount, p.transfer_id)
         UNION ALL
         -- a payment that came is one top-up of its client, and a top-up that
         -- bears a payment's name is that payment's.  (Money that was put in

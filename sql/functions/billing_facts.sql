@@ -4,7 +4,7 @@
 SET ROLE astro_engine;
 
 
--- billing.facts2: all that a decision about a session is made from, in one
+-- billing.facts3: all that a decision about a session is made from, in one
 -- moment.  Sessions that are settled, or in none of these shards, give no row.
 --
 --   payer_ok     the client is one; anybody else is charged nothing
@@ -18,9 +18,10 @@ SET ROLE astro_engine;
 --                as closed when it has proven all up to that
 --   segments     {from_ms,rate_minor} of each after the first, in order
 --   promo        part of balance; gateways: of the intervals, one by one
+--   cap_minor    what the client's spend caps let it charge, or NULL (caps.sql)
 --
 -- The order of the columns is the order in which C reads them.
-CREATE OR REPLACE FUNCTION billing.facts2(ids bigint[], shards smallint[])
+CREATE OR REPLACE FUNCTION billing.facts3(ids bigint[], shards smallint[])
 RETURNS TABLE (id bigint, ver int, shard smallint, charge_no int, state text,
     reason text, client_id bigint, advisor_id bigint, conversation_id bigint,
     client_wallet bigint, rate_minor bigint, commission_bps int,
@@ -30,7 +31,7 @@ RETURNS TABLE (id bigint, ver int, shard smallint, charge_no int, state text,
     wallet_held bigint, now_ms bigint, lease_ms bigint, est_ms bigint,
     silence_ms int, intervals bigint[], whole_minute boolean,
     min_minor bigint, free_ms bigint, max_minor bigint, segments bigint[],
-    rev int, promo bigint, gateways bigint[])
+    rev int, promo bigint, gateways bigint[], cap_minor bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
@@ -55,7 +56,7 @@ BEGIN
            CASE WHEN s.segments > 0 THEN
                (SELECT array_agg(ARRAY[x.from_ms, x.rate_minor] ORDER BY x.no)
                   FROM consult.segment x WHERE x.session_id = s.id) END,
-           s.rev, w.promo, p.gateways
+           s.rev, w.promo, p.gateways, s.cap_minor
       FROM consult.session s
       JOIN ledger.wallet w ON w.id = s.client_wallet
       JOIN identity.account a ON a.id = s.client_id
@@ -92,13 +93,45 @@ BEGIN
                      FROM consult.interval i
                      JOIN consult.gateway g ON g.id = i.gateway_id
                     WHERE i.session_id = s.id) x) p
-     WHERE s.id = ANY(facts2.ids) AND get_byte(v_fence, s.shard) = 1
+     WHERE s.id = ANY(facts3.ids) AND get_byte(v_fence, s.shard) = 1
        AND NOT s.settled;
 END
 $$;
 
 
--- billing.facts: the same for workers of the version before.  They know of one
+-- billing.facts2: the same for workers of the version before, which know of no
+-- caps: one is the client's own maximum to them.
+CREATE OR REPLACE FUNCTION billing.facts2(ids bigint[], shards smallint[])
+RETURNS TABLE (id bigint, ver int, shard smallint, charge_no int, state text,
+    reason text, client_id bigint, advisor_id bigint, conversation_id bigint,
+    client_wallet bigint, rate_minor bigint, commission_bps int,
+    max_ms bigint, state_ms bigint, end_ms bigint, active_ms bigint,
+    paid_until_ms bigint, billed_ms bigint, charged bigint, fee bigint,
+    held bigint, low_sent boolean, payer_ok boolean, balance bigint,
+    wallet_held bigint, now_ms bigint, lease_ms bigint, est_ms bigint,
+    silence_ms int, intervals bigint[], whole_minute boolean,
+    min_minor bigint, free_ms bigint, max_minor bigint, segments bigint[],
+    rev int, promo bigint, gateways bigint[])
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT f.id, f.ver, f.shard, f.charge_no, f.state, f.reason, f.client_id,
+           f.advisor_id, f.conversation_id, f.client_wallet, f.rate_minor,
+           f.commission_bps, f.max_ms, f.state_ms, f.end_ms, f.active_ms,
+           f.paid_until_ms, f.billed_ms, f.charged, f.fee, f.held, f.low_sent,
+           f.payer_ok, f.balance, f.wallet_held, f.now_ms, f.lease_ms,
+           f.est_ms, f.silence_ms, f.intervals, f.whole_minute, f.min_minor,
+           f.free_ms, least(f.max_minor, f.cap_minor), f.segments, f.rev,
+           f.promo, f.gateways
+      FROM billing.facts3(facts2.ids, facts2.shards) f;
+END
+$$;
+
+
+-- billing.facts: the same for workers of long before.  They know of one
 -- rate alone, so they are not told of a session whose tariff says more: it is
 -- paid ahead, its gateways stop it in time, and a worker that can charges it.
 CREATE OR REPLACE FUNCTION billing.facts(ids bigint[], shards smallint[])
@@ -129,9 +162,11 @@ END
 $$;
 
 
-REVOKE ALL ON FUNCTION billing.facts2(bigint[], smallint[]),
+REVOKE ALL ON FUNCTION billing.facts3(bigint[], smallint[]),
+    billing.facts2(bigint[], smallint[]),
     billing.facts(bigint[], smallint[]) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION billing.facts2(bigint[], smallint[]),
+GRANT EXECUTE ON FUNCTION billing.facts3(bigint[], smallint[]),
+    billing.facts2(bigint[], smallint[]),
     billing.facts(bigint[], smallint[]) TO astro_worker;
 
 RESET ROLE;

@@ -118,6 +118,8 @@ BEGIN
     b.answer_by := least(clock_timestamp()
                          + o.answer_ms * interval '1 millisecond', b.start_at);
 
+    PERFORM consult.cap_spend(b.client_id, b.deposit);
+
     INSERT INTO consult.booking (client_id, advisor_id, client_wallet,
            advisor_wallet, service, rate_minor, commission_bps, start_at,
            end_at, note, deposit, held, answer_by, due_at)

@@ -307,6 +307,9 @@ BEGIN
 
     SELECT x.* INTO STRICT t FROM ledger.tariff x WHERE x.service = b.service;
 
+    t.free_ms := least(t.free_ms + consult.free_given(b.client_id,
+                             b.advisor_id), 86400000);
+
     IF t.free_ms > 0 THEN
         SELECT greatest(t.free_ms - coalesce(sum(
                    CASE WHEN x.settled THEN least(x.billed_ms, x.free_ms)
@@ -343,6 +346,8 @@ BEGIN
         PERFORM consult.fail('busy', 'the advisor is in a session');
     END;
 
+    PERFORM consult.cap_begin(s.id, consult.price(t, b.rate_minor, NULL,
+                                                  ready_ms));
     PERFORM consult.booking_began(b, s.id, caller);
 
     RETURN consult.outcome(s, 201, false);

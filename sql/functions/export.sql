@@ -169,7 +169,15 @@ SET search_path = pg_catalog, pg_temp AS $map$
          ARRAY['consult.dispute']),
         (30, 'checkouts', $$ SELECT to_jsonb(t) - 'secret'
              FROM ledger.checkout t WHERE t.owner_id = $1 ORDER BY t.id $$,
-         ARRAY['ledger.checkout'])
+         ARRAY['ledger.checkout']),
+        (31, 'refunds', $$ SELECT to_jsonb(t) - 'made_by'
+             FROM ledger.payment p JOIN ledger.refund t ON t.payment_id = p.id
+            WHERE p.owner_id = $1 ORDER BY t.id $$, ARRAY['ledger.refund']),
+        (32, 'spend_limit', $$ SELECT to_jsonb(t) FROM ledger.spend_limit t
+            WHERE t.account_id = $1 $$, ARRAY['ledger.spend_limit']),
+        (33, 'coupons', $$ SELECT to_jsonb(t) FROM ledger.coupon_use t
+            WHERE t.account_id = $1 ORDER BY t.id $$,
+         ARRAY['ledger.coupon_use'])
       ) AS x(place, name, query, covers)
      UNION ALL
     SELECT NULL, NULL, NULL, x.covers, x.exempt
@@ -195,6 +203,9 @@ SET search_path = pg_catalog, pg_temp AS $map$
          'commission from an instant on: what was paid by it is in sessions'),
         (ARRAY['ledger.payment_flag'],
          'a suspicion, until an admin has seen to it'),
+        (ARRAY['ledger.coupon'], 'an act of an admin, in admin_log'),
+        (ARRAY['ledger.coupon_miss'],
+         'how many wrong codes within the hour'),
         (ARRAY['ledger.payout_order'], 'an act of an admin, in admin_log'),
         (ARRAY['ledger.session_rollup'],
          'sums of charges, which are in the sessions'),

@@ -20,8 +20,9 @@
 -- way might still arrive and be obeyed.  So after a no with a doubt it is asked
 -- once more, later than any such call can live.
 --
--- Locks: rows of the outbox, then payouts, then wallets; each by id.  Of a
--- payment that a client began: what billing.checkout_made() locks (pay.sql).
+-- Locks: rows of the outbox, then payouts, payments and their refunds, then
+-- wallets; each by id.  Of a payment that a client began: what
+-- billing.checkout_made() locks (pay.sql).
 
 SET ROLE astro_engine;
 
@@ -292,6 +293,10 @@ BEGIN
             v_failed := v_failed || o.about;
             v_reasons := v_reasons || coalesce(o.error, 'refused');
 
+        ELSIF o.kind = 'refund' AND o.state IN ('delivered', 'refused') THEN
+            PERFORM billing.refund_answered(o.about, o.state, v_answer,
+                                            o.error);
+
         ELSIF o.kind LIKE 'connect\_%' AND o.state = 'delivered' THEN
             PERFORM billing.connect_done(o.kind, o.about, v_answer);
 
@@ -424,6 +429,11 @@ BEGIN
         PERFORM billing.payouts_return(ARRAY[o.about],
             ARRAY['not done, as somebody has seen'],
             ARRAY['pending', 'submitted']);
+
+    ELSIF o.kind = 'refund' THEN
+        PERFORM billing.refund_answered(o.about, o.state,
+            jsonb_build_object('id', outbox_resolve.vendor_id),
+            'not done, as somebody has seen');
 
     ELSIF o.kind LIKE 'connect\_%' AND o.state = 'delivered' THEN
         PERFORM billing.connect_done(o.kind, o.about,

@@ -17,7 +17,7 @@ SET ROLE astro_engine;
 -- checkout.  Two at once of one account wait for each other: advisory lock
 -- (7, hash of the account).
 --
--- Refused: bad_request, field "/amount"; rate_limited, and in how many seconds
+-- Refused: forbidden (who has excluded himself); bad_request, field "/amount"; rate_limited, and in how many seconds
 -- it is not any more, as the exception's column (module: Retry-After).
 CREATE OR REPLACE FUNCTION billing.checkout_begin(owner bigint, provider text,
     amount bigint) RETURNS bigint
@@ -33,6 +33,8 @@ DECLARE
     v_n        bigint;
     v_sum      bigint;
 BEGIN
+    PERFORM consult.not_excluded(owner);
+
     SELECT x.* INTO STRICT r FROM ledger.payment_rule x
      WHERE x.currency IN (v_currency, '***')
      ORDER BY x.currency = '***' LIMIT 1;

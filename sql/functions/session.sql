@@ -43,10 +43,11 @@ SET ROLE astro_api;
 --   201  ringing; body = snapshot
 --   200  dup = true: the session that this cid made, as it is now
 --   403  invalid_user_role (the caller is no client), forbidden (oneself; a
---        blocked account)
+--        blocked account; who has excluded himself)
 --   404  not_found                       no such advisor
 --   409  busy (the advisor, or the caller, has a live session, or the advisor
---        is kept for somebody: consult.reserved_for), offline
+--        is kept for somebody: consult.reserved_for), offline; conflict (the
+--        caller's spend cap is reached: caps.sql)
 --   402  insufficient_balance
 --   422  unsupported, field "/service"; idempotency_mismatch, field "/cid"
 --
@@ -177,6 +178,9 @@ BEGIN
     SELECT t.* INTO STRICT o FROM ledger.tariff t
      WHERE t.service = session_start.service;
 
+    o.free_ms := least(o.free_ms + consult.free_given(session_start.caller,
+                             session_start.advisor), 86400000);
+
     IF o.free_ms > 0 THEN
         SELECT greatest(o.free_ms - coalesce(sum(
                    CASE WHEN x.settled THEN least(x.billed_ms, x.free_ms)
@@ -224,6 +228,8 @@ BEGIN
                o.free_ms, 'ringing', consult.ms(clock_timestamp()))
         RETURNING * INTO s;
 
+        PERFORM consult.cap_begin(s.id, consult.price(o, v_rate,
+                    session_start.max_minor, ready_ms));
         PERFORM consult.session_begun(s.id, s.client_id, s.advisor_id);
 
         RETURN consult.outcome(s, 201, false);

@@ -171,8 +171,8 @@ BEGIN
                        / 60000);
     END IF;
 
-    IF s.max_minor IS NOT NULL
-       AND s.charged + s.held + v_more > s.max_minor THEN
+    -- or of what its client wants to spend: NULL is no maximum
+    IF s.charged + s.held + v_more > least(s.max_minor, s.cap_minor) THEN
         RETURN consult.refusal(402, 'insufficient_balance',
                    'the maximum of this session is too near');
     END IF;

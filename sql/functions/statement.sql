@@ -200,3 +200,91 @@ GRANT EXECUTE ON FUNCTION billing.statement_of(bigint),
     billing.statement(bigint, timestamptz, timestamptz) TO astro_worker;
 
 RESET ROLE;
+SET ROLE astro_engine;
+
+
+-- consult.statement_doc: the statement of an account as one document:
+--
+--   {from,to,currency,opening,closing,movements:[{id,at,kind,session,amount,
+--    fee,promo,balance}]}
+--
+-- Money in minor units; opening + the amounts = closing, which is counted back
+-- from what the wallet has now.  NULL: the account has no statements.
+CREATE OR REPLACE FUNCTION consult.statement_doc(account bigint,
+    since timestamptz, until timestamptz) RETURNS json
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET jit = off AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM ledger.wallet w
+                    WHERE w.owner_id = account
+                      AND w.kind IN ('client', 'advisor')) THEN
+        RETURN NULL;
+    END IF;
+
+    RETURN (
+        SELECT json_build_object(
+            'from', consult.rfc3339(since), 'to', consult.rfc3339(until),
+            'currency', consult.currency(),
+            'opening', max(x.balance) FILTER (WHERE x.part = 'opening'),
+            'closing', max(x.balance) FILTER (WHERE x.part = 'closing'),
+            'movements', coalesce(json_agg(json_build_object(
+                'id', x.id, 'at', consult.rfc3339(x.at), 'kind', x.kind,
+                'session', x.session, 'amount', x.amount, 'fee', x.fee,
+                'promo', x.promo, 'balance', x.balance) ORDER BY x.place)
+                FILTER (WHERE x.part = 'movement'), '[]'))
+          FROM (SELECT s.*, row_number() OVER () AS place
+                  FROM billing.statement(account, since, until) s) x);
+END
+$$;
+
+
+REVOKE ALL ON FUNCTION consult.statement_doc(bigint, timestamptz, timestamptz)
+    FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION consult.statement_doc(bigint, timestamptz,
+    timestamptz) TO astro_api;
+
+RESET ROLE;
+SET ROLE astro_api;
+
+
+-- api.wallet_statement: what moved in the caller's account from one day to
+-- another (UTC), the last one included; 366 of them at the most.
+--
+--   ?from=2026-01-01&to=2026-12-31
+--
+--   200 as consult.statement_doc
+--   400 bad_request, with its field; 404 not_found (an admin has none)
+--
+-- Called by GET /api/wallet/statement.
+CREATE OR REPLACE FUNCTION api.wallet_statement(caller bigint, query json)
+RETURNS TABLE (status int, body json)
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_from date := consult.f_date(query, 'from');
+    v_to   date := consult.f_date(query, 'to');
+    v_doc  json;
+BEGIN
+    IF v_to < v_from OR v_to - v_from > 365 THEN
+        PERFORM consult.fail('bad_request', 'to is within 366 days from from',
+                             '/to');
+    END IF;
+
+    v_doc := consult.statement_doc(caller,
+                 v_from::timestamp AT TIME ZONE 'UTC',
+                 (v_to + 1)::timestamp AT TIME ZONE 'UTC');
+
+    IF v_doc IS NULL THEN
+        PERFORM consult.fail('not_found', 'this account has no statements');
+    END IF;
+
+    RETURN QUERY SELECT 200, v_doc;
+END
+$$;
+
+
+REVOKE ALL ON FUNCTION api.wallet_statement(bigint, json) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION api.wallet_statement(bigint, json) TO astro_web;
+
+RESET ROLE;

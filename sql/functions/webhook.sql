@@ -306,6 +306,7 @@ SET enable_seqscan = off AS $$
 DECLARE
     p      ledger.payment;
     q      ledger.payment;
+    r      ledger.refund;
     t      record;
     v_name text;
     v_ref  text := i.provider || ':' || about;
@@ -457,6 +458,35 @@ BEGIN
         RETURN;
     END IF;
 
+    -- one that we have asked for ourselves; it may come before the answer to that
+    IF kind IN ('refunded', 'refund_failed') THEN
+        r := billing.refund_told(i, p.id, about);
+    END IF;
+
+    IF r.id IS NOT NULL AND (kind = 'refunded' OR r.state <> 'done') THEN
+        IF amount <> r.amount THEN
+            reason := format('refund %s is of %s, %s came', r.id, r.amount,
+                             amount);
+            RETURN;
+        END IF;
+
+        SELECT x.* INTO STRICT t
+          FROM billing.refund_end(r.id, CASE kind WHEN 'refunded' THEN 'done'
+                                             ELSE 'failed' END,
+                                  about, CASE kind WHEN 'refund_failed'
+                                         THEN 'the vendor says so' END) x;
+
+        IF t.dup AND r.state = 'failed' AND kind = 'refunded' THEN
+            reason := format('refund %s had failed, says the vendor', r.id);
+            RETURN;
+        END IF;
+
+        outcome := CASE WHEN t.dup THEN 'ignored' ELSE 'applied' END;
+        reason := CASE WHEN t.dup THEN 'it was done before' END;
+        wallet_id := t.wallet_id;
+        RETURN;
+    END IF;
+
     IF kind = 'disputed' THEN
         IF EXISTS (SELECT FROM ledger.webhook_inbox x
                     WHERE x.provider = i.provider
@@ -468,8 +498,22 @@ BEGIN
             RETURN;
         END IF;
 
-        SELECT x.* INTO STRICT t
-          FROM billing.dispute_freeze(v_name, amount, v_ref) x;
+        IF amount > p.amount THEN
+            reason := 'it makes no sense for this payment';
+            RETURN;
+        END IF;
+
+        PERFORM billing.refunds_yield(p);
+
+        -- what was given back after it began may have been heard of before
+        amount := least(amount, billing.dispute_room(p.transfer_id, v_ref));
+
+        IF amount > 0 THEN
+            SELECT x.* INTO STRICT t
+              FROM billing.dispute_freeze(v_name, amount, v_ref) x;
+        ELSE
+            SELECT false AS dup, NULL::bigint AS wallet_id INTO t;
+        END IF;
 
     ELSIF kind = 'won' THEN
         SELECT x.* INTO STRICT t
@@ -499,8 +543,7 @@ BEGIN
                                         THEN inbox_do.amount ELSE 0 END,
            disputed = CASE kind WHEN 'refunded' THEN x.disputed
                            WHEN 'disputed' THEN true
-                           ELSE (SELECT s.frozen > 0 FROM
-                                 billing.ledger_payment_sums(x.transfer_id) s)
+                           ELSE billing.payment_disputed(x.id, x.transfer_id)
                            END
      WHERE x.id = p.id;
 

@@ -45,6 +45,8 @@ def sent():
     if "'session_end'" in (ROOT / 'sql/functions/billing.sql').read_text() \
             + (ROOT / 'sql/functions/billing_apply.sql').read_text():
         found.add('session_end')
+    if "'gift'" in (ROOT / 'sql/functions/gifts.sql').read_text():
+        found.add('gift')
     return found
 
 

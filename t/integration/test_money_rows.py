@@ -13,7 +13,8 @@ from math import floor
 import psycopg
 import pytest
 
-from billing_fixture import BINARY, Bench, Redis, Talk
+from billing_fixture import BINARY, Bench, Talk
+from billing_fixture import bench, empty, redis     # noqa: F401
 from sql_fixture import ROOT, sql       # noqa: F401
 
 pytestmark = pytest.mark.skipif(not BINARY.exists(),
@@ -23,31 +24,10 @@ pytestmark = pytest.mark.skipif(not BINARY.exists(),
 INEXACT = {"metrics.c"}
 
 
-@pytest.fixture(scope="module")
-def redis():
-    server = Redis()
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="module")
-def empty(sql, redis):          # noqa: F811
-    made = Bench(sql, redis)
-    made.close()
-    return made
-
-
-@pytest.fixture
-def bench(sql, redis, empty):   # noqa: F811
-    made = Bench(sql, redis, empty)
-    yield made
-    made.close()
-
-
 # G1 --------------------------------------------------------------------------
 
-def test_g1_a_total_does_not_depend_on_the_ticks(sql, redis,    # noqa: F811
-                                                 empty):
+def test_g1_a_total_does_not_depend_on_the_ticks(
+        sql, redis, empty):     # noqa: F811
     """The same talk beside workers that tick each 1, 5, 15 and 60 s: charged
     is floor(rate * ms / 60000) of the whole, in however many charges."""
     benches = {tick: Bench(sql, redis, empty) for tick in (1, 5, 15, 60)}
@@ -120,7 +100,7 @@ def test_g2_money_is_whole_numbers_of_one_currency(sql):    # noqa: F811
 
 # G3 --------------------------------------------------------------------------
 
-def test_g3_an_advisor_who_is_to_pay_pays_nothing(bench):
+def test_g3_an_advisor_who_is_to_pay_pays_nothing(bench):      # noqa: F811
     """A session was planted whose payer is an advisor: it ends, and there is
     no transfer of it."""
     bench.worker().ready()
@@ -175,7 +155,7 @@ def test_g5_every_amount_is_split_exactly(tariff, bps):
         before = fee.value
 
 
-def test_g5_a_changed_commission_is_for_sessions_to_come(bench):
+def test_g5_a_changed_commission_is_for_sessions_to_come(bench):     # noqa: F811
     """The advisor's part of a session is what it was when it began."""
     bench.worker().ready()
     talk = Talk(bench, rate=60000, bps=3000).active().ticked()

@@ -669,6 +669,43 @@ def test_one_event_of_a_page_is_poisoned(stack, vendors, client):
     assert vendors.wallet(client) == {'client': 20}
 
 
+def test_h5_an_admin_gives_it_back(stack, vendors, client):
+    """Over REST: what is there is set aside with the answer, the list shows it,
+    and who is no admin can do neither."""
+    payment = vendors.expect(client, 900)
+    assert vendors.say(succeeded(payment, 900)) == 200
+    eventually(lambda: vendors.wallet(client)['client'] == 900, 30)
+    boss, other = stack.person('admin'), stack.person('client')
+
+    def payments(who=boss, query=f'?user=u_{client}'):
+        return stack.rest.get(f'/api/admin/payments{query}', token=who.token)
+
+    row, = payments().json['data']
+    assert (row['state'], row['vendor_id'], row['amount']['amount'],
+            row['refunds']) == ('paid', payment, 900, [])
+    path = f'/api/admin/payments/{row["id"]}/refund'
+    assert stack.rest.call('POST', path, {}, other.token).status == 403
+    assert payments(other).status == 403
+    assert stack.rest.call('POST', path, {'amount': 901},
+                           boss.token).code == 'bad_request'
+    done = stack.rest.call('POST', path, {'amount': 400, 'reason': 'twice'},
+                           boss.token)
+    assert (done.status, done.json['state'], done.json['amount']['amount']) \
+        == (201, 'pending', 400)
+    assert vendors.wallet(client) == {'client': 500, 'frozen': 400}
+    row, = payments(query=f'?user=u_{client}&state=paid').json['data']
+    assert row['refunds'] == [done.json]
+    assert payments(query=f'?user=u_{client}&state=failed').json['data'] == []
+
+    # the vendor says so: its own number is in what it sends back
+    said = refunded(payment, 400, name('re'))
+    said['data']['object']['metadata'] = {'refund': done.json['id'][2:]}
+    assert vendors.say(said) == 200
+    vendors.ended(said['id'], 'applied')
+    assert vendors.wallet(client) == {'client': 500, 'frozen': 0}
+    assert payments().json['data'][0]['refunds'][0]['state'] == 'done'
+
+
 def test_the_database_is_away(stack, vendors, client):
     """503, and nothing is taken for stored; later it is."""
     payment = vendors.expect(client, 300)

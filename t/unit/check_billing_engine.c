@@ -564,6 +564,22 @@ START_TEST(maximum)
     ck_assert_str_eq(d.reason, "max_reached");
     ck_assert_int_eq(d.billed_ms, 10000);
     ck_assert_int_eq(d.amount, 1000);
+
+    /* what the client's caps leave is one, too; the lower one is the reason */
+
+    f.max_ms = BILLING_NONE;
+    f.tariff.max_minor = 1500;
+    billing_engine_cap(&f, 999);
+
+    ck_assert_int_eq(billing_engine_decide(&f, &settings, &d), BILLING_OK);
+    ck_assert_str_eq(d.reason, "cap_reached");
+    ck_assert_int_eq(d.amount, 999);
+
+    f.tariff.max_minor = 999;
+    billing_engine_cap(&f, 1500);
+
+    ck_assert_int_eq(billing_engine_decide(&f, &settings, &d), BILLING_OK);
+    ck_assert_str_eq(d.reason, "max_reached");
 }
 END_TEST
 

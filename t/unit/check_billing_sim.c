@@ -108,6 +108,12 @@ play_money(world_t *w)
         w->balance -= n;
         w->went += n;
     }
+
+    if (sim_once_in(w, 60)) {
+        i = (int) sim_up_to(w, w->n - 1);
+        db_cap(w, &w->s[i], sim_up_to(w, w->s[i].row.tariff.rate));
+        w->s[i].nudged = 1;
+    }
 }
 
 
@@ -377,12 +383,13 @@ START_TEST(sessions)
            "them by heart\n%d proposals came too late, %d were fenced off, "
            "%d times a wallet was split, %d switches of the mode, %d "
            "pauses\n"
-           "ended: %d low_balance, %d max_reached, %d by a "
+           "ended: %d low_balance, %d max_reached, %d cap_reached, %d by a "
            "party, %d peer_lost, %d pause_expired, %d invalid_user_role\n",
            totals.worlds, totals.sessions, totals.billed / 1000,
            totals.charges, totals.by_heart, totals.stale, totals.fenced,
            totals.shared, totals.segments, totals.pauses,
-           totals.low_balance, totals.max_reached, totals.by_party,
+           totals.low_balance, totals.max_reached, totals.cap_reached,
+           totals.by_party,
            totals.peer_lost, totals.pause_expired, totals.role);
     fflush(stdout);
 
@@ -398,6 +405,7 @@ START_TEST(sessions)
         ck_assert_int_gt(totals.segments, 0);
         ck_assert_int_gt(totals.low_balance, 0);
         ck_assert_int_gt(totals.max_reached, 0);
+        ck_assert_int_gt(totals.cap_reached, 0);
         ck_assert_int_gt(totals.by_party, 0);
         ck_assert_int_gt(totals.peer_lost, 0);
         ck_assert_int_gt(totals.pauses, 0);

@@ -245,7 +245,7 @@ history_rows(history_t *h)
 }
 
 
-/* billing.facts2(); returns whether all that has happened is known */
+/* billing.facts3(); returns whether all that has happened is known */
 
 static int
 history_facts(history_t *h)

@@ -95,6 +95,7 @@ typedef struct {
     int64_t                state_ms, max_ms, end_ms, active_ms, paid_until;
     int64_t                billed, charged, fee, held, credited;
     int                    ver, rev, charge_no, low_sent, settled, payer;
+    int64_t                cap;             /* cap_minor; 0: none */
     int                    pauses;
     astro_session_state_e  state;
     const char            *reason;

@@ -52,6 +52,24 @@ audit_marked(world_t *w, session_t *s, int64_t cut)
 }
 
 
+/* what the session may charge at most, -1: anything */
+
+static int64_t
+audit_max(const session_row_t *r)
+{
+    int64_t  max;
+
+    max = r->tariff.max_minor;
+
+    if (r->cap != 0 && (max == 0 || r->cap < max)) {
+        max = r->cap;
+    }
+
+    return max ? max : -1;
+}
+
+
+
 static void
 audit_line(world_t *w, session_t *s, FILE *to)
 {
@@ -67,7 +85,7 @@ audit_line(world_t *w, session_t *s, FILE *to)
     fprintf(to, "%" PRIu64 "|%" PRId64 " %d %d %" PRId64 " %" PRId64 " %"
             PRId64 " %" PRId64 "|", w->seed, t->rate, t->commission_bps,
             t->whole_minute, t->min_minor, t->free_ms,
-            t->max_minor ? t->max_minor : -1,
+            audit_max(row),
             (row->max_ms == BILLING_NONE) ? -1 : row->max_ms);
 
     for (n = 0; n < row->nsegments; n++) {
@@ -116,6 +134,7 @@ audit_session(world_t *w, session_t *s, FILE *oracle)
     holds(w, s, r->max_ms == BILLING_NONE || r->billed <= r->max_ms);
     holds(w, s, r->tariff.max_minor == 0
                 || r->charged <= r->tariff.max_minor);
+    holds(w, s, r->cap == 0 || r->charged <= r->cap);
 
     charged = fee = 0;
 
@@ -158,6 +177,7 @@ audit_session(world_t *w, session_t *s, FILE *oracle)
     totals.billed += r->billed;
     totals.low_balance += (strcmp(r->reason, "low_balance") == 0);
     totals.max_reached += (strcmp(r->reason, "max_reached") == 0);
+    totals.cap_reached += (strcmp(r->reason, "cap_reached") == 0);
     totals.by_party += (strcmp(r->reason, "client_ended") == 0);
     totals.peer_lost += (strcmp(r->reason, "peer_lost") == 0);
     totals.pause_expired += (strcmp(r->reason, "pause_expired") == 0);

@@ -148,7 +148,7 @@ db_intervals(world_t *w, const session_row_t *r, const gateway_t *lives,
 
 
 /*
- * billing.facts2(): of a session's row and the leases as they are, or as
+ * billing.facts3(): of a session's row and the leases as they are, or as
  * somebody remembers them.
  */
 
@@ -170,6 +170,7 @@ db_facts(world_t *w, const session_row_t *r, const gateway_t *lives,
     f->charge_no = r->charge_no;
     f->state = r->state;
     f->tariff = r->tariff;
+    billing_engine_cap(f, r->cap);
     f->state_ms = r->state_ms;
     f->max_ms = r->max_ms;
     f->end_ms = r->end_ms;
@@ -565,7 +566,8 @@ db_switch(world_t *w, session_t *s, int g)
 
     if (more > w->balance - w->held
         || (r->tariff.max_minor != 0
-            && r->charged + r->held + more > r->tariff.max_minor))
+            && r->charged + r->held + more > r->tariff.max_minor)
+        || (r->cap != 0 && r->charged + r->held + more > r->cap))
     {
         return;
     }
@@ -576,6 +578,31 @@ db_switch(world_t *w, session_t *s, int g)
     r->segments[r->nsegments].rate = rate;
     r->nsegments++;
 
+    w->reliefs++;
+    db_state(w, s, r->state);
+}
+
+
+/* consult.cap_again(): its client wants to spend so much more on it at most */
+
+static void
+db_cap(world_t *w, session_t *s, int64_t more)
+{
+    int64_t         cap;
+    session_row_t  *r;
+
+    r = &s->row;
+
+    cap = r->charged + r->held + more;
+    cap = (cap < r->tariff.min_minor) ? r->tariff.min_minor : cap;
+    cap = cap ? cap : 1;
+
+    if (r->state == ASTRO_SESSION_ENDED || (r->cap != 0 && r->cap <= cap)) {
+        return;
+    }
+
+    r->cap = cap;
+    r->rev++;
     w->reliefs++;
     db_state(w, s, r->state);
 }

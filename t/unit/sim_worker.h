@@ -66,6 +66,7 @@ typedef struct {
     int                 stale;
     int                 low_balance;
     int                 max_reached;
+    int                 cap_reached;
     int                 by_party;
     int                 peer_lost;
     int                 role;

@@ -152,6 +152,9 @@ class Api:
                                  "pm_card_visa")
         elif what == "dispute":
             done = self._dispute(self._get("payment_intent", given["id"]))
+        elif what == "close":       # a dispute: won, or lost
+            done = self._close(self._get("dispute", given["id"]),
+                               given["status"])
         elif what == "reverse":
             done = self._reverse(self._get("transfer", given["id"]), given)
         elif what == "account":     # its owner has told Stripe more, or less
@@ -389,6 +392,12 @@ class Api:
                           "payment_intent", kept=True)
 
         charge = self._get("charge", intent["latest_charge"])
+
+        if charge["disputed"]:
+            raise Refused(400, "invalid_request_error", f"Charge "
+                          f"{charge['id']} has been charged back; cannot "
+                          "issue a refund.", "charge_disputed", kept=True)
+
         left = charge["amount"] - charge["amount_refunded"]
         amount = self._amount(given) if "amount" in given else left
 
@@ -415,10 +424,20 @@ class Api:
         charge = self._get("charge", intent["latest_charge"])
         self._change("charge", charge, {"disputed": True}, None)
         return self._new("dispute", self._id("dispute"), {
-            "amount": charge["amount"], "charge": charge["id"],
+            "amount": charge["amount"] - charge["amount_refunded"],
+            "charge": charge["id"],
             "currency": charge["currency"], "payment_intent": intent["id"],
             "reason": "fraudulent", "status": "needs_response"}, {},
             "charge.dispute.created")
+
+    def _close(self, dispute, status):
+        charge = self._get("charge", dispute["charge"])
+
+        if status == "won":
+            self._change("charge", charge, {"disputed": False}, None)
+
+        return self._change("dispute", dispute, {"status": status},
+                            "charge.dispute.closed")
 
     def _reverse(self, transfer, given):
         """Of a transfer's amount, so much comes back; all that is left."""
