@@ -315,7 +315,7 @@ pids=()
 # gone waits no better twice.
 SPREAD=(-n "${ASTRO_TEST_JOBS:-6}" --dist loadfile)
 mapfile -t SANITIZED < <(ls t/integration/test_*.py \
-    | grep -vE '/test_(sql|audit_books|earnings|payout_accounts|admin_|statement|rollup|calls|gone|docs|web|packages)')
+    | grep -vE '/test_(sql|audit_books|earnings|payout_accounts|admin_|statement|rollup|calls|gone|docs|web|packages|tls|alerts)')
 
 mkdir -p "$LOGS"
 rm -rf "$LOGS"/*
