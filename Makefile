@@ -106,7 +106,8 @@ soak: build
 	    ASTRO_TRIALS=$(SOAK_TRIALS) $(PYTHON) -m pytest -s t/chaos $(ARGS)
 	@ASTRO_BUILD=$(BUILD) ASTRO_SOAK=1 \
 	    $(PYTHON) -m pytest t/integration/test_billing_heart.py \
-	    t/integration/test_consult_acts.py
+	    t/integration/test_consult_acts.py \
+	    t/integration/test_payments_at_random.py
 	@ASTRO_BUILD=$(BUILD) $(PYTHON) t/bench/soak.py $(SOAK_MINUTES)
 	@$(MAKE) compare-nchan ARGS=
 	@$(MAKE) oracle
