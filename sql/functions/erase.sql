@@ -149,6 +149,7 @@ BEGIN
     DELETE FROM identity.phone x WHERE x.account_id = v_id;
     DELETE FROM identity.outside x WHERE x.account_id = v_id;
     DELETE FROM identity.login x WHERE x.account_id = v_id;
+    DELETE FROM stats.signin x WHERE x.account_id = v_id;
     DELETE FROM identity.export x WHERE x.account_id = v_id;
     DELETE FROM consult.last_seen x WHERE x.account_id = v_id;
     DELETE FROM consult.hours x WHERE x.advisor_id = v_id;

@@ -177,7 +177,10 @@ SET search_path = pg_catalog, pg_temp AS $map$
             WHERE t.account_id = $1 $$, ARRAY['ledger.spend_limit']),
         (33, 'coupons', $$ SELECT to_jsonb(t) FROM ledger.coupon_use t
             WHERE t.account_id = $1 ORDER BY t.id $$,
-         ARRAY['ledger.coupon_use'])
+         ARRAY['ledger.coupon_use']),
+        (34, 'signins', $$ SELECT to_jsonb(t) FROM stats.signin t
+            WHERE t.account_id = $1 ORDER BY t.id $$,
+         ARRAY['stats.signin'])
       ) AS x(place, name, query, covers)
      UNION ALL
     SELECT NULL, NULL, NULL, x.covers, x.exempt
@@ -209,6 +212,8 @@ SET search_path = pg_catalog, pg_temp AS $map$
         (ARRAY['ledger.payout_order'], 'an act of an admin, in admin_log'),
         (ARRAY['ledger.session_rollup'],
          'sums of charges, which are in the sessions'),
+        (ARRAY['stats.active_day', 'stats.advisor_day', 'stats.member'],
+         'figures that are made of what is in other tables'),
         (ARRAY['ledger.transfer_other'], 'a part of ledger.transfer')
       ) AS x(covers, exempt)
      ORDER BY 1
@@ -289,6 +294,8 @@ RESET ROLE;
 
 GRANT USAGE ON SCHEMA billing TO astro_owner;
 SET ROLE astro_owner;
+
+GRANT USAGE ON SCHEMA stats TO astro_private;
 
 -- What is in a document may be read, and no other table.
 DO $$

@@ -393,6 +393,7 @@ SET ROLE astro_owner;
 GRANT EXECUTE ON FUNCTION consult.message_payload(json, text, text),
     consult.fail(text, text, text) TO astro_private;
 GRANT SELECT, UPDATE (said) ON consult.dispute TO astro_private;
+GRANT SELECT, DELETE ON stats.signin TO astro_private;
 
 DO $$
 BEGIN
@@ -400,6 +401,13 @@ BEGIN
                     WHERE p.polrelid = 'consult.dispute'::regclass
                       AND p.polname = 'words') THEN
         CREATE POLICY words ON consult.dispute FOR UPDATE TO astro_private
+            USING (true);
+    END IF;
+
+    IF NOT EXISTS (SELECT FROM pg_policy p
+                    WHERE p.polrelid = 'stats.signin'::regclass
+                      AND p.polname = 'forget') THEN
+        CREATE POLICY forget ON stats.signin FOR DELETE TO astro_private
             USING (true);
     END IF;
 END

@@ -354,7 +354,7 @@ def test_m3_every_table_about_people_is_known(stack):
               FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
               JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
                AND NOT a.attisdropped
-             WHERE n.nspname IN ('identity', 'ledger', 'consult', 'billing')
+             WHERE n.nspname !~ '^(pg_.*|information_schema)$'
                AND c.relkind IN ('r', 'p')
                AND (a.attname ~ ('^(.*_)?(account|client|advisor|owner|sender'
                                  || '|admin|user|caller)(_id)?$')
@@ -493,6 +493,9 @@ def test_m3_forgotten(stack, rest):
                if c['client']['id'] == me.id]
     assert client['client']['name'] == 'Erased'
 
+    with stack.db() as db:
+        assert db.execute('SELECT count(*) FROM stats.signin WHERE'
+                          ' account_id = %s', (who,)).fetchone() == (0,)
     after = journal(stack)
     assert after[:len(before)] == before
     with stack.db() as db:
