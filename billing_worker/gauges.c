@@ -278,9 +278,10 @@ billing_gauges_text(billing_worker_t *w, billing_text_t *t)
     size_t                       i;
     const char                  *last;
     billing_gauges_t            *g;
-    const billing_gauges_row_t  *row;
+    const billing_gauges_row_t  *row, *first;
 
     g = w->gauges;
+    first = billing_gauges_rows;
 
     if (g == NULL || g->asked == 0
         || billing_clock() - g->asked > BILLING_GAUGES_OLD_MS)
@@ -293,12 +294,18 @@ billing_gauges_text(billing_worker_t *w, billing_text_t *t)
     for (i = 0; i < BILLING_GAUGES; i++) {
         row = &billing_gauges_rows[i];
 
+        /* the first of a name has its help, told or not */
+
+        if (i == 0 || strcmp(row[-1].name, row->name) != 0) {
+            first = row;
+        }
+
         if (!g->told[i]) {
             continue;
         }
 
         if (strcmp(last, row->name) != 0) {
-            billing_metrics_head(t, row->name, row->type, row->help);
+            billing_metrics_head(t, row->name, first->type, first->help);
             last = row->name;
         }
 
