@@ -135,7 +135,7 @@ billing_live_timer(uv_timer_t *timer)
                  " %" PRId64 " %" PRId64 " %d", w->owner,
                  now.ticks - then->ticks, ms, now.charged - then->charged,
                  billing_live_lag_ms(&now, then), billing_metrics_pg_up(w),
-                 w->redis.out.up + w->redis.in.up);
+                 (w->redis.out.up ? 1 : 0) + (w->redis.in.up ? 1 : 0));
 
     for (i = 0; i < BILLING_LIVE_GAUGES; i++) {
         n += snprintf(text + n, sizeof(text) - (size_t) n, " %" PRId64,
