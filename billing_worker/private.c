@@ -6,8 +6,9 @@
  *
  * Each is one function of the database, which does a little in one transaction
  * and keeps in a row how far it has got.  So there is nothing to remember here;
- * whatever dies, another worker goes on.  While there is more to do it is asked
- * again at once, else each is asked once a second.
+ * whatever dies, another worker goes on.  Each is asked once a second; while
+ * there is more to do they are asked at once, by turns: a walk over all that is
+ * too old takes hours, and who waits for an export does not wait for that.
  */
 
 #include <inttypes.h>
@@ -81,7 +82,10 @@ billing_private_timer(uv_timer_t *timer)
         return;
     }
 
+    /* one of them: the others only if it has something to do */
+
     w->private_data.next = (w->private_data.next + 1) % BILLING_PRIVATES;
+    w->private_data.idle = BILLING_PRIVATES - 1;
 
     billing_private_ask(w);
 }
@@ -146,11 +150,20 @@ billing_private_done(void *data, const billing_pg_reply_t *reply)
                                                             : ""));
     }
 
-    if (reply->status == BILLING_PG_DONE && !w->stopping
-        && billing_private_more(reply->results[0]))
-    {
-        billing_private_ask(w);
+    if (reply->status != BILLING_PG_DONE || w->stopping) {
+        return;
     }
+
+    if (billing_private_more(reply->results[0])) {
+        w->private_data.idle = 0;
+
+    } else if (++w->private_data.idle >= BILLING_PRIVATES) {
+        return;
+    }
+
+    w->private_data.next = (w->private_data.next + 1) % BILLING_PRIVATES;
+
+    billing_private_ask(w);
 }
 
 

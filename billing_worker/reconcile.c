@@ -29,6 +29,7 @@
 #define BILLING_RECONCILE_CONNECT   5000        /* ms */
 #define BILLING_RECONCILE_BODY      (8 * 1024 * 1024)
 #define BILLING_RECONCILE_TRIES     5
+#define BILLING_RECONCILE_PATIENCE  3           /* failed: one try each */
 #define BILLING_RECONCILE_PARKED_N  "1000"
 
 
@@ -51,8 +52,11 @@ typedef struct {
     int64_t                seen;
     int64_t                stored;
     int64_t                parked;
+    int64_t                failed;              /* of ours, not known */
+    int64_t                row;                 /* of these, in a row */
     unsigned               more:1;
     unsigned               open:1;              /* asked for one of ours */
+    unsigned               stop:1;              /* all others would fail, too */
 
     /* the answer that is waited for */
     unsigned               done:1;
@@ -182,6 +186,12 @@ billing_reconcile_main(billing_config_t *config, int argc, char *const *argv)
     }
 
     PQfinish(r->conn);
+
+    if (r->failed > 0) {
+        fprintf(stderr, "billing_worker: reconcile: %" PRId64 " of our "
+                "payments could not be asked for\n", r->failed);
+        rc = BILLING_ERROR;
+    }
 
     if (rc == BILLING_OK) {
         rc = (r->parked > 0) ? BILLING_RECONCILE_PARKED
@@ -382,7 +392,11 @@ billing_reconcile_pages(billing_reconcile_t *r)
 }
 
 
-/* Each payment that we wait for, by its name: a list may not have it. */
+/*
+ * Each payment that we wait for, by its name: a list may not have it.  One of
+ * which the vendor makes no sense is counted, and told of at the end; it must
+ * not keep the others from being asked for, today and every day.
+ */
 
 static int
 billing_reconcile_open(billing_reconcile_t *r, unsigned razorpay)
@@ -396,6 +410,8 @@ billing_reconcile_open(billing_reconcile_t *r, unsigned razorpay)
     seen = r->seen;
     r->what = &billing_reconcile_ours[razorpay];
     r->open = 1;
+    r->stop = 0;
+    r->row = 0;
     rc = BILLING_OK;
     snprintf(after, sizeof(after), "0");
 
@@ -415,7 +431,23 @@ billing_reconcile_open(billing_reconcile_t *r, unsigned razorpay)
 
         for (row = 0; row < n && rc == BILLING_OK; row++) {
             snprintf(after, sizeof(after), "%s", PQgetvalue(res, row, 0));
-            rc = billing_reconcile_one(r, PQgetvalue(res, row, 1));
+
+            if (billing_reconcile_one(r, PQgetvalue(res, row, 1))
+                == BILLING_OK)
+            {
+                r->row = 0;
+                continue;
+            }
+
+            fprintf(stderr, "billing_worker: reconcile: not known: %s\n",
+                    PQgetvalue(res, row, 1));
+
+            r->failed++;
+            r->row++;
+
+            if (r->stop || PQstatus(r->conn) != CONNECTION_OK) {
+                rc = BILLING_ERROR;
+            }
         }
 
         PQclear(res);
@@ -441,6 +473,7 @@ billing_reconcile_one(billing_reconcile_t *r, const char *path)
         }
 
         r->done = 0;
+        r->stop = 0;
         r->wait_s = 0;
         r->rc = BILLING_ERROR;
 
@@ -456,6 +489,12 @@ billing_reconcile_one(billing_reconcile_t *r, const char *path)
         }
 
         if (r->rc == BILLING_OK || r->wait_s < 0) {
+            break;
+        }
+
+        /* it is the vendor, not this one, and there may be thousands */
+
+        if (r->row >= BILLING_RECONCILE_PATIENCE && r->wait_s == 0) {
             break;
         }
     }
@@ -519,6 +558,8 @@ billing_reconcile_answered(void *data, const billing_http_reply_t *reply)
     if (reply->code != 200) {
         fprintf(stderr, "billing_worker: reconcile: the vendor answers %ld\n",
                 reply->code);
+
+        r->stop = (reply->code == 401 || reply->code == 403);
 
         if (reply->retry_after_ms > 0) {
             r->wait_s = (reply->retry_after_ms < 60000)

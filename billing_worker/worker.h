@@ -145,6 +145,7 @@ typedef struct {
 typedef struct {
     uv_timer_t            timer;
     size_t                next;             /* in the table of them */
+    size_t                idle;             /* in a row had nothing to do */
     unsigned              asking:1;
 } billing_private_t;
 

@@ -275,6 +275,34 @@ def test_m2_many_in_small_steps(stack):
                           " IS NOT NULL", (conv,)).fetchone() == (0,)
 
 
+def test_m2_a_long_walk_keeps_nobody_waiting(stack, rest):
+    """Of what is too old there is no end; who asks for an export gets it."""
+    me = stack.person('client')
+    with stack.db() as db:
+        was, = db.execute("SELECT pg_get_functiondef('billing.retain_next'"
+                          "::regproc)").fetchone()
+        db.execute('CREATE SEQUENCE billing.test_walk')
+        db.execute('GRANT USAGE ON SEQUENCE billing.test_walk TO'
+                   ' astro_private, astro_worker')
+        db.execute(
+            'CREATE OR REPLACE FUNCTION billing.retain_next(messages int,'
+            ' notices int, logins int, traces int) RETURNS TABLE (kind text,'
+            ' removed int, total bigint, done boolean) LANGUAGE sql VOLATILE'
+            " AS $$ SELECT 'messages'::text, 0,"
+            " nextval('billing.test_walk'), false $$")
+    try:
+        with stack.db() as db:
+            eventually(lambda: db.execute(
+                'SELECT last_value FROM billing.test_walk').fetchone()[0] > 9)
+        assert rest.post('/api/me/export', None, me.token).status == 202
+        eventually(lambda: ok(rest.get('/api/me/export', me.token))
+                   ['state'] == 'ready', 30)
+    finally:
+        with stack.db() as db:
+            db.execute(was)
+            db.execute('DROP SEQUENCE billing.test_walk')
+
+
 # M3 ---------------------------------------------------------------------------
 
 def test_m3_an_export_is_whole(stack, rest):

@@ -1,7 +1,10 @@
 """billing_worker reconcile: what vendors did and nobody was told of is asked for
 and done, once; what is parked is listed until somebody has seen to it."""
 
+import http.server
+import json
 import subprocess
+import threading
 
 from astro.stack import eventually
 from astro.ws import SLOW
@@ -77,6 +80,78 @@ def test_a_lost_webhook_is_made_up_for(stack, vendors, client):    # noqa: F811
         vendor.faults(error=1)
         assert reconcile().returncode == 2
     finally:
+        vendor.close()
+
+
+class Odd(http.server.BaseHTTPRequestHandler):
+    """Stripe, if it had no events, and said this of these payments."""
+    says = {}
+    asked = []
+
+    def do_GET(self):               # pylint: disable=invalid-name
+        about = self.path.partition('?')[0].rpartition('/')[2]
+        self.asked.append(about)
+        code, what = self.says.get(about, (404, {}))
+        if about == 'events':
+            code, what = 200, {'object': 'list', 'data': [],
+                               'has_more': False}
+        body = json.dumps(what).encode()
+        self.send_response(code)
+        self.send_header('Content-Type', 'application/json')
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):   # pylint: disable=arguments-differ
+        pass
+
+
+def test_what_a_vendor_is_odd_about_keeps_no_other_waiting(
+        stack, vendors, client):    # noqa: F811
+    """Of one payment the vendor says nothing that can be used: those after it
+    are asked for all the same, and the look has failed.  A key that it does not
+    take stops it."""
+    odd, fine, last = [vendors.expect(client, 900) for _ in range(3)]
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Odd)
+    vendor = Vendor()               # for its key
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    def look(**says):
+        Odd.says = {p: says.get(w, (404, {})) for p, w in
+                    ((odd, 'odd'), (fine, 'fine'), (last, 'last'))}
+        with open(f'{stack.var}/etc/billing_worker.conf',
+                  encoding='utf-8') as f:
+            given = ['-o', next(line for line in f
+                                if line.startswith('pg = ')).strip()]
+        return subprocess.run(
+            [WORKER, 'reconcile', *given, '-o',
+             f'stripe_url=http://127.0.0.1:{server.server_port}', '-o',
+             f'stripe_key_file={vendor.key_file}', '-o',
+             'razorpay_key_file='], text=True, capture_output=True,
+            check=False, timeout=60 * SLOW)
+
+    def paid(payment):
+        return 200, succeeded(payment, 900)['data']['object']
+
+    try:
+        done = look(odd=(401, {}), fine=paid(fine))
+        assert done.returncode == 2, done
+        assert ' 401' in done.stderr
+        assert odd in Odd.asked and fine not in Odd.asked
+
+        done = look(odd=(409, {}), fine=paid(fine), last=paid(last))
+        assert done.returncode == 2, done
+        assert f'not known: /v1/payment_intents/{odd}\n' in done.stderr
+        assert ' 1 of our payments ' in done.stderr
+        eventually(lambda: vendors.wallet(client) == {'client': 1800}, 15)
+
+        done = look(odd=paid(odd))
+        assert done.returncode in (0, 1), done
+        eventually(lambda: vendors.wallet(client) == {'client': 2700}, 15)
+        audit(stack)
+    finally:
+        server.shutdown()
+        server.server_close()
         vendor.close()
 
 
