@@ -304,7 +304,9 @@ billing_http_headers(billing_http_request_t *r,
     }
 
     if (rc == BILLING_OK && post && key != NULL) {
-        rc = billing_http_header_add(r, "Idempotency-Key", key);
+        rc = billing_http_header_add(r, (peer->key_name != NULL)
+                                        ? peer->key_name : "Idempotency-Key",
+                                     key);
     }
 
     /* a form this small is not announced first */

@@ -57,6 +57,7 @@ typedef struct {
     int64_t                  connect_ms;
     int64_t                  timeout_ms;    /* for all of it */
     size_t                   body_max;      /* of an answer; more is UNKNOWN */
+    const char              *key_name;      /* of a header; NULL: below */
     unsigned                 basic:1;       /* the secret is user:password */
     char                     secret[BILLING_HTTP_SECRET_MAX];
 } billing_http_peer_t;
@@ -93,9 +94,9 @@ void billing_http_forget(billing_http_peer_t *peer);
 int billing_http_base_ok(const char *base);
 
 /*
- * body NULL: GET; else a form is POSTed, with an Idempotency-Key if there is
- * one.  All is copied.  BILLING_ERROR: no memory; the handler will not be
- * called.
+ * body NULL: GET; else a form is POSTed, with a key if there is one, in the
+ * header Idempotency-Key, or as the peer calls it.  All is copied.
+ * BILLING_ERROR: no memory; the handler will not be called.
  */
 int billing_http_call(billing_http_t *http, const billing_http_peer_t *peer,
     const char *path, const char *body, const char *key,

@@ -40,6 +40,7 @@
 #define BILLING_CLAIM_KEY          4
 #define BILLING_CLAIM_PARKED       5
 #define BILLING_CLAIM_VENDOR       6
+#define BILLING_CLAIM_KIND         7
 
 /* the columns of billing.outbox_record() */
 #define BILLING_RECORD_ID          0
@@ -67,6 +68,7 @@ struct billing_outbox_call_s {
     int64_t                id;
     int64_t                claim;
     char                  *result;      /* the JSON of it; owned */
+    unsigned               alone:1;     /* recorded in a statement of its own */
 };
 
 
@@ -78,6 +80,7 @@ static void billing_outbox_claimed(void *data,
     const billing_pg_reply_t *reply);
 static void billing_outbox_one(billing_worker_t *w, const PGresult *res,
     int row);
+static unsigned billing_outbox_alone(const char *kind);
 static void billing_outbox_answered(void *data,
     const billing_http_reply_t *reply);
 static void billing_outbox_pause(billing_worker_t *w, billing_vendor_e vendor,
@@ -97,7 +100,7 @@ static void billing_outbox_swept(void *data, const billing_pg_reply_t *reply);
 const billing_pg_statement_t  billing_outbox_statements[] = {
 
     { "outbox_claim",
-      "SELECT id, claim, path, body, key, parked, vendor "
+      "SELECT id, claim, path, body, key, parked, vendor, kind "
       "FROM billing.outbox_claim($1::text, $2::text[], $3::int, $4::int)", 4 },
 
     { "outbox_record",
@@ -392,6 +395,8 @@ billing_outbox_one(billing_worker_t *w, const PGresult *res, int row)
     call = &o->calls[i];
     call->id = billing_pg_int(res, row, BILLING_CLAIM_ID, 0);
     call->claim = billing_pg_int(res, row, BILLING_CLAIM_CLAIM, 0);
+    call->alone = billing_outbox_alone(PQgetvalue(res, row,
+                                                  BILLING_CLAIM_KIND));
 
     if (billing_outbox_send(o, PQgetvalue(res, row, BILLING_CLAIM_VENDOR),
                             PQgetvalue(res, row, BILLING_CLAIM_PATH),
@@ -409,6 +414,20 @@ billing_outbox_one(billing_worker_t *w, const PGresult *res, int row)
     o->busy++;
 
     BILLING_POINT("outbox-called");
+}
+
+
+/*
+ * What is recorded locks names, payments and wallets, in this order: of two in
+ * one statement the second's would come after the first's, and deadlock with
+ * the inbox.  A payout locks payouts and wallets, at the end, of all at once; a
+ * message locks nothing.
+ */
+
+static unsigned
+billing_outbox_alone(const char *kind)
+{
+    return strcmp(kind, "payout") != 0 && strcmp(kind, "otp") != 0;
 }
 
 
@@ -483,7 +502,7 @@ static void
 billing_outbox_record(billing_worker_t *w)
 {
     char                attempts[24], settle[24];
-    size_t              i, n;
+    size_t              i, n, first, last;
     billing_outbox_t   *o;
     billing_pg_query_t  q;
 
@@ -497,8 +516,18 @@ billing_outbox_record(billing_worker_t *w)
     billing_text_str(&o->results, "[");
 
     n = 0;
+    first = 0;
+    last = o->ncalls;
 
     for (i = 0; i < o->ncalls; i++) {
+        if (o->calls[i].state == BILLING_CALL_ANSWERED && o->calls[i].alone) {
+            first = i;
+            last = i + 1;
+            break;
+        }
+    }
+
+    for (i = first; i < last; i++) {
 
         if (o->calls[i].state != BILLING_CALL_ANSWERED) {
             continue;
@@ -537,7 +566,7 @@ billing_outbox_record(billing_worker_t *w)
 
     o->recording = 1;
 
-    for (i = 0; i < o->ncalls; i++) {
+    for (i = first; i < last; i++) {
         if (o->calls[i].state == BILLING_CALL_ANSWERED) {
             o->calls[i].state = BILLING_CALL_RECORDING;
         }

@@ -18,6 +18,9 @@
 #define BILLING_OUTBOX_BODY_MAX    65536
 
 
+static int billing_outbox_refund(const char *path);
+
+
 static const char *const  billing_vendors[] = {
     "stripe", "twilio", "razorpay"
 };
@@ -59,6 +62,7 @@ billing_outbox_peers(billing_worker_t *w)
     o->razorpay = o->stripe;
     o->razorpay.base = w->config->razorpay_url;
     o->razorpay.ca_file = "";
+    o->razorpay.key_name = "X-Refund-Idempotency";
     o->razorpay.basic = 1;
 
     o->sms.peer = o->stripe;
@@ -156,6 +160,12 @@ billing_outbox_send(billing_outbox_t *o, const char *name, const char *path,
     if (strcmp(name, billing_vendors[BILLING_RAZORPAY]) == 0) {
         *vendor = BILLING_RAZORPAY;
 
+        /* it knows keys for refunds alone */
+
+        if (!billing_outbox_refund(path)) {
+            key = NULL;
+        }
+
         return billing_http_call(&o->http, &o->razorpay, path,
                                  body[0] ? body : NULL, key, handler, data);
     }
@@ -176,4 +186,17 @@ billing_outbox_send(billing_outbox_t *o, const char *name, const char *path,
     }
 
     return rc;
+}
+
+
+/* "/v1/payments/pay_1/refund" */
+
+static int
+billing_outbox_refund(const char *path)
+{
+    const char  *last;
+
+    last = strrchr(path, '/');
+
+    return last != NULL && strcmp(last, "/refund") == 0;
 }

@@ -204,11 +204,58 @@ END
 $$;
 
 
+-- billing.settled_fill: notes of up to so many sessions of before migration 0028
+-- when they were settled; their last charge was not later.  false: all have it.
+CREATE OR REPLACE FUNCTION billing.settled_fill(cap int) RETURNS boolean
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off AS $$
+#variable_conflict use_column
+DECLARE
+    m      consult.settled_walk;
+    v_last bigint;
+BEGIN
+    SELECT x.* INTO m FROM consult.settled_walk x
+     WHERE x.one AND x.after < x.until FOR NO KEY UPDATE;
+
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+
+    SELECT max(x.id) INTO v_last
+      FROM (SELECT s.id FROM consult.session s
+             WHERE s.id > m.after AND s.id <= m.until
+             ORDER BY s.id LIMIT cap) x;
+
+    -- they are locked by id
+    PERFORM 1 FROM consult.session s
+      WHERE s.id > m.after AND s.id <= v_last
+        AND s.settled AND s.settled_at IS NULL
+      ORDER BY s.id FOR NO KEY UPDATE;
+
+    UPDATE consult.session s
+       SET settled_at = greatest(s.created_at, s.ended_at,
+               (SELECT t.at FROM ledger.transfer t
+                 WHERE t.session_id = s.id AND t.charge_no = s.charge_no),
+               (SELECT r.last_at FROM ledger.session_rollup r
+                 WHERE r.session_id = s.id))
+     WHERE s.id > m.after AND s.id <= v_last
+       AND s.settled AND s.settled_at IS NULL;
+
+    UPDATE consult.settled_walk x SET after = coalesce(v_last, x.until)
+     WHERE x.one;
+
+    RETURN true;
+END
+$$;
+
+
 -- billing.maintain: makes the partitions of the next four million sessions, and
 -- rolls up the oldest one all of whose sessions ended more than
 -- rollup_after_days ago (0: never), and are in ledger.daily, one at a call.  A row for each thing done:
 -- 'made' or 'rolled up', the partition's number, its transfers.  Advisors who
--- have left go from consult.advisor_here.
+-- have left go from consult.advisor_here.  As long as there are sessions that
+-- billing.settled_fill() has not seen, it sees 5000, and nothing is rolled up.
 --
 -- One caller works, the others get no row.  Nothing is rolled up while an audit
 -- reads.
@@ -222,6 +269,7 @@ DECLARE
                       FROM consult.session s);
     v_since timestamptz;
     v_from  bigint;
+    v_more  boolean;
 BEGIN
     IF rollup_after_days IS NULL OR rollup_after_days < 0 THEN
         RAISE EXCEPTION 'rollup_after_days is 0 or more'
@@ -231,6 +279,8 @@ BEGIN
     IF NOT pg_try_advisory_xact_lock(2, 0) THEN
         RETURN;
     END IF;
+
+    v_more := billing.settled_fill(5000);
 
     PERFORM billing.notices_sweep();
 
@@ -251,7 +301,7 @@ BEGIN
         END IF;
     END LOOP;
 
-    IF rollup_after_days = 0 THEN
+    IF rollup_after_days = 0 OR v_more THEN
         RETURN;
     END IF;
 
@@ -294,8 +344,8 @@ END
 $$;
 
 
-REVOKE ALL ON FUNCTION billing.roll_up(int), billing.maintain(int)
-    FROM PUBLIC;
+REVOKE ALL ON FUNCTION billing.roll_up(int), billing.settled_fill(int),
+    billing.maintain(int) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION billing.maintain(int) TO astro_worker;
 
 RESET ROLE;

@@ -174,6 +174,10 @@ $$;
 -- what never left this machine say nothing of the call: nothing is in doubt
 -- by it, and 429 is no attempt either.  settle_ms: by then nothing of an
 -- earlier call can be on its way any more.
+--
+-- What is about payments or accounts (all kinds but payout and otp) comes by
+-- itself: of two in one call the second's payment would be locked after the
+-- first's wallets.
 CREATE OR REPLACE FUNCTION billing.outbox_record(results jsonb,
     attempts_max int, settle_ms int)
 RETURNS TABLE (id bigint, state text, kind text, about bigint, attempts int,

@@ -3,11 +3,13 @@
 -- A refund is one row.  In the transaction that makes it, what is available of
 -- the money is set aside (as if it were disputed: billing.dispute_freeze,
 -- reference "refund:<id>") and the call is written in the outbox, with the key
--- "refund-<id>".  When the vendor says yes, in its answer or by a webhook,
--- whichever is first, the money leaves the books (billing.dispute_lost, so the
--- transfer's reference is "refund:<id>:lost"), with the part of the promo that
--- came with it; what the client has spent meanwhile is a debt.  When it says no,
--- what was set aside is the client's again.  Each once, for the row says so.
+-- "refund-<id>" (12 digits: Razorpay takes no key of less than 10 characters).
+-- When the vendor says yes, in its answer or by a webhook, whichever is first,
+-- the money leaves the books (billing.dispute_lost, so the transfer's reference
+-- is "refund:<id>:lost"), with the part of the promo that came with it; what the
+-- client has spent meanwhile is a debt.  When it says no, what was set aside is
+-- the client's again.  Each once, for the row says so.  One that had failed, and
+-- that the vendor has done after all, is then as one of the next paragraph.
 --
 -- A refund that somebody makes at the vendor's own pages is no row here: its
 -- webhook takes it out of the books by itself (webhook.sql).
@@ -97,7 +99,8 @@ BEGIN
                  THEN 'payment_intent=' || p.payment_id || '&amount='
                       || r.amount || '&metadata[refund]=' || r.id
                  ELSE 'amount=' || r.amount || '&notes[refund]=' || r.id END,
-            'refund-' || r.id, 'refund', r.id);
+            'refund-' || lpad(r.id::text, greatest(12, length(r.id::text)),
+                              '0'), 'refund', r.id);
 END
 $$;
 
@@ -244,8 +247,8 @@ $$;
 
 
 -- billing.refund_told: an event is about one of our own refunds: by the vendor's
--- name for it, or, before that is known, by ours, which the vendor gives back
--- with it.  NULL: it is about none of them.
+-- name for it, or by ours, which the vendor gives back with it.  NULL: it is about
+-- none of them.  One whose vendor_id is another: the vendor has done it twice.
 CREATE OR REPLACE FUNCTION billing.refund_told(i ledger.webhook_inbox,
     payment bigint, vendor_id text) RETURNS ledger.refund
 LANGUAGE plpgsql VOLATILE
@@ -265,11 +268,37 @@ BEGIN
 
         IF v_ours ~ '^[0-9]{1,18}$' THEN
             SELECT x.* INTO r FROM ledger.refund x
-             WHERE x.id = v_ours::bigint AND x.vendor_id IS NULL;
+             WHERE x.id = v_ours::bigint AND x.provider = i.provider;
         END IF;
     END IF;
 
     RETURN CASE WHEN r.payment_id = payment THEN r END;
+END
+$$;
+
+
+-- billing.refund_after_all: an event is about a refund of ours that had failed,
+-- and that the vendor has done after all, by this name: it is as if somebody had
+-- given that money back at the vendor's own pages.
+CREATE OR REPLACE FUNCTION billing.refund_after_all(r ledger.refund,
+    kind text, about text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE
+SET enable_seqscan = off AS $$
+BEGIN
+    IF r.state IS DISTINCT FROM 'failed' THEN
+        RETURN false;
+    END IF;
+
+    IF kind = 'refunded' THEN
+        UPDATE ledger.refund x
+           SET vendor_id = coalesce(x.vendor_id, about),
+               error = 'it had failed, and was done after all'
+         WHERE x.id = r.id;
+        RETURN true;
+    END IF;
+
+    RETURN (billing.ledger_done('refund', r.provider || ':' || about)).id
+           IS NOT NULL;
 END
 $$;
 
@@ -349,6 +378,7 @@ REVOKE ALL ON FUNCTION billing.payment_lock_row(bigint),
     billing.refund_end(bigint, text, text, text),
     billing.refund_answered(bigint, text, jsonb, text),
     billing.refund_told(ledger.webhook_inbox, bigint, text),
+    billing.refund_after_all(ledger.refund, text, text),
     billing.refunds_yield(ledger.payment),
     consult.payments_list(bigint, text, bigint, int),
     consult.refund_body(ledger.refund) FROM PUBLIC;

@@ -463,6 +463,16 @@ BEGIN
         r := billing.refund_told(i, p.id, about);
     END IF;
 
+    IF billing.refund_after_all(r, kind, about) THEN
+        r := NULL;
+    END IF;
+
+    IF r.vendor_id <> about THEN
+        reason := format('refund %s is %s at the vendor, and it is %s, too: '
+                         'somebody must look', r.id, r.vendor_id, about);
+        RETURN;
+    END IF;
+
     IF r.id IS NOT NULL AND (kind = 'refunded' OR r.state <> 'done') THEN
         IF amount <> r.amount THEN
             reason := format('refund %s is of %s, %s came', r.id, r.amount,
@@ -475,11 +485,6 @@ BEGIN
                                              ELSE 'failed' END,
                                   about, CASE kind WHEN 'refund_failed'
                                          THEN 'the vendor says so' END) x;
-
-        IF t.dup AND r.state = 'failed' AND kind = 'refunded' THEN
-            reason := format('refund %s had failed, says the vendor', r.id);
-            RETURN;
-        END IF;
 
         outcome := CASE WHEN t.dup THEN 'ignored' ELSE 'applied' END;
         reason := CASE WHEN t.dup THEN 'it was done before' END;

@@ -3,8 +3,8 @@
 -- they are given of it, and how it goes.
 --
 -- Safe under the version before: its worker settles sessions as ever, and a
--- trigger notes when.  The index keeps writers of consult.session waiting while
--- it is made.
+-- trigger notes when.  Sessions that were settled before get it later, a few at a
+-- time: 0033.
 
 DO $$
 BEGIN
@@ -47,23 +47,6 @@ CREATE TRIGGER session_settled
     BEFORE UPDATE OF settled ON consult.session
     FOR EACH ROW WHEN (NEW.settled AND NOT OLD.settled)
     EXECUTE FUNCTION consult.session_settled();
-
-RESET ROLE;
-SET ROLE astro_engine;
-
-UPDATE consult.session s
-   SET settled_at = greatest(s.created_at, s.ended_at,
-           (SELECT t.at FROM ledger.transfer t
-             WHERE t.session_id = s.id AND t.charge_no = s.charge_no),
-           (SELECT r.last_at FROM ledger.session_rollup r
-             WHERE r.session_id = s.id))
- WHERE s.settled;
-
-RESET ROLE;
-SET ROLE astro_owner;
-
--- no column that a tick writes
-CREATE INDEX session_earned ON consult.session (advisor_wallet, settled_at);
 
 
 -- payouts ----------------------------------------------------------------------

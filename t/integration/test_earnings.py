@@ -207,6 +207,35 @@ def test_h8_charges_that_were_rolled_up(sql, web):   # noqa: F811
                   " ledger.session_day_rollup")
 
 
+def test_h8_sessions_of_before_are_dated(sql, web):  # noqa: F811
+    """A few at a time, by their last charge; what is live or has it, is left
+    alone."""
+    books = Books(sql)
+    days = [NOON + i * DAY for i in range(4)]
+    ids = [books.talk([(day, 500, 50), (day + DAY / 24, 400, 40)])
+           for day in days]
+    live = books.talk([(NOON, 700, 70)], live=True)
+    sql.admin("UPDATE consult.session SET settled_at = NULL, created_at ="
+              " %s WHERE id = ANY(%s)", NOON - DAY, ids[:3])
+    sql.admin("UPDATE consult.settled_walk SET after = %s, until = %s",
+              ids[0] - 1, live)
+
+    def dated():
+        return [row[0] for row in sql.admin(
+            "SELECT settled_at FROM consult.session WHERE id = ANY(%s)"
+            " ORDER BY id", [*ids, live])]
+
+    want = [day + DAY / 24 for day in days] + [None]
+    assert dated() == [None] * 3 + want[3:]
+    assert sql.one("SELECT billing.settled_fill(2)") is True
+    assert dated() == want[:2] + [None] + want[3:]
+    assert sql.admin("SELECT * FROM billing.maintain(0)") is not None
+    assert dated() == want
+    # one more look finds that there are none
+    sql.admin("SELECT * FROM billing.maintain(0)")
+    assert sql.one("SELECT billing.settled_fill(2)") is False
+
+
 def test_h8_what_is_asked_for(sql, web):             # noqa: F811
     books = Books(sql)
     today = sql.one("SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date")

@@ -373,3 +373,124 @@ def test_h5_whatever_comes_in_whatever_order(shop):
         "   WHERE t.about = p.transfer_id AND t.kind = 'refund')") == []
     print({state: n for state, n in bench.rows(
         "SELECT state, count(*) FROM ledger.refund GROUP BY 1")}, gone)
+
+
+class Order:
+    """An order of Razorpay's that was paid; what it is told of."""
+
+    def __init__(self, shop, vendor, client, amount):
+        self.shop, self.client = shop, client
+        self.paid = vendor.do(
+            "payment", order_id="order_1", amount=amount, notes={},
+            status="captured", captured=True)
+        shop.bench.rows("SELECT billing.payment_expect('razorpay', 'order_1',"
+                        " %s, %s, 'INR')", client, amount)
+        self.row = shop.bench.one("SELECT id FROM ledger.payment")
+        assert self.tell("payment.captured") == "applied"
+
+    def tell(self, kind, **refund):
+        """What came of the event; refund: of what the vendor made of ours."""
+        payload = {"payment": {"entity": self.paid}}
+
+        if refund:
+            payload["refund"] = {"entity": {
+                "id": refund["id"], "amount": refund["amount"],
+                "currency": "INR", "payment_id": self.paid["id"],
+                "notes": {"refund": str(refund["ours"])}}}
+
+        said = json.dumps({"entity": "event", "event": kind,
+                           "payload": payload, "nonce": uuid.uuid4().hex})
+        with self.shop.web.cursor() as cur:
+            cur.execute("SELECT status FROM api.webhook('razorpay', %s)",
+                        (said,))
+            assert cur.fetchone() == (200,)
+        bench = self.shop.bench                     # noqa: F811
+        ident = bench.one("SELECT max(id) FROM ledger.webhook_inbox")
+        eventually(lambda: (hurry(bench), bench.one(
+            "SELECT state <> 'waiting' FROM ledger.webhook_inbox"
+            " WHERE id = %s", ident))[1])
+        return bench.one("SELECT state FROM ledger.webhook_inbox"
+                         " WHERE id = %s", ident)
+
+
+@pytest.fixture
+def razorpay():
+    vendor = Vendor("razorpay", key="rzp_test_loopback:secret")
+    yield vendor
+    vendor.close()
+
+
+def razorpay_work(shop, razorpay):
+    return shop.bench.worker(razorpay_url=razorpay.url,
+                             razorpay_key_file=razorpay.key_file).ready()
+
+
+def test_h5_razorpay_gives_back_once(shop, razorpay):
+    """It has a header of its own for the key of a refund.  An answer that was
+    lost is asked for again, and it is the same refund."""
+    razorpay_work(shop, razorpay)
+    client = shop.bench.account("client")
+    order = Order(shop, razorpay, client, 1000)
+    razorpay.faults(lost=1)
+    refund = shop.refund(order.row, 400)
+    eventually(lambda: (hurry(shop.bench), shop.bench.one(
+        "SELECT attempts > 1 FROM billing.outbox"))[1], 60)
+    razorpay.faults()
+    shop.ended(refund, "done")
+    made, = razorpay.books("refund")
+    assert (made["amount"], made["payment_id"], made["notes"]) \
+        == (400, order.paid["id"], {"refund": str(refund)})
+    assert shop.bench.one("SELECT vendor_id FROM ledger.refund") == made["id"]
+    assert order.tell("refund.processed", ours=refund, **made) == "ignored"
+    assert shop.money(client) == (600, 0, 0, 0)
+
+    # the vendor has done it twice, whatever it was: somebody must look
+    assert order.tell("refund.processed", ours=refund, id="rfnd_other",
+                      amount=400) == "parked"
+    assert shop.bench.one("SELECT reason LIKE '%%somebody must look'"
+                          "  FROM ledger.webhook_inbox"
+                          " WHERE state = 'parked'")
+    assert shop.money(client) == (600, 0, 0, 0)
+    shop.bench.clean()
+
+
+def test_h5_done_after_all(shop, razorpay):
+    """It had failed, and the client has it again; then the vendor says that it
+    was done.  So the money is gone, once."""
+    razorpay_work(shop, razorpay)
+    client = shop.bench.account("client")
+    order = Order(shop, razorpay, client, 1000)
+    razorpay.faults(error=1)
+    refund = shop.refund(order.row, 400)
+    theirs = {"ours": refund, "id": "rfnd_1", "amount": 400}
+    assert order.tell("refund.failed", **theirs) == "applied"
+    assert shop.money(client) == (1000, 0, 0, 0)
+    assert order.tell("refund.processed", **theirs) == "applied"
+    assert order.tell("refund.processed", **theirs) == "ignored"
+    assert shop.money(client) == (600, 0, 0, 0)
+    assert shop.bench.one("SELECT refunded FROM ledger.payment") == 400
+    assert order.tell("refund.failed", **theirs) == "parked"
+    assert shop.money(client) == (600, 0, 0, 0)
+    shop.bench.clean()
+
+
+def test_h5_refunds_are_recorded_one_by_one(shop):
+    """So that none waits for a payment with the wallets of another: whatever
+    has been answered meanwhile."""
+    work(shop, calls_at_once=4)
+    payments = [shop.pay(shop.bench.account("client"), 1000)[0]
+                for _ in range(4)]
+
+    with psycopg.connect(shop.bench.dsn()) as other:
+        refunds = [shop.refund(payment) for payment in payments]
+        other.execute("SELECT FROM ledger.payment FOR UPDATE")
+        eventually(lambda: len(shop.stripe.books("refund")) == 4)
+        time.sleep(0.2)
+
+    for refund in refunds:
+        shop.ended(refund, "done")
+
+    assert shop.bench.rows(
+        "SELECT xmin::text, count(*) FROM billing.outbox"
+        " WHERE state = 'delivered' GROUP BY 1 HAVING count(*) > 1") == []
+    shop.bench.clean()

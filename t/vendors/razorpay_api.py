@@ -1,13 +1,14 @@
 """Razorpay, as far as this project asks it, after the published API reference.
 
 Basic authentication with "KEY_ID:KEY_SECRET".  What is posted is JSON or a form
-(both are taken); there are no idempotency keys: an order asked for twice is two
-orders.  Lists are newest first: from, to (created_at), count (1-100, 10), skip;
+(both are taken).  An order asked for twice is two orders; a refund has a key, of
+10 characters or more, in X-Refund-Idempotency.  Lists are newest first: from, to (created_at), count (1-100, 10), skip;
 {entity: collection, count, items}.
 
     POST /v1/orders                 amount, currency, receipt, notes
     GET  /v1/orders/ID[/payments]
     GET  /v1/payments[/ID], /v1/refunds
+    POST /v1/payments/ID/refund     amount, notes
 
 A test does ("pay") what a customer does in the vendor's own page: the payment
 is captured, and the answer has the signature that the page gives back.
@@ -17,6 +18,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import secrets
 import time
 import urllib.parse
@@ -31,8 +33,14 @@ class Api:
         self.books, self.key = books, key
         self.events = []
 
-    def key_of(self, request):      # it knows none
-        return None
+    def key_of(self, request):      # of refunds alone
+        if not request.path.endswith("/refund"):
+            return None
+
+        return request.headers.get("x-refund-idempotency")
+
+    def busy(self):
+        return self.error(409, "The request is being processed")
 
     def error(self, status, text, field=None):
         return Reply(status, {"error": {
@@ -64,6 +72,8 @@ class Api:
                                     if o.get("order_id") == ident])
             case ["GET", "v1", "payments", ident]:
                 return self._one("payment", ident)
+            case ["POST", "v1", "payments", ident, "refund"]:
+                return self._refund(ident, request)
             case ["GET", "v1", ("payments" | "refunds") as kind]:
                 return self._list(kind[:-1], request)
 
@@ -125,6 +135,43 @@ class Api:
             "offer_id": None, "status": "created", "attempts": 0,
             "notes": given.get("notes") or {}}))
 
+    def _refund(self, ident, request):
+        key, given = self.key_of(request), self._given(request)
+        asked = hashlib.sha256(request.path.encode() + b"\n"
+                               + request.body).hexdigest()
+        payment = self.books.get("payment", ident)
+
+        if key is not None and not re.fullmatch(r"[\w-]{10,}", key, re.ASCII):
+            return self.error(400, "The idempotency key is not valid.")
+
+        if key in self.books.keys:
+            kept = self.books.keys[key]
+
+            if kept["asked"] != asked:
+                return self.error(400, "Different request with the same "
+                                  "idempotency key has already been processed.")
+
+            return Reply(200, kept["body"])
+
+        if payment is None:
+            return self.error(400, "The id provided does not exist")
+
+        amount = int(given.get("amount") or payment["amount"])
+        left = payment["amount"] - sum(
+            o["amount"] for o in self.books.all("refund")
+            if o["payment_id"] == ident)
+
+        if not 0 < amount <= left:
+            return self.error(400, "The total refund amount is greater than "
+                              "the refund payment amount", "amount")
+
+        made = self._made("refund", {
+            "payment_id": ident, "amount": amount, "status": "processed",
+            "notes": given["notes"], "speed_processed": "normal"},
+            key, asked)
+        self._event("refund.processed", {"refund": made, "payment": payment})
+        return Reply(200, made)
+
     def _one(self, kind, ident):
         found = self.books.get(kind, ident)
 
@@ -149,11 +196,14 @@ class Api:
         return Reply(200, {"entity": "collection", "count": len(found),
                            "items": found})
 
-    def _made(self, what, given):
+    def _made(self, what, given, key=None, asked=None):
         made = {"id": f"{PREFIX[what]}_{secrets.token_hex(7)}",
                 "entity": what, "currency": "INR",
                 "created_at": int(time.time()), **given}
-        self.books.commit([["object", what, made["id"], made]])
+        self.books.commit(
+            [["object", what, made["id"], made]]
+            + ([["key", "", key, {"asked": asked, "body": made}]] if key
+               else []))
         return made
 
     def _event(self, kind, about):
