@@ -190,11 +190,16 @@ fill() {
 # The template holds every directive once, commented with its default; each
 # line of ASTRO_SETTINGS ("astro_live_ping 1s") takes the place of that line.
 write_nginx_conf() {
-    local user= plain= echo= line key
+    local user= plain= echo= http= line key
 
     [ "$(id -u)" = 0 ] && user="user $WEB_USER;"
     [ -n "${ASTRO_PLAIN_PORT:-}" ] \
         && plain="listen $LISTEN:$ASTRO_PLAIN_PORT reuseport;"
+    [ -n "${ASTRO_HTTP_PORT:-}" ] \
+        && http="server {
+        listen $LISTEN:$ASTRO_HTTP_PORT;
+        return 301 https://\$host:$PORT\$request_uri;
+    }"
     [ -n "${ASTRO_ECHO:-}" ] \
         && echo="location = $ASTRO_ECHO { astro_echo; }"
 
@@ -209,7 +214,7 @@ write_nginx_conf() {
     fill "$REPO/conf/nginx.conf.in" \
         VAR "$VAR" USER "$user" PLAIN "$plain" ECHO "$echo" \
         MODULE "$BUILD/ngx_astro_module.so" OPENAPI "$BUILD/openapi.json" \
-        LISTEN "$LISTEN:$PORT" WORKERS "${ASTRO_WORKERS:-2}" \
+        HTTP "$http" LISTEN "$LISTEN:$PORT" WORKERS "${ASTRO_WORKERS:-2}" \
         PG "$(conninfo astro_web)" REDIS "$(redis_address)" \
         > "$VAR/etc/nginx.conf.new"
 

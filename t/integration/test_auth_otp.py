@@ -45,7 +45,7 @@ def otp_stack(vendor):
         try:
             yield stack.up()
         finally:
-            stack.down()
+            stack.down(dump=True)
 
 
 @pytest.fixture

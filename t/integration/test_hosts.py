@@ -2,6 +2,7 @@
 different hosts talk, presence is right everywhere; a host dies, another is
 cut off from Redis, Redis itself dies, forgets, or stops."""
 
+import contextlib
 import os
 import re
 import signal
@@ -51,10 +52,10 @@ def three():
         hosts[2].wire = wire
         yield hosts
     finally:
-        for host in reversed(hosts):
-            host.down()
-        if wire:
-            wire.close()
+        with contextlib.ExitStack() as ends:
+            ends.callback(lambda: wire and wire.close())
+            for host in hosts:
+                ends.callback(host.down)
 
 
 @pytest.fixture

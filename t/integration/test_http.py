@@ -1,8 +1,10 @@
 """REST: every route, and the answer to everything that is wrong."""
 
+import http.client
 import json
 import re
 import socket
+import ssl
 import time
 import uuid
 
@@ -425,6 +427,45 @@ def test_whoever_came_by_tls_comes_no_other_way(stack, rest):
             answer = b''.join(iter(lambda: s.recv(65536), b'')).lower()
         assert answer.startswith(b'http/1.1 ')
         assert b'strict-transport' not in answer
+
+
+def test_m5_in_clear_one_is_told_where_to_go(stack):
+    """Whatever is asked for, and nothing of it is answered."""
+    token = stack.person().token
+    for method, path in (('GET', '/api/me?x=%20y'), ('GET', '/ws'),
+                         ('POST', '/api/auth/login'), ('GET', '/metrics'),
+                         ('GET', '/')):
+        connection = http.client.HTTPConnection(
+            'localhost', stack.http_port, timeout=15)
+        connection.request(method, path, headers={
+            'Authorization': f'Bearer {token}'})
+        answer = connection.getresponse()
+        said = answer.read()
+        connection.close()
+        assert answer.status == 301
+        assert answer.headers['Location'] \
+            == f'https://localhost:{stack.port}{path}'
+        assert b'Moved' in said
+        assert 'Strict-Transport-Security' not in answer.headers
+
+
+@pytest.mark.filterwarnings('ignore:ssl.TLSVersion')
+@pytest.mark.parametrize('version, good', [
+    ('TLSv1', False), ('TLSv1_1', False), ('TLSv1_2', True),
+    ('TLSv1_3', True)])
+def test_m5_versions_of_tls(stack, version, good):
+    """By a client that would take whatever it is given."""
+    context = ssl.create_default_context(cafile=f'{stack.var}/tls/cert.pem')
+    context.set_ciphers('ALL:@SECLEVEL=0')
+    context.minimum_version = context.maximum_version \
+        = ssl.TLSVersion[version]
+    with socket.create_connection(('127.0.0.1', stack.port), 15) as s:
+        if good:
+            with context.wrap_socket(s, server_hostname='localhost') as tls:
+                assert tls.version() == version.replace('_', '.')
+        else:
+            with pytest.raises(ssl.SSLError, match='PROTOCOL_VERSION'):
+                context.wrap_socket(s, server_hostname='localhost')
 
 
 def test_keepalive_and_pipelined_requests(stack, rest):

@@ -73,6 +73,43 @@ def test_a_storm_of_reloads(city, crowd):
     finish(crowd, city)
 
 
+def test_n6_a_reload_every_two_seconds(city, crowd):
+    """While pairs talk and others ask by REST: no message is lost, no request
+    fails, and the replaced are gone."""
+    person, done, found = city.person(balance=77), threading.Event(), []
+
+    def ask():
+        n = 0
+        while not done.is_set():
+            n += 1
+            try:
+                for answer in (
+                        city.rest.get('/api/wallet', person.token),
+                        city.rest.call('PUT', '/api/me/profile',
+                                       {'about': f'{n}'}, person.token)):
+                    found.append(answer.status)
+            except Exception as e:      # told to the test below
+                found.append(repr(e))
+
+    askers = [threading.Thread(target=ask, daemon=True) for _ in range(2)]
+    for asker in askers:
+        asker.start()
+    old, begin = set(), time.monotonic()
+    for n in range(4):
+        time.sleep(max(0, begin + 2 * n + 0.5 - time.monotonic()))
+        old |= hup(city)
+        eventually(lambda want=len(found) + 4: len(found) > want, 10,
+                   'answers')
+    gone(old, 1 + LINGER + SETTLE + 3)
+    done.set()
+    for asker in askers:
+        asker.join(30)
+    assert set(found) == {200}, [a for a in found if a != 200]
+    whole(crowd, city)
+    assert all(m.byes for m in crowd.members)
+    finish(crowd, city)
+
+
 def test_goodbyes_are_spread_and_in_order(city, crowd):
     """Idle clients first, those in a session last, and these are at a new
     worker before the old one ends."""

@@ -343,6 +343,7 @@ def test_requests_of_a_user(stack):
 @pytest.mark.parametrize('name, burst, method, path', [
     ('search', 3, 'GET', '/api/advisors'),
     ('money', 2, 'POST', '/api/sessions'),
+    ('money', 2, 'POST', '/api/payments'),
     ('write', 5, 'PUT', '/api/me/profile')])
 def test_requests_of_a_class(stack, name, burst, method, path):
     """Each user's own, whichever worker is asked, and after a reload."""

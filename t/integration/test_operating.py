@@ -455,6 +455,33 @@ def test_m10_a_leak_is_seen(stack):
         assert [name for name, _ in found if name == 'planted.log'], text
 
 
+@pytest.mark.parametrize('where, text', [
+    ('log/worker.log', SDP), ('log/error.log', '"password":"x"'),
+    ('log/access.log', 'eyJhbGciOiJ.eyJzdWIiOiJ1.c2lnbmF0dXJlIG9m'),
+    ('log/nginx.out', 'of-a-stack-0123456789'),
+    ('etc/billing_worker.conf', 'of-a-stack-0123456789'),
+    ('etc/nginx.conf', f'# {CARD}')])
+def test_m10_no_stack_ends_with_a_leak(where, text):
+    """Of all tests: what any of them brought into a log fails the run, but
+    for what it says that it has put there."""
+    name = where.removeprefix('log/')
+    for planted, good in (['^else.log: '], False), ([f'^{name}: '], True):
+        stack = Stack()
+        stack.planted = planted
+        os.mkdir(f'{stack.var}/log')
+        os.mkdir(f'{stack.var}/etc')
+        key = pathlib.Path(f'{stack.var}/key')
+        key.write_text('of-a-stack-0123456789\n', 'ascii')
+        pathlib.Path(f'{stack.var}/etc/nginx.conf').write_text(
+            f'astro_jwt_secret_file {key};\n', 'ascii')
+        with open(f'{stack.var}/{where}', 'a', encoding='ascii') as f:
+            f.write(f'x {text} y\n')
+        with contextlib.nullcontext() if good else pytest.raises(
+                AssertionError, match=name):
+            stack.down()
+        assert not os.path.exists(stack.var)
+
+
 @pytest.mark.parametrize('mode, there', [(0o600, True), (0o640, True),
                                          (0o644, False), (0o666, False),
                                          (0o604, False), (0o660, False)])

@@ -55,7 +55,7 @@ def shop(both):
         try:
             yield stack.up()
         finally:
-            stack.down()
+            stack.down(dump=True)
 
 
 @pytest.fixture

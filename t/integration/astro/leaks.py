@@ -1,5 +1,7 @@
 """What a stack may not have written down: its secrets, anybody's tokens, SDPs,
-card numbers; in its logs, in what `nginx -T` prints, in a dump."""
+card numbers; in its logs, in what `nginx -T` prints, in a dump.
+
+Every stack is looked through when it goes down (Stack.down())."""
 
 import json
 import os
@@ -7,15 +9,19 @@ import pathlib
 import re
 import subprocess
 
+# name: what it looks like, and strings of which it has one: logs are long, and
+# those are found in no time
 ANYWHERE = {
-    'a token': r'eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{16,}',
-    'a key of Stripe': r'\b(sk|rk|whsec)_[A-Za-z0-9]{10,}',
-    'a card number': r'\b4242 ?4242 ?4242 ?4242\b',
+    'a token': (r'eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{16,}', 'eyJ'),
+    'a key of Stripe': (r'\b(sk|rk|whsec)_[A-Za-z0-9]{10,}',
+                        'sk_', 'rk_', 'whsec_'),
+    'a card number': (r'\b4242 ?4242 ?4242 ?4242\b', '4242'),
 }
 IN_LOGS = {
-    'an SDP': r'a=(fingerprint|ice-pwd|candidate):|\bcandidate:\d+ \d',
-    'a password': r'"password"|password=',
-    'a code': r'code is \d{6}',
+    'an SDP': (r'a=(fingerprint|ice-pwd|candidate):|\bcandidate:\d+ \d',
+               'a=fingerprint', 'a=ice-pwd', 'candidate:'),
+    'a password': (r'"password"|password=', 'password'),
+    'a code': (r'code is \d{6}', 'code is'),
 }
 NAMED = re.compile(r'^\s*(?:astro_\w+_file|astro_jwt_keys|\w+_key_file)'
                    r'[ =]+(/\S+?);?\s*$|(?:secret|keys)=(/[^\s;]+)', re.M)
@@ -25,7 +31,10 @@ def secrets(stack):
     """{what: its content} of all files that the configurations name."""
     found = {}
     for name in ('nginx.conf', 'billing_worker.conf'):
-        text = pathlib.Path(f'{stack.var}/etc/{name}').read_text()
+        file = pathlib.Path(f'{stack.var}/etc/{name}')
+        if not file.is_file():      # of a stack that did not come up
+            continue
+        text = file.read_text('utf-8')
         text = re.sub(r'^\s*#.*$', '', text, flags=re.M)
         for paths in NAMED.findall(text):
             path = paths[0] or paths[1]
@@ -37,7 +46,10 @@ def secrets(stack):
                 words = [key[k] for key in keys for k in ('k', 'd', 'p', 'q')
                          if k in key]
             except (ValueError, KeyError, TypeError):
-                words = re.findall(r'[^\s:]{16,}', content)
+                # NAME:SECRET, of which the name is none
+                words = [word for word in
+                         (w.rsplit(':', 1)[-1] for w in content.split())
+                         if len(word) >= 16]
             found.update({f'{path} ({n})': word
                           for n, word in enumerate(words)})
     return found
@@ -46,8 +58,9 @@ def secrets(stack):
 def look(text, words, patterns):
     """Names of what is in the text."""
     return [name for name, word in words.items() if word in text] \
-        + [name for name, pattern in patterns.items()
-           if re.search(pattern, text)]
+        + [name for name, (pattern, *parts) in patterns.items()
+           if any(part in text for part in parts)
+           and re.search(pattern, text)]
 
 
 def logs(stack):
@@ -58,6 +71,18 @@ def logs(stack):
             text = file.read_text('utf-8', 'replace')
             found += [(file.name, what) for what in
                       look(text, words, {**ANYWHERE, **IN_LOGS})]
+    return found
+
+
+def configurations(stack):
+    """[(file, what)] of the configurations, of which `nginx -T` prints one
+    with what it includes."""
+    words, found = secrets(stack), []
+    for file in sorted(pathlib.Path(f'{stack.var}/etc').glob('*')):
+        if file.is_file():
+            text = file.read_text('utf-8', 'replace')
+            found += [(f'etc/{file.name}', what)
+                      for what in look(text, words, ANYWHERE)]
     return found
 
 

@@ -5,6 +5,7 @@ adds what only tests do: kill, suspend, count, look into the database.
 """
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
@@ -21,6 +22,7 @@ import uuid
 
 import psycopg
 
+from . import leaks
 from .client import Client, Person
 from .rest import Rest
 from .ws import BUILD, REPO, SLOW, WebSocket
@@ -89,12 +91,13 @@ class Stack:
         self.var = tempfile.mkdtemp(prefix='astro-t-', dir='/tmp')
         os.chmod(self.var, 0o755)
         self.workers = workers
-        self.port, self.plain_port = free_ports(2)
+        self.port, self.plain_port, self.http_port = free_ports(3)
         self.clients = []
         self.log_start = 0
         self.expected = []          # patterns of alerts a test brings about
         self.moved = False          # the test replaced workers of nginx
         self.billing_moved = False  # the test replaced billing_worker
+        self.planted = []           # patterns of "file: what" that may leak
         self.key = None
         self.rest = None
 
@@ -106,6 +109,7 @@ class Stack:
             'ASTRO_VAR': self.var,
             'ASTRO_PORT': str(self.port),
             'ASTRO_PLAIN_PORT': str(self.plain_port),
+            'ASTRO_HTTP_PORT': str(self.http_port),
             'ASTRO_ECHO': '/echo',
             'ASTRO_WORKERS': str(workers),
             'ASTRO_PG_FSYNC': 'off',
@@ -141,11 +145,23 @@ class Stack:
         eventually(self.connected, 10, 'all connections to the database')
         return self
 
-    def down(self):
+    def down(self, *parts, dump=False):
+        """Stops it.  Fails if something is written down that may not be: in
+        its logs, its configurations or (dump) its database."""
         self.drop_clients()
-        self.script('stop', check=False)
-        if not os.environ.get('ASTRO_TEST_KEEP'):
-            shutil.rmtree(self.var, ignore_errors=True)
+        found = []
+        with contextlib.ExitStack() as ends:    # the last first
+            if not os.environ.get('ASTRO_TEST_KEEP'):
+                ends.callback(shutil.rmtree, self.var, ignore_errors=True)
+            ends.callback(lambda: found.extend(leaks.logs(self)
+                                               + leaks.configurations(self)))
+            ends.callback(self.script, 'stop', *parts, check=False)
+            if dump and self.whole():
+                found += leaks.dump(self)
+        told = [f'{where}: {what}' for where, what in found]
+        told = [line for line in told
+                if not any(re.search(p, line) for p in self.planted)]
+        assert not told, f'written down, and may not be: {told}'
 
     def start(self, *parts):
         """Starts them, and waits until all of nginx's workers know."""
@@ -407,11 +423,8 @@ class Host(Stack):
                    'a healthy /api/health')
         return self
 
-    def down(self):
-        self.drop_clients()
-        self.script('stop', 'nginx', check=False)
-        if not os.environ.get('ASTRO_TEST_KEEP'):
-            shutil.rmtree(self.var, ignore_errors=True)
+    def down(self, *parts, dump=False):
+        super().down(*(parts or ('nginx',)))
 
     def die(self):
         """As a host that loses its power: nobody has the time to say it."""
