@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "log.h"
 #include "nightly.h"
@@ -23,9 +24,12 @@
 #define BILLING_NIGHTLY_MS        20000
 #define BILLING_NIGHTLY_LINE      16384     /* bytes of our command line */
 #define BILLING_NIGHTLY_WORDS     256
+#define BILLING_NIGHTLY_AGAIN     10        /* minutes; doubled, at most */
+#define BILLING_NIGHTLY_DOUBLED   2         /* so often */
 
 
 static void billing_nightly_timer(uv_timer_t *timer);
+static void billing_nightly_keep(billing_worker_t *w);
 static void billing_nightly_taken(void *data, const billing_pg_reply_t *reply);
 static int billing_nightly_spawn(billing_worker_t *w);
 static int billing_nightly_words(char *line, size_t len, char **words);
@@ -75,10 +79,19 @@ billing_nightly_timer(uv_timer_t *timer)
     billing_pg_query_t   q;
 
     w = timer->data;
+
+    if (w->nightly.asking || w->stopping) {
+        return;
+    }
+
+    if (w->nightly.running) {
+        billing_nightly_keep(w);
+        return;
+    }
+
     minutes = billing_payouts_minutes(w->config->reconcile_time);
 
-    if (w->nightly.asking || w->nightly.running || w->stopping || minutes < 0)
-    {
+    if (minutes < 0) {
         return;
     }
 
@@ -97,9 +110,30 @@ billing_nightly_timer(uv_timer_t *timer)
 }
 
 
+/* Else another worker would begin it after ten minutes, and another. */
+
+static void
+billing_nightly_keep(billing_worker_t *w)
+{
+    billing_pg_query_t  q;
+
+    q.statement = "reconcile_keep";
+    q.nvalues = 2;
+    q.values[0] = w->nightly.day;
+    q.values[1] = w->owner;
+
+    if (billing_pg_call(&w->chores, &q, 1, billing_nightly_told, w)
+        == BILLING_OK)
+    {
+        w->nightly.asking = 1;
+    }
+}
+
+
 static void
 billing_nightly_taken(void *data, const billing_pg_reply_t *reply)
 {
+    const char        *day;
     billing_worker_t  *w;
 
     w = data;
@@ -111,8 +145,13 @@ billing_nightly_taken(void *data, const billing_pg_reply_t *reply)
         return;
     }
 
-    snprintf(w->nightly.day, sizeof(w->nightly.day), "%s",
-             PQgetvalue(reply->results[0], 0, 0));
+    day = PQgetvalue(reply->results[0], 0, 0);
+
+    if (strcmp(w->nightly.day, day) != 0) {
+        w->nightly.tries = 0;
+    }
+
+    snprintf(w->nightly.day, sizeof(w->nightly.day), "%s", day);
 
     if (billing_nightly_spawn(w) != BILLING_OK) {
         billing_log(BILLING_LOG_ERROR, "cannot reconcile",
@@ -135,6 +174,7 @@ billing_nightly_spawn(billing_worker_t *w)
     char                  *words[BILLING_NIGHTLY_WORDS];
     size_t                 len;
     uv_process_options_t   options;
+    uv_stdio_container_t   stdio[3];
 
     f = fopen("/proc/self/cmdline", "re");
     if (f == NULL) {
@@ -151,8 +191,20 @@ billing_nightly_spawn(billing_worker_t *w)
         return BILLING_ERROR;
     }
 
+    /* what it says is all there is to tell why it failed */
+
+    memset(stdio, 0, sizeof(stdio));
+
+    stdio[0].flags = UV_IGNORE;
+    stdio[1].flags = UV_INHERIT_FD;
+    stdio[1].data.fd = STDOUT_FILENO;
+    stdio[2].flags = UV_INHERIT_FD;
+    stdio[2].data.fd = STDERR_FILENO;
+
     memset(&options, 0, sizeof(options));
 
+    options.stdio = stdio;
+    options.stdio_count = 3;
     options.file = "/proc/self/exe";
     options.args = words;
     options.exit_cb = billing_nightly_exited;
@@ -232,15 +284,24 @@ billing_nightly_exited(uv_process_t *process, int64_t status, int sig)
 static void
 billing_nightly_done(billing_worker_t *w, int again)
 {
+    char                minutes[24];
     billing_pg_query_t  q;
 
+    snprintf(minutes, sizeof(minutes), "%d",
+             BILLING_NIGHTLY_AGAIN << w->nightly.tries);
+
+    if (again && w->nightly.tries < BILLING_NIGHTLY_DOUBLED) {
+        w->nightly.tries++;
+    }
+
     q.statement = "reconcile_done";
-    q.nvalues = 3;
+    q.nvalues = 4;
     q.values[0] = w->nightly.day;
     q.values[1] = w->owner;
     q.values[2] = again ? "t" : "f";
+    q.values[3] = minutes;
 
-    /* lost: another one looks once more, ten minutes after the first */
+    /* lost: another one looks once more, ten minutes after the last keep */
 
     if (billing_pg_call(&w->chores, &q, 1, billing_nightly_told, w)
         == BILLING_OK)

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <libpq-fe.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "log.h"
 #include "pg.h"
@@ -19,11 +20,15 @@
 #define BILLING_RETENTION_DONE    0
 #define BILLING_RETENTION_CANNOT  2
 
+#define BILLING_RETENTION_WAIT    200000    /* us */
+#define BILLING_RETENTION_WAITS   300       /* in a row: a minute */
+
 
 static int billing_retention_main(billing_config_t *config, int argc,
     char *const *argv);
 static int billing_retention_walk(PGconn *conn,
     const billing_config_t *config);
+static int billing_retention_over(PGconn *conn, const char *const *values);
 static PGresult *billing_retention_ask(PGconn *conn, const char *sql, int n,
     const char *const *values);
 
@@ -80,7 +85,7 @@ billing_retention_main(billing_config_t *config, int argc, char *const *argv)
 static int
 billing_retention_walk(PGconn *conn, const billing_config_t *config)
 {
-    int          rows;
+    int          rows, over, waits;
     char         days[4][24];
     PGresult    *res;
     const char  *values[4];
@@ -99,6 +104,9 @@ billing_retention_walk(PGconn *conn, const billing_config_t *config)
     values[2] = days[2];
     values[3] = days[3];
 
+    over = 0;
+    waits = 0;
+
     do {
         res = billing_retention_ask(conn, "SELECT kind, total, done FROM "
                                     "billing.retain_next($1::int, $2::int, "
@@ -116,9 +124,54 @@ billing_retention_walk(PGconn *conn, const billing_config_t *config)
 
         PQclear(res);
 
-    } while (rows > 0);
+        if (rows > 0) {
+            waits = 0;
+            continue;
+        }
+
+        /* nothing is left, or a worker has a row of it in hand */
+
+        over = billing_retention_over(conn, values);
+
+        if (over == BILLING_ERROR) {
+            return BILLING_ERROR;
+        }
+
+        if (!over) {
+            if (waits == 0) {
+                fprintf(stderr, "billing_worker: retention: others are at "
+                        "it\n");
+            }
+
+            if (++waits == BILLING_RETENTION_WAITS) {
+                return BILLING_ERROR;
+            }
+
+            usleep(BILLING_RETENTION_WAIT);
+        }
+
+    } while (!over);
 
     return BILLING_OK;
+}
+
+
+static int
+billing_retention_over(PGconn *conn, const char *const *values)
+{
+    int        over;
+    PGresult  *res;
+
+    res = billing_retention_ask(conn, "SELECT billing.retained($1::int, "
+                                "$2::int, $3::int, $4::int)", 4, values);
+    if (res == NULL) {
+        return BILLING_ERROR;
+    }
+
+    over = (*PQgetvalue(res, 0, 0) == 't');
+    PQclear(res);
+
+    return over;
 }
 
 

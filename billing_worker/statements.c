@@ -133,8 +133,12 @@ const billing_pg_statement_t  billing_chores_statements[] = {
     { "reconcile_take",
       "SELECT billing.reconcile_take($1::int, $2::text)", 2 },
 
+    { "reconcile_keep",
+      "SELECT billing.reconcile_keep($1::date, $2::text)", 2 },
+
     { "reconcile_done",
-      "SELECT billing.reconcile_done($1::date, $2::text, $3::boolean)", 3 },
+      "SELECT billing.reconcile_done($1::date, $2::text, $3::boolean, "
+      "$4::int)", 4 },
 
     { "notices",
       "SELECT account, frame FROM billing.notices($1::int)", 1 },

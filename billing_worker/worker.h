@@ -153,6 +153,7 @@ typedef struct {
     uv_timer_t            timer;
     uv_process_t          process;
     char                  day[16];
+    unsigned              tries;            /* of the day, that failed here */
     unsigned              asking:1;
     unsigned              running:1;
 } billing_nightly_t;

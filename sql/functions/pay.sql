@@ -413,7 +413,7 @@ $$;
 
 -- billing.reconcile_take: today, in UTC, if it is after this many minutes of it
 -- and its look for what nobody told us of is this worker's to begin: nobody has
--- finished it, nor begun it less than 10 minutes ago.  Else NULL.
+-- finished it, nor been at it in the last 10 minutes.  Else NULL.
 CREATE OR REPLACE FUNCTION billing.reconcile_take(minutes int, owner text)
 RETURNS date
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -438,22 +438,49 @@ END
 $$;
 
 
--- billing.reconcile_done: that look is over; again: it could not be finished,
--- and whoever asks next after a minute may try again.
-CREATE OR REPLACE FUNCTION billing.reconcile_done(day date, owner text,
-    again boolean) RETURNS void
+-- billing.reconcile_keep: this worker is still at that look, however long it
+-- takes.
+CREATE OR REPLACE FUNCTION billing.reconcile_keep(day date, owner text)
+RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
     UPDATE ledger.reconcile_run r
-       SET finished_at = CASE WHEN NOT again THEN clock_timestamp() END,
-           taken_at = CASE WHEN again THEN clock_timestamp()
-                                           - interval '9 minutes'
-                           ELSE r.taken_at END
-     WHERE r.day = reconcile_done.day AND r.owner = reconcile_done.owner
+       SET taken_at = clock_timestamp()
+     WHERE r.day = reconcile_keep.day AND r.owner = reconcile_keep.owner
        AND r.finished_at IS NULL;
 END
+$$;
+
+
+-- billing.reconcile_done: that look is over, whoever has taken it over
+-- meanwhile; again: it could not be finished, and if it is still this worker's,
+-- whoever asks next after so many minutes may try again.
+CREATE OR REPLACE FUNCTION billing.reconcile_done(day date, owner text,
+    again boolean, minutes int) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    -- taken_at may be to come: reconcile_take waits 10 minutes by itself
+    UPDATE ledger.reconcile_run r
+       SET finished_at = CASE WHEN NOT again THEN clock_timestamp() END,
+           taken_at = CASE WHEN again THEN clock_timestamp()
+                                + make_interval(mins => minutes - 10)
+                           ELSE r.taken_at END
+     WHERE r.day = reconcile_done.day AND r.finished_at IS NULL
+       AND (NOT again OR r.owner = reconcile_done.owner);
+END
+$$;
+
+
+-- As workers of before call it.
+CREATE OR REPLACE FUNCTION billing.reconcile_done(day date, owner text,
+    again boolean) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+    SELECT billing.reconcile_done(day, owner, again, 10)
 $$;
 
 
@@ -493,6 +520,8 @@ REVOKE ALL ON FUNCTION consult.payment_doc(ledger.checkout, json),
     billing.payments_flagged(bigint, int),
     billing.payment_unflag(bigint, bigint, text),
     billing.reconcile_take(int, text),
+    billing.reconcile_keep(date, text),
+    billing.reconcile_done(date, text, boolean, int),
     billing.reconcile_done(date, text, boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION consult.payment_doc(ledger.checkout, json),
     billing.checkout_begin(bigint, text, bigint),
@@ -501,6 +530,8 @@ GRANT EXECUTE ON FUNCTION consult.payment_doc(ledger.checkout, json),
     billing.payment_unflag(bigint, bigint, text) TO astro_api;
 GRANT EXECUTE ON FUNCTION billing.payments_open(text, bigint, int),
     billing.payment_looked(text, text), billing.reconcile_take(int, text),
+    billing.reconcile_keep(date, text),
+    billing.reconcile_done(date, text, boolean, int),
     billing.reconcile_done(date, text, boolean) TO astro_worker;
 
 RESET ROLE;

@@ -534,6 +534,7 @@ def test_h7_a_lost_webhook_is_found_by_asking_for_ours(stack, both, client):
             eventually(lambda: db.execute(
                 'SELECT count(*) FROM ledger.reconcile_run'
                 ' WHERE finished_at IS NOT NULL').fetchone() == (1,), 30)
+        assert 'reconcile: Stripe: ' in stack.log('worker.log')
     finally:
         stack.env['ASTRO_WORKER_SETTINGS'] = settings_now
         stack.restart_billing()

@@ -275,6 +275,27 @@ def test_m2_many_in_small_steps(stack):
                           " IS NOT NULL", (conv,)).fetchone() == (0,)
 
 
+def test_m2_the_command_waits_for_who_is_at_it(stack):
+    """What another has in hand is not done: it is waited for."""
+    with stack.db() as db, stack.db() as other:
+        db.execute('DELETE FROM billing.retention')
+        db.execute("INSERT INTO billing.retention (kind, day) VALUES"
+                   " ('notices', now() AT TIME ZONE 'UTC')")
+        other.execute('BEGIN')
+        other.execute('SELECT FROM billing.retention FOR UPDATE')
+        with subprocess.Popen(
+                [os.path.join(BUILD, 'billing_worker'), 'retention', '-o',
+                 f'pg=host={stack.var}/run dbname=astro user=astro_worker',
+                 '-o', 'retain_notices_days=300'], text=True,
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE) as asked:
+            said_so = asked.stderr.readline()
+            other.execute('ROLLBACK')
+            out, _ = asked.communicate(timeout=60)
+    assert said_so == 'billing_worker: retention: others are at it\n'
+    assert (asked.returncode, out) \
+        == (0, 'retention: notices: 0 removed\n')
+
+
 def test_m2_a_long_walk_keeps_nobody_waiting(stack, rest):
     """Of what is too old there is no end; who asks for an export gets it."""
     me = stack.person('client')

@@ -83,6 +83,43 @@ def test_a_lost_webhook_is_made_up_for(stack, vendors, client):    # noqa: F811
         vendor.close()
 
 
+def test_the_daily_look_is_one_workers(stack):      # noqa: F811
+    """However long it takes, and whoever finishes it; what fails is put off."""
+    with stack.db() as db:
+        def ask(what, *given):
+            holes = ', '.join(['%s'] * len(given))
+            return db.execute(f'SELECT billing.reconcile_{what}({holes})',
+                              given).fetchone()[0]
+
+        def later(minutes):
+            db.execute('UPDATE ledger.reconcile_run SET taken_at = taken_at'
+                       ' - make_interval(mins => %s)', (minutes,))
+
+        db.execute('BEGIN')
+        day = ask('take', 0, 'a')
+        assert day and ask('take', 0, 'b') is None
+        for _ in range(3):              # it is still at it
+            later(9)
+            ask('keep', day, 'a')
+            assert ask('take', 0, 'b') is None
+        later(11)                       # it is not
+        assert ask('take', 0, 'b') == day
+        later(9)
+        ask('keep', day, 'a')
+        ask('done', day, 'a', True, 40)
+        later(2)
+        assert ask('take', 0, 'c') == day
+        ask('done', day, 'c', True, 20)
+        later(19)
+        assert ask('take', 0, 'a') is None
+        later(2)
+        assert ask('take', 0, 'a') == day
+        ask('done', day, 'b', False, 10)
+        later(60)
+        assert ask('take', 0, 'c') is None
+        db.execute('ROLLBACK')
+
+
 class Odd(http.server.BaseHTTPRequestHandler):
     """Stripe, if it had no events, and said this of these payments."""
     says = {}
