@@ -21,6 +21,8 @@
 #     trials        short lives in which something dies, and whose books must
 #                   be right: 30 (ASTRO_TRIALS)
 #     planted       bugs are planted in copies of the tree: a test fails each
+#     vendors       vendors that do all that may go wrong, for half a minute:
+#                   their books and ours agree
 
 set -uo pipefail
 . "$(dirname "$0")/env.sh"
@@ -324,6 +326,7 @@ CHAOS=(chaos "$BUILD" t/chaos/test_crowd.py --
        chaos-asan "$ASAN" t/chaos/test_chaos.py t/chaos/test_crowd.py)
 TRIALS=(trials "$BUILD" t/chaos/test_trials.py)
 PLANTED=(planted "$BUILD" t/planted)
+VENDORS=(vendors "$BUILD" t/integration/test_payments_at_random.py)
 
 [ $# -gt 0 ] || set -- build lint checks integration integration-asan deaths
 
@@ -364,11 +367,15 @@ for what in "$@"; do
         together integration-asan "$ASAN" "${SPREAD[@]}" "${SANITIZED[@]}" ;;
 
     deaths)
-        together "${CHAOS[@]}" -- "${TRIALS[@]}" -- "${PLANTED[@]}" ;;
+        export ASTRO_VENDOR_SECONDS=${ASTRO_VENDOR_SECONDS:-30}
+        together "${CHAOS[@]}" -- "${TRIALS[@]}" -- "${PLANTED[@]}" \
+            -- "${VENDORS[@]}"
+        unset ASTRO_VENDOR_SECONDS ;;
 
     chaos)            together "${CHAOS[@]}" ;;
     trials)           together "${TRIALS[@]}" ;;
     planted)          together "${PLANTED[@]}" ;;
+    vendors)          ASTRO_VENDOR_SECONDS=30 together "${VENDORS[@]}" ;;
     *)                die "unknown stage \"$what\"" ;;
     esac
 

@@ -1,6 +1,6 @@
 """Top-ups, refunds and payouts while vendors do all that vendors may do wrong, at
-random: then their books and ours agree.  In the soak alone, ten minutes
-(ASTRO_VENDOR_SECONDS)."""
+random: then their books and ours agree.  Half a minute beside the other
+deaths of `make test`, ten minutes in the soak (ASTRO_VENDOR_SECONDS)."""
 
 import http.client
 import os
@@ -20,7 +20,7 @@ SECONDS = float(os.environ.get('ASTRO_VENDOR_SECONDS') or 600)
 
 pytestmark = pytest.mark.skipif(
     not (os.environ.get('ASTRO_SOAK') or os.environ.get(
-        'ASTRO_VENDOR_SECONDS')), reason='for the soak')
+        'ASTRO_VENDOR_SECONDS')), reason='beside the deaths')
 FAULTS = {'delay': .1, 'late': .1, 'delay_ms': 300, 'error': .1,
           'error_after': .1, 'hangup': .05, 'lost': .1, 'half': .05,
           'limit': .1, 'retry_after_s': 1, 'hook_lost': .2, 'hook_twice': .2,

@@ -25,6 +25,7 @@ import psycopg
 from . import leaks
 from .client import Client, Person
 from .rest import Rest
+from .template import template
 from .ws import BUILD, REPO, SLOW, WebSocket
 
 SCRIPT = os.path.join(REPO, 'scripts', 'stack.sh')
@@ -131,9 +132,8 @@ class Stack:
         return done
 
     def up(self):
-        self.script('start', 'pg', 'redis')
-        self.script('migrate')
-        self.script('start', 'nginx', 'worker')
+        self.env['ASTRO_PG_TEMPLATE'] = template()
+        self.script('start', 'pg', 'redis', 'nginx', 'worker')
         with open(f'{self.var}/secret/jwt', 'rb') as f:
             self.key = f.read()
         self.rest = Rest(self.port, f'{self.var}/tls/cert.pem')
