@@ -18,13 +18,14 @@ import sys
 import time
 
 from figures import (billing, chat, exhaustion, growth, idle, logins, machine,
-                     relay, rest, search, storm, table, ticks)
+                     relay, rest, search, stats, storm, table, ticks, webhooks)
 from figures.common import BUILD, HERE, TROUBLE, reason, run, say
 from figures.ours import Ours
 from figures.stack import Stack
 
 PARTS = {'relay': relay, 'idle': idle, 'growth': growth, 'chat': chat,
-         'rest': rest, 'logins': logins, 'search': search,
+         'rest': rest, 'logins': logins, 'webhooks': webhooks,
+         'search': search, 'stats': stats,
          'exhaustion': exhaustion,
          # last: they leave many sessions behind
          'storm': storm, 'ticks': ticks, 'billing': billing}

@@ -165,6 +165,7 @@ class Express:
         self.process = node(
             'api.js', PORT=self.port, WORKERS=machine.cores(),
             SECRET_FILE=f'{self.stack.var}/secret/jwt',
+            WEBHOOKS_FILE=f'{self.stack.var}/secret/webhooks',
             env=self.stack.pg_env('peers'))
         wait_port(self.port, self.process)
 

@@ -129,7 +129,7 @@ def one(bench, server):
     return result
 
 
-def load(bench, server, port, requests, connections):
+def load(bench, server, port, requests, connections, *args):
     """restload's result, with the rate and the server's CPU time of each."""
     with tempfile.NamedTemporaryFile('w', prefix='astro-rest-') as f:
         for request in requests:
@@ -139,7 +139,7 @@ def load(bench, server, port, requests, connections):
         before = machine.cpu_seconds(server.pids())
         out = run([os.path.join(OUT, 'restload'), '-p', str(port), '-c',
                    str(connections), '-w', '0', '-d', str(bench.seconds),
-                   f.name])
+                   *args, f.name])
         used = machine.cpu_seconds(server.pids()) - before
 
     match = re.search(r'^result (.*)', out, re.M)

@@ -5,18 +5,21 @@
  * restload: HTTP requests, and whether the answers are right.
  *
  *     restload -p PORT [-c CONNECTIONS] [-r RATE] [-d SECONDS] [-w SECONDS]
- *              FILE
+ *              [-o] FILE
  *
  * FILE has a request on each line, with tabs between:
  *
  *     PATH  TOKEN  TEXT  [BODY]
  *
- * With BODY it is a POST of this JSON, else a GET.  Requests are made in their
- * order, over and over; each connection, kept alive, makes the next one as soon
- * as it has the answer to its last.  With -r there are so many requests a
- * second instead, by a schedule that does not wait for answers: each takes a
- * connection that has nothing to do, and its age counts from when it was due.
- * Right is an answer of status 200 whose body has TEXT in it ("-": anything).
+ * With BODY it is a POST of this JSON, and TOKEN a whole header ("-": none);
+ * else a GET.  Requests are made in their order, over and over; each
+ * connection, kept alive, makes the next one as soon as it has the answer to
+ * its last.  With -r there are so many requests a second instead, by a
+ * schedule that does not wait for answers: each takes a connection that has
+ * nothing to do, and its age counts from when it was due.  With -o (and no -r)
+ * each request is made once, as many as -d gives time for, and all that were
+ * made are waited for.  Right is an answer of status 200 whose body has TEXT in
+ * it ("-": anything).
  * The first -w seconds are not counted, but for wrong answers.  Prints one line
  * at the end; the first wrong answer goes to stderr.
  *
@@ -47,6 +50,7 @@
 #define REST_BUFFER  (256 * 1024)       /* the longest answer */
 #define REST_EVENTS  256
 #define REST_CONNS   4096
+#define REST_LATE    10                 /* s, for the answers with -o */
 
 
 typedef struct {
@@ -78,6 +82,7 @@ static void rest_again(rest_conn_t *c);
 static int rest_read(rest_conn_t *c);
 static ssize_t rest_whole(rest_conn_t *c, char **body);
 static void rest_answer(rest_conn_t *c, char *body, char *end);
+static int rest_more(void);
 static void rest_run(rest_conn_t *conns, unsigned n);
 static void rest_print(void);
 static uint64_t rest_now(void);
@@ -89,6 +94,8 @@ static struct {
     double              seconds;
     double              warm;
     double              rate;           /* 0: a closed loop */
+    int                 once;
+    uint64_t            open;           /* with once: made, and not answered */
     int                 epoll;
     rest_conn_t        *idle;
     uint64_t            first;          /* when the schedule begins */
@@ -100,6 +107,7 @@ static struct {
 
     uint64_t            start;          /* of what counts */
     uint64_t            end;
+    uint64_t            last;           /* answer, with once */
     uint64_t            done;
     uint64_t            wrong;
     uint64_t            broken;         /* connections */
@@ -114,7 +122,7 @@ main(int argc, char **argv)
     unsigned      i;
     rest_conn_t  *conns;
 
-    while ((opt = getopt(argc, argv, "p:c:r:d:w:")) != -1) {
+    while ((opt = getopt(argc, argv, "p:c:r:d:w:o")) != -1) {
 
         switch (opt) {
 
@@ -138,16 +146,21 @@ main(int argc, char **argv)
             rest.warm = atof(optarg);
             break;
 
+        case 'o':
+            rest.once = 1;
+            break;
+
         default:
             return 2;
         }
     }
 
     if (optind + 1 != argc || rest.port == 0 || rest.conns == 0
-        || rest.conns > REST_CONNS || rest_load(argv[optind]) != 0)
+        || rest.conns > REST_CONNS || (rest.once && rest.rate > 0)
+        || rest_load(argv[optind]) != 0)
     {
         fprintf(stderr, "usage: restload -p PORT [-c CONNECTIONS] "
-                "[-r RATE] [-d SECONDS] [-w SECONDS] FILE\n");
+                "[-r RATE] [-d SECONDS] [-w SECONDS] [-o] FILE\n");
         return 2;
     }
 
@@ -212,7 +225,7 @@ rest_load(const char *name)
 static int
 rest_line(char *line)
 {
-    int              len;
+    int              len, bare;
     char            *path, *token, *text, *body;
     rest_request_t  *r;
 
@@ -234,9 +247,12 @@ rest_line(char *line)
     r = &rest.requests[rest.nrequests++];
 
     if (body && *body) {
+        bare = strcmp(token, "-") == 0;
+
         len = asprintf(&r->head, "POST %s HTTP/1.1\r\nHost: localhost\r\n"
-                       "Content-Type: application/json\r\n"
-                       "Content-Length: %zu\r\n\r\n%s", path, strlen(body),
+                       "%s%sContent-Type: application/json\r\n"
+                       "Content-Length: %zu\r\n\r\n%s", path,
+                       bare ? "" : token, bare ? "" : "\r\n", strlen(body),
                        body);
 
     } else {
@@ -290,6 +306,16 @@ rest_open(rest_conn_t *c)
 static int
 rest_ask(rest_conn_t *c, uint64_t since)
 {
+    if (rest.once) {
+
+        if (rest.next == rest.nrequests || since >= rest.end) {
+            c->asked = NULL;
+            return 0;
+        }
+
+        rest.open++;
+    }
+
     c->asked = &rest.requests[rest.next++ % rest.nrequests];
     c->len = 0;
     c->since = since;
@@ -386,7 +412,12 @@ rest_answer(rest_conn_t *c, char *body, char *end)
         }
     }
 
-    if (now >= rest.start && now < rest.end) {
+    if (rest.once) {
+        rest.open--;
+        rest.last = now;
+    }
+
+    if (now >= rest.start && (now < rest.end || rest.once)) {
         rest.done++;
         load_hist_add(&rest.latency, now - c->since);
     }
@@ -458,6 +489,23 @@ rest_wait(struct timespec *ts)
 }
 
 
+/* Whether there is anything to do yet */
+
+static int
+rest_more(void)
+{
+    uint64_t  now;
+
+    now = rest_now();
+
+    if (!rest.once) {
+        return now < rest.end;
+    }
+
+    return rest.open > 0 && now < rest.end + REST_LATE * 1000000000ull;
+}
+
+
 static void
 rest_run(rest_conn_t *conns, unsigned n)
 {
@@ -477,7 +525,7 @@ rest_run(rest_conn_t *conns, unsigned n)
         }
     }
 
-    while (rest_now() < rest.end) {
+    while (rest_more()) {
 
         rest_due();
         rest_wait(&ts);
@@ -520,7 +568,13 @@ rest_run(rest_conn_t *conns, unsigned n)
 static void
 rest_again(rest_conn_t *c)
 {
-    rest.broken++;
+    /* who was done may be closed */
+
+    if (!rest.once || c->asked) {
+        rest.broken++;
+        rest.open -= (uint64_t) rest.once;
+    }
+
     close(c->fd);
 
     if (rest_open(c) != 0 || rest_next(c) != 0) {
@@ -533,6 +587,14 @@ rest_again(rest_conn_t *c)
 static void
 rest_print(void)
 {
+    if (rest.once) {
+        rest.broken += rest.open;
+
+        if (rest.last > rest.start) {
+            rest.seconds = (double) (rest.last - rest.start) / 1e9;
+        }
+    }
+
     printf("result requests=%llu seconds=%.3f errors=%llu p50_us=%.1f "
            "p99_us=%.1f p999_us=%.1f max_us=%.1f\n",
            (unsigned long long) rest.done, rest.seconds,

@@ -27,6 +27,14 @@ CREATE UNIQUE INDEX ON event (conversation_id, sender_id, cid)
 
 CREATE SEQUENCE event_seq CACHE 1000;
 
+-- webhooks, as they came
+CREATE TABLE webhook (
+    event_id text PRIMARY KEY,
+    type     text        NOT NULL,
+    body     text        NOT NULL,
+    at       timestamptz NOT NULL DEFAULT now()
+);
+
 -- wallets, sessions and ticks of the three ways to tick
 CREATE TABLE wallet (
     id      bigint PRIMARY KEY,
