@@ -57,10 +57,78 @@ END
 $$;
 
 
-REVOKE ALL ON FUNCTION consult.session_stop(bigint, text, bigint)
-    FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION consult.session_stop(bigint, text, bigint)
-    TO astro_admin;
+-- consult.bookings_drop: somebody is kept out: bookings of theirs are cancelled,
+-- the deposit is the client's again, whoever it is; nobody waits for them, nor
+-- they for anybody.  The others are told.
+--
+-- Locks, before any conversation is: their live session, their bookings, the
+-- wallets of all of these, each by id; then (2, 2), as billing.waiting_turns.
+CREATE OR REPLACE FUNCTION consult.bookings_drop(account bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off AS $$
+#variable_conflict use_column
+DECLARE
+    b       consult.booking;
+    w       consult.waiting;
+    v_ids   bigint[];
+    v_moved bigint[] := '{}';
+BEGIN
+    v_ids := ARRAY(SELECT s.id FROM consult.session s
+                    WHERE s.client_id = bookings_drop.account
+                      AND s.state <> 'ended'
+                    UNION ALL
+                   SELECT s.id FROM consult.session s
+                    WHERE s.advisor_id = bookings_drop.account
+                      AND s.state <> 'ended');
+    PERFORM 1 FROM consult.session s WHERE s.id = ANY(v_ids)
+      ORDER BY s.id FOR NO KEY UPDATE;
+
+    v_ids := ARRAY(SELECT x.id FROM consult.booking x
+                    WHERE x.client_id = bookings_drop.account
+                      AND x.ended_at IS NULL
+                    UNION
+                   SELECT x.id FROM consult.booking x
+                    WHERE x.advisor_id = bookings_drop.account
+                      AND x.ended_at IS NULL);
+    PERFORM 1 FROM consult.booking x WHERE x.id = ANY(v_ids)
+      ORDER BY x.id FOR NO KEY UPDATE;
+    PERFORM billing.ledger_lock(VARIADIC ARRAY(
+                SELECT x.client_id FROM consult.booking x
+                 WHERE x.id = ANY(v_ids)));
+
+    -- some may have ended before they were locked
+    FOR b IN SELECT x.* FROM consult.booking x
+              WHERE x.id = ANY(v_ids) AND x.ended_at IS NULL ORDER BY x.id
+    LOOP
+        PERFORM consult.booking_close(b, 'cancelled', account, 0, NULL);
+    END LOOP;
+
+    PERFORM pg_advisory_xact_lock(2, 2);
+
+    FOR w IN DELETE FROM consult.waiting x
+              WHERE x.client_id = bookings_drop.account
+                 OR x.advisor_id = bookings_drop.account
+             RETURNING x.*
+    LOOP
+        IF w.client_id = account THEN
+            v_moved := v_moved || w.advisor_id;
+        ELSE
+            INSERT INTO consult.notice (account_id, type, payload)
+            VALUES (w.client_id, 'queue_state',
+                    consult.queue_over(w.advisor_id, w.service, 'left'));
+        END IF;
+    END LOOP;
+
+    PERFORM consult.queue_moved(x.id) FROM unnest(v_moved) AS x(id);
+END
+$$;
+
+
+REVOKE ALL ON FUNCTION consult.session_stop(bigint, text, bigint),
+    consult.bookings_drop(bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION consult.session_stop(bigint, text, bigint),
+    consult.bookings_drop(bigint) TO astro_admin;
 
 RESET ROLE;
 SET ROLE astro_admin;
@@ -297,6 +365,7 @@ $$;
 --   403 forbidden                         no admin; field "/role": one's own
 --   409 conflict, field "/email"          another account has it
 --   409 session_state                     a new role, and a session is live
+--   409 conflict, field "/role"           a new role, and money in the wallet
 --
 -- The log says which fields, and never what they were.
 --
@@ -364,6 +433,16 @@ BEGIN
                                  'this account is in a session', '/role');
         END IF;
 
+        PERFORM 1 FROM ledger.wallet w
+          WHERE w.owner_id = admin_user_edit.account
+            AND w.kind = v_was.role AND (w.balance <> 0 OR w.held <> 0);
+
+        IF FOUND THEN
+            PERFORM consult.fail('conflict',
+                                 'there is money in the wallet of that role',
+                                 '/role');
+        END IF;
+
         IF v_role <> 'admin' THEN
             INSERT INTO ledger.wallet (owner_id, kind)
             VALUES (account, v_role) ON CONFLICT DO NOTHING;
@@ -406,7 +485,8 @@ $$;
 
 -- api.admin_user_block: {"blocked":bool,"reason"}: keeps somebody out, whatever
 -- they sign in with, or lets them in again.  Their live session ends with reason
--- "blocked" at the instant life_ms of the gateway; workers close their sockets
+-- "blocked" at the instant life_ms of the gateway, their bookings are cancelled and
+-- their places in queues gone (consult.bookings_drop); workers close their sockets
 -- (4403) when they find it (api.heal).
 --
 --   outcome 200, body as in the list; that of the session, if one ended
@@ -451,6 +531,8 @@ BEGIN
     END IF;
 
     IF v_block THEN
+        PERFORM consult.bookings_drop(account);
+
         FOR v_session IN
             SELECT s.id FROM consult.session s
              WHERE s.client_id = admin_user_block.account

@@ -41,6 +41,7 @@ BEGIN
     DELETE FROM identity.login WHERE id IN (
         SELECT l.id FROM identity.login l
          WHERE l.ends_at < now() - interval '7 days'
+           AND NOT consult.held(l.account_id)
          ORDER BY l.ends_at LIMIT 20);
     DELETE FROM identity.revoked WHERE id IN (
         SELECT r.id FROM identity.revoked r

@@ -8,36 +8,75 @@
 SET ROLE astro_engine;
 
 
--- consult.forfeit: the cash that is left in somebody's wallet becomes the
--- platform's.  Promo stays where it is: it came from the platform, and nobody can
--- spend it any more.  Returns how much cash that was.
-CREATE OR REPLACE FUNCTION consult.forfeit(account bigint) RETURNS bigint
+-- consult.forfeit: the cash that is left to somebody becomes the platform's, if
+-- he agreed.  (Whose role was changed may have two wallets.)  Promo stays where it
+-- is: it came from the platform, and nobody can spend it any more.  Returns how
+-- much cash that was.
+--
+-- Refused, under the wallets' locks: conflict: money is owed, disputed or held;
+-- field "/forfeit_balance": there is some, and he did not agree.
+CREATE OR REPLACE FUNCTION consult.forfeit(account bigint, agreed boolean)
+RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
-    w ledger.wallet;
+    w      ledger.wallet;
+    v_left bigint := 0;
 BEGIN
-    SELECT x.* INTO w FROM ledger.wallet x
-     WHERE x.owner_id = forfeit.account AND x.kind IN ('client', 'advisor')
-       FOR NO KEY UPDATE;
+    PERFORM billing.ledger_lock(account);
 
-    IF w.balance > w.promo THEN
-        PERFORM billing.adjust(account, w.promo - w.balance,
-                               'erase:' || account);
+    IF EXISTS (SELECT FROM ledger.wallet x
+                WHERE x.owner_id = forfeit.account
+                  AND (x.kind IN ('receivable', 'frozen')
+                       AND x.balance <> 0 OR x.held <> 0)) THEN
+        PERFORM consult.fail('conflict',
+                             'money is owed, disputed or on its way');
     END IF;
 
-    RETURN coalesce(w.balance - w.promo, 0);
+    FOR w IN SELECT x.* FROM ledger.wallet x
+              WHERE x.owner_id = forfeit.account
+                AND x.kind IN ('client', 'advisor')
+                AND x.balance > x.promo ORDER BY x.id
+    LOOP
+        v_left := v_left + w.balance - w.promo;
+
+        IF agreed THEN
+            PERFORM billing.ledger_post('adjustment', w.id,
+                        billing.ledger_house('platform'),
+                        w.balance - w.promo, 0, 0, NULL,
+                        'erase:' || account || ':' || w.kind);
+        END IF;
+    END LOOP;
+
+    IF v_left > 0 AND NOT agreed THEN
+        PERFORM consult.fail('conflict', 'there is money in the wallet: '
+                             'it would be forfeited', '/forfeit_balance');
+    END IF;
+
+    RETURN v_left;
 END
 $$;
 
 
-REVOKE ALL ON FUNCTION consult.forfeit(bigint) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION consult.forfeit(bigint) TO astro_private;
+REVOKE ALL ON FUNCTION consult.forfeit(bigint, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION consult.forfeit(bigint, boolean) TO astro_private;
 
 RESET ROLE;
 SET ROLE astro_private;
+
+
+-- consult.erased: has this account been erased?  Who has locked its wallets is
+-- told what stays true.
+CREATE OR REPLACE FUNCTION consult.erased(account bigint) RETURNS boolean
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM identity.erasure e
+                    WHERE e.account_id = account);
+END
+$$;
 
 
 -- consult.erase_begin: of api.erase.  Returns what was left and is forfeited.
@@ -51,11 +90,13 @@ DECLARE
     a        identity.account;
     v_left   bigint;
     v_id     bigint := account;
+    v_others bigint[];
 BEGIN
     -- nobody begins anything with him meanwhile: as session_start and
-    -- booking_create, of a client and of an advisor
+    -- booking_create, of a client and of an advisor, and as a payment
     PERFORM pg_advisory_xact_lock(1, hashint8(v_id));
     PERFORM pg_advisory_xact_lock(4, hashint8(v_id));
+    PERFORM pg_advisory_xact_lock(7, hashint8(v_id));
 
     SELECT x.* INTO a FROM identity.account x WHERE x.id = v_id;
 
@@ -118,19 +159,13 @@ BEGIN
         PERFORM consult.fail('conflict', 'a dispute is not decided');
     END IF;
 
-    SELECT coalesce(sum(w.balance - w.promo), 0) INTO v_left FROM ledger.wallet w
-     WHERE w.owner_id = v_id;
-
-    IF v_left > 0 AND NOT forfeit THEN
-        PERFORM consult.fail('conflict', 'there is money in the wallet: '
-                             'it would be forfeited', '/forfeit_balance');
-    END IF;
-
-    v_left := consult.forfeit(v_id);
+    PERFORM billing.checkouts_end(v_id);
+    v_left := consult.forfeit(v_id, forfeit);
 
     UPDATE identity.account x
-       SET email = 'erased-' || v_id || '@erased.invalid', name = 'Erased',
-           password_hash = '', blocked = true,
+       SET email = 'erased-' || v_id || '-' || gen_random_uuid()
+                   || '@erased.invalid',
+           name = 'Erased', password_hash = '', blocked = true,
            tokens_valid_from = extract(epoch FROM clock_timestamp())::bigint
                                + 1
      WHERE x.id = v_id;
@@ -159,10 +194,30 @@ BEGIN
     DELETE FROM consult.waiting x
      WHERE x.client_id = v_id OR x.advisor_id = v_id;
     DELETE FROM consult.notice x WHERE x.account_id = v_id;
+
+    -- what others were told bears the name, and the words of bookings
+    v_others := ARRAY(
+        SELECT b.advisor_id FROM consult.booking b WHERE b.client_id = v_id
+         UNION
+        SELECT b.client_id FROM consult.booking b WHERE b.advisor_id = v_id
+         UNION
+        SELECT c.advisor_id FROM consult.conversation c
+         WHERE c.client_id = v_id
+         UNION
+        SELECT c.client_id FROM consult.conversation c
+         WHERE c.advisor_id = v_id
+         UNION
+        SELECT f.client_id FROM consult.favorite f WHERE f.advisor_id = v_id);
+
+    DELETE FROM consult.notice x
+     WHERE x.account_id = ANY(v_others) AND NOT consult.held(x.account_id)
+       AND 'u_' || v_id IN (x.payload #>> '{client,id}',
+                            x.payload #>> '{advisor,id}');
     DELETE FROM consult.once x WHERE x.account_id = v_id;
     -- his words about others, and theirs about him
     DELETE FROM consult.note x
-     WHERE x.advisor_id = v_id OR x.client_id = v_id;
+     WHERE x.advisor_id = v_id
+        OR x.client_id = v_id AND NOT consult.held(x.advisor_id);
     DELETE FROM ledger.payee x WHERE x.account_id = v_id;
     UPDATE ledger.connect x SET url = NULL WHERE x.account_id = v_id;
 
@@ -189,8 +244,9 @@ END
 $$;
 
 
--- billing.erase_next: the words of somebody who wanted to be forgotten, in his
--- next conversation.  true: there may be more to do.
+-- billing.erase_next: the words of somebody who wanted to be forgotten, in the
+-- next 1000 events of his conversations.  One whose other party's data are to be
+-- kept waits: it is looked at again a day later.  true: there may be more to do.
 CREATE OR REPLACE FUNCTION billing.erase_next() RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -199,9 +255,12 @@ SET enable_seqscan = off AS $$
 DECLARE
     e      identity.erasure;
     v_conv bigint;
+    v_head bigint;
+    v_last bigint;
 BEGIN
     SELECT * INTO e FROM identity.erasure x
      WHERE x.done_at IS NULL AND NOT consult.held(x.account_id)
+       AND (x.again_at IS NULL OR x.again_at <= clock_timestamp())
      ORDER BY x.account_id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
 
     IF NOT FOUND THEN
@@ -209,9 +268,11 @@ BEGIN
     END IF;
 
     SELECT least((SELECT min(c.id) FROM consult.conversation c
-                   WHERE c.client_id = e.account_id AND c.id > e.after),
+                   WHERE c.client_id = e.account_id AND c.id > e.after
+                     AND NOT consult.held(c.advisor_id)),
                  (SELECT min(c.id) FROM consult.conversation c
-                   WHERE c.advisor_id = e.account_id AND c.id > e.after))
+                   WHERE c.advisor_id = e.account_id AND c.id > e.after
+                     AND NOT consult.held(c.client_id)))
       INTO v_conv;
 
     IF v_conv IS NULL THEN
@@ -223,16 +284,32 @@ BEGIN
                           WHERE w.owner_id = e.account_id)
                    OR s.advisor_wallet IN (SELECT w.id FROM ledger.wallet w
                           WHERE w.owner_id = e.account_id));
-        UPDATE identity.erasure x SET done_at = clock_timestamp()
-         WHERE x.account_id = e.account_id;
+
+        IF EXISTS (SELECT FROM consult.conversation c
+                    WHERE c.client_id = e.account_id
+                      AND consult.held(c.advisor_id))
+           OR EXISTS (SELECT FROM consult.conversation c
+                       WHERE c.advisor_id = e.account_id
+                         AND consult.held(c.client_id)) THEN
+            UPDATE identity.erasure x
+               SET after = 0, again_at = clock_timestamp() + interval '1 day'
+             WHERE x.account_id = e.account_id;
+        ELSE
+            DELETE FROM consult.note x WHERE x.client_id = e.account_id;
+            UPDATE identity.erasure x SET done_at = clock_timestamp()
+             WHERE x.account_id = e.account_id;
+        END IF;
+
         RETURN true;
     END IF;
 
-    PERFORM 1 FROM consult.conversation c WHERE c.id = v_conv
-        FOR NO KEY UPDATE;
-    PERFORM consult.words_remove(v_conv, 1, 9223372036854775807,
-                                 e.account_id);
-    UPDATE identity.erasure x SET after = v_conv
+    SELECT c.head INTO v_head FROM consult.conversation c WHERE c.id = v_conv
+       FOR NO KEY UPDATE;
+    v_last := CASE WHEN e.conv = v_conv THEN e.seq ELSE 0 END + 1000;
+    PERFORM consult.words_remove(v_conv, v_last - 999, v_last, e.account_id);
+    UPDATE identity.erasure x
+       SET after = CASE WHEN v_last >= v_head THEN v_conv ELSE x.after END,
+           conv = v_conv, seq = v_last
      WHERE x.account_id = e.account_id;
 
     RETURN true;
@@ -240,8 +317,10 @@ END
 $$;
 
 
-REVOKE ALL ON FUNCTION consult.erase_begin(bigint, text, boolean),
+REVOKE ALL ON FUNCTION consult.erased(bigint),
+    consult.erase_begin(bigint, text, boolean),
     billing.erase_next() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION consult.erased(bigint) TO astro_engine;
 GRANT EXECUTE ON FUNCTION consult.erase_begin(bigint, text, boolean)
    TO astro_api;
 GRANT EXECUTE ON FUNCTION billing.erase_next() TO astro_worker;

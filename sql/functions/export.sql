@@ -62,17 +62,26 @@ SET search_path = pg_catalog, pg_temp AS $map$
              FROM consult.conversation t
             WHERE t.client_id = $1 OR t.advisor_id = $1 ORDER BY t.id $$,
          ARRAY['consult.conversation']),
-        -- what the other one has deleted, he does not see here either; what is
-        -- one's own is as we have it
+        -- what the other one has deleted, he does not see here either, nor
+        -- where it is quoted; what is one's own is as we have it
         (15, 'messages', $$ SELECT to_jsonb(t) - 'payload'
                    || jsonb_build_object('payload', CASE
+                      WHEN t.sender_id = $1 AND q.deleted_at IS NOT NULL
+                      THEN jsonb_set(t.payload::jsonb, '{quote}',
+                           jsonb_build_object('msg', q.seq, 'from',
+                               t.payload -> 'quote' -> 'from',
+                               'deleted', true))
                       WHEN t.sender_id = $1 OR m.payload IS NULL
-                      THEN t.payload ELSE m.payload END, 'changed',
-                      CASE WHEN t.sender_id = $1 THEN m.payload END)
+                      THEN t.payload::jsonb ELSE m.payload::jsonb END,
+                      'changed', CASE WHEN t.sender_id = $1
+                                      THEN m.payload END)
              FROM consult.conversation c
              JOIN consult.event t ON t.conversation_id = c.id
              LEFT JOIN consult.message_change m
                     ON m.conversation_id = c.id AND m.seq = t.seq
+             LEFT JOIN consult.message_change q
+                    ON q.conversation_id = c.id
+                   AND q.seq = (t.payload #>> '{quote,msg}')::bigint
             WHERE c.client_id = $1 OR c.advisor_id = $1
             ORDER BY t.conversation_id, t.seq $$,
          ARRAY['consult.event', 'consult.message_change']),
@@ -89,8 +98,11 @@ SET search_path = pg_catalog, pg_temp AS $map$
                                    AND t.account_id = $1
             WHERE c.client_id = $1 OR c.advisor_id = $1
             ORDER BY t.conversation_id $$, ARRAY['consult.receipt']),
+        -- what the client can and wants to spend is the client's
         (18, 'sessions', $$ SELECT to_jsonb(t) - '{client_wallet,
                    advisor_wallet,shard,rev,low_sent}'::text[]
+                   - CASE WHEN t.client_id = $1 THEN '{}'::text[]
+                     ELSE '{cap_minor,max_minor,max_ms,held,promo}' END
              FROM consult.session t
             WHERE t.client_wallet = ANY(ARRAY(SELECT w.id
                       FROM ledger.wallet w WHERE w.owner_id = $1))
@@ -160,9 +172,12 @@ SET search_path = pg_catalog, pg_temp AS $map$
         (28, 'payout_account', $$ SELECT to_jsonb(t) - 'url'
              FROM ledger.connect t WHERE t.account_id = $1 $$,
          ARRAY['ledger.connect', 'ledger.payee']),
-        -- the evidence is put together of what is above, of both
+        -- when the other one was connected, and how well, is the other's;
+        -- one's own is above
         (29, 'disputes', $$ SELECT to_jsonb(t)
                    - '{evidence,decided_by}'::text[]
+                   || jsonb_build_object('evidence', t.evidence::jsonb
+                          - '{intervals,connected_ms,quality}'::text[])
              FROM consult.conversation c
              JOIN consult.dispute t ON t.conversation_id = c.id
             WHERE c.client_id = $1 OR c.advisor_id = $1 ORDER BY t.id $$,
@@ -180,7 +195,17 @@ SET search_path = pg_catalog, pg_temp AS $map$
          ARRAY['ledger.coupon_use']),
         (34, 'signins', $$ SELECT to_jsonb(t) FROM stats.signin t
             WHERE t.account_id = $1 ORDER BY t.id $$,
-         ARRAY['stats.signin'])
+         ARRAY['stats.signin']),
+        (35, 'member', $$ SELECT to_jsonb(t) FROM stats.member t
+            WHERE t.account_id = $1 $$, ARRAY['stats.member']),
+        (36, 'active_days', $$ SELECT jsonb_build_object('day', t.day)
+             FROM stats.member m
+            CROSS JOIN generate_series(m.joined::timestamp,
+                                       m.last_here::timestamp, '1 day') d
+             JOIN stats.active_day t ON t.day = d::date
+                                    AND t.account_id = m.account_id
+            WHERE m.account_id = $1 ORDER BY t.day $$,
+         ARRAY['stats.active_day'])
       ) AS x(place, name, query, covers)
      UNION ALL
     SELECT NULL, NULL, NULL, x.covers, x.exempt
@@ -212,7 +237,7 @@ SET search_path = pg_catalog, pg_temp AS $map$
         (ARRAY['ledger.payout_order'], 'an act of an admin, in admin_log'),
         (ARRAY['ledger.session_rollup'],
          'sums of charges, which are in the sessions'),
-        (ARRAY['stats.active_day', 'stats.advisor_day', 'stats.member'],
+        (ARRAY['stats.advisor_day'],
          'figures that are made of what is in other tables'),
         (ARRAY['ledger.transfer_other'], 'a part of ledger.transfer')
       ) AS x(covers, exempt)

@@ -68,7 +68,8 @@ BEGIN
      WHERE n.id IN (SELECT x.id FROM consult.notice x
                      ORDER BY x.id LIMIT 1000)
        AND n.at < clock_timestamp() - CASE n.type WHEN 'notification'
-                      THEN interval '90 days' ELSE interval '1 day' END;
+                      THEN interval '90 days' ELSE interval '1 day' END
+       AND NOT consult.held(n.account_id);
 END
 $$;
 

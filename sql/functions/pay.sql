@@ -17,7 +17,8 @@ SET ROLE astro_engine;
 -- checkout.  Two at once of one account wait for each other: advisory lock
 -- (7, hash of the account).
 --
--- Refused: forbidden (who has excluded himself); bad_request, field "/amount"; rate_limited, and in how many seconds
+-- Refused: forbidden (who has excluded himself, or is blocked or erased
+-- meanwhile); bad_request, field "/amount"; rate_limited, and in how many seconds
 -- it is not any more, as the exception's column (module: Retry-After).
 CREATE OR REPLACE FUNCTION billing.checkout_begin(owner bigint, provider text,
     amount bigint) RETURNS bigint
@@ -47,6 +48,11 @@ BEGIN
 
     PERFORM pg_advisory_xact_lock(7, hashint8(owner));
     v_now := clock_timestamp();
+
+    IF EXISTS (SELECT FROM identity.account a
+                WHERE a.id = owner AND a.blocked) THEN
+        PERFORM consult.fail('forbidden', 'this account is blocked');
+    END IF;
 
     SELECT x.made_at + make_interval(secs => r.window_s) INTO v_free
       FROM ledger.checkout x
@@ -173,6 +179,20 @@ BEGIN
         PERFORM billing.checkout_tell(c);
     END IF;
 END
+$$;
+
+
+-- billing.checkouts_end: those of somebody who is being erased: nobody waits for
+-- them, or shows them to the vendor, any more.  What is paid for one all the same
+-- is parked (webhook.sql).
+CREATE OR REPLACE FUNCTION billing.checkouts_end(owner bigint) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off AS $$
+    UPDATE ledger.checkout x
+       SET state = 'failed', reason = 'its owner was erased', secret = NULL,
+           ended_at = clock_timestamp()
+     WHERE x.owner_id = owner AND x.state IN ('creating', 'ready')
 $$;
 
 
@@ -510,7 +530,8 @@ REVOKE ALL ON FUNCTION consult.payment_doc(ledger.checkout, json),
     billing.checkout_begin(bigint, text, bigint),
     billing.checkout_tell(ledger.checkout),
     billing.checkout_made(bigint, jsonb),
-    billing.checkout_failed(bigint, text), billing.checkout_ours(jsonb),
+    billing.checkout_failed(bigint, text), billing.checkouts_end(bigint),
+    billing.checkout_ours(jsonb),
     billing.checkout_adopt(text, text, jsonb),
     billing.checkout_settled(ledger.payment),
     billing.checkout_look(bigint, text),
@@ -528,6 +549,7 @@ GRANT EXECUTE ON FUNCTION consult.payment_doc(ledger.checkout, json),
     billing.checkout_look(bigint, text),
     billing.payments_flagged(bigint, int),
     billing.payment_unflag(bigint, bigint, text) TO astro_api;
+GRANT EXECUTE ON FUNCTION billing.checkouts_end(bigint) TO astro_private;
 GRANT EXECUTE ON FUNCTION billing.payments_open(text, bigint, int),
     billing.payment_looked(text, text), billing.reconcile_take(int, text),
     billing.reconcile_keep(date, text),

@@ -16,7 +16,7 @@ SET ROLE astro_private;
 -- consult.held: are these people's data to be kept, whatever else is said?
 CREATE OR REPLACE FUNCTION consult.held(VARIADIC who bigint[])
 RETURNS boolean
-LANGUAGE sql STABLE
+LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
     SELECT EXISTS (SELECT FROM identity.hold h
                     WHERE h.account_id = ANY(who))
@@ -37,7 +37,8 @@ $$;
 
 
 -- consult.words_remove: the words of the messages of a conversation from one
--- number to another, and of all that repeats them: edits, quotes, reactions.
+-- number to another, and of all that repeats them: edits, quotes, reactions; and
+-- what was said with gifts.
 -- who: those of this account alone; NULL: all.  The conversation is locked.
 -- Returns how many messages that were.
 CREATE OR REPLACE FUNCTION consult.words_remove(conv bigint, first bigint,
@@ -118,6 +119,18 @@ BEGIN
                                      GROUP BY r.emoji) y), '') || ']' END
                       || '}')::json
      WHERE e.conversation_id = words_remove.conv AND e.seq = ANY(v_acts);
+
+    UPDATE consult.event e
+       SET payload = ('{' || coalesce('"session":'
+                                      || (e.payload -> 'session')::text
+                                      || ',', '')
+                      || '"from":' || (e.payload -> 'from')::text
+                      || ',"amount":' || (e.payload -> 'amount')::text
+                      || '}')::json
+     WHERE e.conversation_id = words_remove.conv
+       AND e.seq BETWEEN first AND last AND e.type = 'gift'
+       AND (who IS NULL OR e.sender_id = who)
+       AND e.payload -> 'note' IS NOT NULL;
 
     -- who quoted them
     UPDATE consult.event e
@@ -384,6 +397,8 @@ REVOKE ALL ON FUNCTION consult.held(bigint[]), consult.disputed(bigint),
     billing.retain_traces(int, bigint, int),
     billing.retain_next(int, int, int, int), billing.retain_again()
     FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION consult.held(bigint[])
+   TO astro_gateway, astro_engine;
 GRANT EXECUTE ON FUNCTION billing.retain_next(int, int, int, int),
     billing.retain_again() TO astro_worker;
 

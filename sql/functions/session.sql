@@ -100,6 +100,10 @@ BEGIN
         RETURN consult.outcome(s, 200, true);
     END IF;
 
+    -- not while the advisor is being erased, or a slot of theirs booked;
+    -- shared: of many who ring at once the index lets one in
+    PERFORM pg_advisory_xact_lock_shared(4, hashint8(advisor));
+
     SELECT p.role, p.blocked INTO v_role, v_blocked
       FROM identity.account p WHERE p.id = session_start.caller;
 

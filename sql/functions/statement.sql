@@ -239,10 +239,31 @@ END
 $$;
 
 
-REVOKE ALL ON FUNCTION consult.statement_doc(bigint, timestamptz, timestamptz)
-    FROM PUBLIC;
+-- consult.statement_csv: that document as a CSV file (RFC 4180).  Nothing in it is
+-- anybody's words: there is nothing to quote.
+CREATE OR REPLACE FUNCTION consult.statement_csv(doc json) RETURNS text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp AS $$
+    SELECT 'part,at,id,kind,session,amount,fee,promo,balance,currency'
+           || E'\r\n'
+           || format(E'opening,%s,,,,,,,%s,%s\r\n', doc ->> 'from',
+                     doc ->> 'opening', doc ->> 'currency')
+           || coalesce((SELECT string_agg(format(
+                  E'movement,%s,%s,%s,%s,%s,%s,%s,%s,%s\r\n', m.m ->> 'at',
+                  m.m ->> 'id', m.m ->> 'kind', m.m ->> 'session',
+                  m.m ->> 'amount', m.m ->> 'fee', m.m ->> 'promo',
+                  m.m ->> 'balance', doc ->> 'currency'), '' ORDER BY m.n)
+              FROM json_array_elements(doc -> 'movements')
+                   WITH ORDINALITY AS m(m, n)), '')
+           || format(E'closing,%s,,,,,,,%s,%s\r\n', doc ->> 'to',
+                     doc ->> 'closing', doc ->> 'currency')
+$$;
+
+
+REVOKE ALL ON FUNCTION consult.statement_doc(bigint, timestamptz, timestamptz),
+    consult.statement_csv(json) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION consult.statement_doc(bigint, timestamptz,
-    timestamptz) TO astro_api;
+    timestamptz), consult.statement_csv(json) TO astro_api;
 
 RESET ROLE;
 SET ROLE astro_api;
@@ -251,19 +272,22 @@ SET ROLE astro_api;
 -- api.wallet_statement: what moved in the caller's account from one day to
 -- another (UTC), the last one included; 366 of them at the most.
 --
---   ?from=2026-01-01&to=2026-12-31
+--   ?from=2026-01-01&to=2026-12-31&format=csv      (json: usual)
 --
---   200 as consult.statement_doc
+--   200 as consult.statement_doc, or as text/csv: a line for the opening, for each
+--       movement and for the closing, of which both ends have a balance alone
 --   400 bad_request, with its field; 404 not_found (an admin has none)
 --
 -- Called by GET /api/wallet/statement.
 CREATE OR REPLACE FUNCTION api.wallet_statement(caller bigint, query json)
-RETURNS TABLE (status int, body json)
+RETURNS TABLE (status int, body json, etag text, text_csv text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_from date := consult.f_date(query, 'from');
     v_to   date := consult.f_date(query, 'to');
+    v_csv  boolean := consult.f_enum(query, 'format', '{json,csv}', false)
+                      IS NOT DISTINCT FROM 'csv';
     v_doc  json;
 BEGIN
     IF v_to < v_from OR v_to - v_from > 365 THEN
@@ -279,7 +303,8 @@ BEGIN
         PERFORM consult.fail('not_found', 'this account has no statements');
     END IF;
 
-    RETURN QUERY SELECT 200, v_doc;
+    RETURN QUERY SELECT 200, v_doc, NULL::text,
+                        CASE WHEN v_csv THEN consult.statement_csv(v_doc) END;
 END
 $$;
 

@@ -428,6 +428,14 @@ BEGIN
             RETURN;
         END IF;
 
+        -- an erasure either waits for this, or is seen
+        PERFORM billing.ledger_lock(p.owner_id);
+
+        IF consult.erased(p.owner_id) THEN
+            reason := 'whose it was is erased: give it back at the vendor';
+            RETURN;
+        END IF;
+
         SELECT x.* INTO STRICT t
           FROM billing.topup(p.owner_id, p.amount, v_name) x;
 

@@ -189,6 +189,12 @@ def test_l8_roles(stack, boss):
     problem(stack.rest.call('PUT', f'/api/admin/users/{boss.id}',
                             {'role': 'client'}, boss.token), 403, 'forbidden')
 
+    rich = stack.person(balance=1)
+    said = problem(stack.rest.call('PUT', f'/api/admin/users/{rich.id}',
+                                   {'role': 'advisor'}, boss.token), 409,
+                   'conflict')
+    assert said['errors'][0]['pointer'] == '/role'
+
     talk = Consultation(stack).active()
     for party in (talk.client, talk.advisor):
         problem(stack.rest.call('PUT', f'/api/admin/users/{party.id}',

@@ -586,6 +586,53 @@ def test_those_who_wait_have_their_turns(stack, rest):
         eventually(lambda: rest.get(queue, gone.token).status == 404)
 
 
+def test_l8_who_is_kept_out_has_booked_nothing(stack, rest):
+    """Blocked: bookings are cancelled, deposits back, places in queues gone;
+    the others are told."""
+    boss = stack.person('admin')
+    me, other = works(stack), works(stack)
+    bad, good = (stack.person(balance=10 * DEPOSIT) for _ in range(2))
+    me.connect()
+    good.connect()
+    asked = book(stack, bad, me, midnight(2))
+    sure = book(stack, bad, me, midnight(3))
+    act(stack, me, sure, 'confirm')
+    theirs = book(stack, good, me, midnight(4))
+    kept = book(stack, good, other, midnight(4) + DAY)
+    for who in (bad, good):
+        ok(rest.call('PUT', f'/api/advisors/{me.id}/queue',
+                     {'service': 'chat'}, who.token))
+    assert bad.wallet() == (10 * DEPOSIT, 2 * DEPOSIT)
+
+    def block(who):
+        ok(rest.call('PUT', f'/api/admin/users/{who.id}/blocked',
+                     {'blocked': True, 'reason': 'abuse'}, boss.token))
+
+    def waiting(who):
+        with stack.db() as db:
+            return db.execute('SELECT count(*) FROM consult.waiting WHERE'
+                              ' client_id = %s', (number(who),)).fetchone()[0]
+
+    block(bad)
+    assert bad.wallet() == (10 * DEPOSIT, 0)
+    for booking in (asked, sure):
+        said = told(me.client, 'booking_cancelled', booking)['about']
+        assert (said['held']['amount'], said['charged']['amount'],
+                said['ended_by']) == (0, 0, bad.id)
+    assert (waiting(bad), waiting(good)) == (0, 1)
+    assert good.wallet() == (10 * DEPOSIT, 2 * DEPOSIT)
+
+    block(me)
+    told(good.client, 'booking_cancelled', theirs)
+    good.client.expect('queue_state',
+                       lambda m: m['payload']['state'] == 'left')
+    assert waiting(good) == 0
+    assert state(stack, good, theirs) == 'cancelled'
+    assert state(stack, good, kept) == 'requested'
+    assert good.wallet() == (10 * DEPOSIT, DEPOSIT)
+    books_are_right(stack)
+
+
 # B7, F9
 
 def test_b7_a_favourite_who_comes_is_told_once(stack, rest):

@@ -300,6 +300,42 @@ def test_h2_too_late_and_paid_all_the_same(stack, stripe, client):
     audit(stack)
 
 
+def test_m3_paid_after_its_owner_was_erased(stack, stripe, client):
+    """While a payment may come nobody is erased; one that nobody waits for
+    is ended, and what is paid for it all the same is parked."""
+    payment = begin(client)
+    becomes(client, payment, 'ready')
+    sid = uuid.uuid4().hex
+    with stack.db() as db:
+        db.execute('INSERT INTO identity.login (id, account_id, refresh,'
+                   " made_at, ends_at) VALUES (%s, %s, %s, now(), now() +"
+                   " interval '1 day')", (sid, client.number, os.urandom(32)))
+    token = stack.jwt(client.number, 'client', sid=sid)
+    answer = stack.rest.post('/api/me/erase', None, token)
+    assert (answer.status, answer.code) == (409, 'conflict')
+    with stack.db() as db:
+        db.execute("UPDATE ledger.checkout SET made_at = made_at -"
+                   " interval '2 hours' WHERE owner_id = %s",
+                   (client.number,))
+        assert stack.rest.post('/api/me/erase', None, token).status == 202
+        found = row(stack, payment)
+        assert (found['state'], found['secret']) == ('failed', None)
+
+        intent, = intents(stripe, payment)
+        stripe.do('pay', id=intent['id'])
+        event, reason = eventually(lambda: db.execute(
+            'SELECT event_id, reason FROM ledger.webhook_inbox WHERE'
+            " payment_id = %s AND state = 'parked'",
+            (intent['id'],)).fetchone(), 20)
+        assert 'erased' in reason
+        assert db.execute('SELECT sum(balance) FROM ledger.wallet WHERE'
+                          ' owner_id = %s', (client.number,)
+                          ).fetchone() == (0,)
+        assert db.execute("SELECT billing.inbox_close(%s, 'given back')",
+                          (event,)).fetchone() == (1,)
+    audit(stack)
+
+
 def test_h2_an_event_that_bears_a_number_of_ours_wrongly(stack, stripe,
                                                          client):
     """Of another amount, or of a payment that is known by another name: it is

@@ -11,6 +11,7 @@ import uuid
 import pytest
 
 import sql_fixture
+from astro.client import Refused
 from astro.consult import Consultation
 from astro.fixtures import watch
 from astro.stack import BUILD, Stack, eventually
@@ -329,8 +330,15 @@ def test_m2_a_long_walk_keeps_nobody_waiting(stack, rest):
 def test_m3_an_export_is_whole(stack, rest):
     talk = Consultation(stack).active()
     said(talk, 'three')
+    # the other one takes back what is quoted
+    back = talk.a.say(talk.conv, 'better not said')['seq']
+    talk.c.call('chat_message', {'conv': talk.conv, 'reply_to': back,
+                                 'cid': str(uuid.uuid4()), 'text': 'heard'})
+    talk.a.call('chat_delete', {'conv': talk.conv, 'msg': back,
+                                'cid': str(uuid.uuid4())})
     talk.end()
     me, other = talk.client, talk.advisor
+    disputed(stack, talk, 'what was wrong')
     ok(rest.call('PUT', '/api/me/profile', {
         'birth': {'date': '1990-01-31', 'place': 'Pune'}}, me.token))
     ok(rest.post(f'/api/sessions/{talk.id}/review',
@@ -366,10 +374,26 @@ def test_m3_an_export_is_whole(stack, rest):
 
     text = json.dumps(docs, ensure_ascii=False)
     for mine in (me.email, 'Pune', '+15550123456', 'so true',
-                 'a secret of three, edited', 'the answer to three', '🙏'):
+                 'a secret of three, edited', 'the answer to three', '🙏',
+                 'what was wrong', 'heard'):
         assert mine in text, mine
-    for secret in ('the hash', '79' * 32, 'what I think of him'):
-        assert secret not in text
+    for secret in ('the hash', '79' * 32, 'what I think of him',
+                   'better not said'):
+        assert secret not in text, secret
+    answer, = [m for m in docs['messages']
+               if m['payload'].get('text') == 'heard']
+    assert answer['payload']['quote'] == {'msg': back, 'from': other.id,
+                                          'deleted': True}
+    assert docs['disputes'][0]['evidence'] == {}
+    # what a client can spend is not the advisor's to know
+    with stack.db() as db:
+        query, = db.execute('SELECT query FROM billing.private_map() WHERE'
+                            " name = 'sessions'").fetchone()
+        db.execute('PREPARE x(bigint) AS ' + query)
+        (theirs,), = db.execute(f'EXECUTE x({number(other)})').fetchall()
+    assert set(session := docs['sessions'][0]) - set(theirs) == {
+        'cap_minor', 'max_minor', 'max_ms', 'held', 'promo'}
+    assert session['id'] == theirs['id']
     assert len(docs['notifications']) >= 4500
     assert [n['payload'] for n in docs['notifications']
             if 'n' in n['payload']] == [{'n': n} for n in range(1, 4501)]
@@ -463,9 +487,18 @@ def test_m3_forgotten(stack, rest):
     ok(rest.call('PUT', f'/api/advisors/me/clients/{me.id}/note',
                  {'text': 'a note about mine'}, other.token))
     ok(rest.call('PUT', f'/api/favorites/{other.id}', None, me.token))
+    ok(rest.post(f'/api/sessions/{talk.id}/gifts', {
+        'amount': 5, 'note': 'with a gift of mine',
+        'cid': str(uuid.uuid4())}, me.token), 201)
     with stack.db() as db:
         db.execute("INSERT INTO identity.phone (account_id, phone) VALUES"
                    " (%s, '+15550199999')", (who,))
+        # what the other one was told of a booking
+        db.execute("INSERT INTO consult.notice (account_id, type, kind,"
+                   " payload, told_at) VALUES (%s, 'notification', 'x',"
+                   " json_build_object('client', json_build_object('id',"
+                   " %s::text, 'name', 'told of mine')), now())",
+                   (number(other), me.id))
 
     def erase(token=me.token, **body):
         return rest.post('/api/me/erase', body, token)
@@ -528,7 +561,8 @@ def test_m3_forgotten(stack, rest):
     # (pytest would compare the texts, line by line)
     found = [mine for mine in (
         name, email, 'Pune of mine', '+15550199999', 'words of mine',
-        'a note about mine', 'a secret of four', 'a complaint of mine')
+        'a note about mine', 'a secret of four', 'a complaint of mine',
+        'with a gift of mine', 'told of mine')
         if mine in rows]
     assert found == []
     # what the other one said is the other one's
@@ -578,9 +612,79 @@ def test_m3_by_password_and_not_while_it_is_live(stack, rest):
     ok(rest.post('/api/auth/register', {'email': me.email, 'name': 'Anew',
                                         'password': PASSWORD}), 201)
     with stack.db() as db:
-        assert db.execute('SELECT email, name, blocked FROM identity.account'
-                          ' WHERE id = %s', (int(me.id[2:]),)).fetchone() \
-            == (f'erased-{me.id[2:]}@erased.invalid', 'Erased', True)
+        email, *rest_of = db.execute(
+            'SELECT email, name, blocked FROM identity.account'
+            ' WHERE id = %s', (int(me.id[2:]),)).fetchone()
+        assert rest_of == ['Erased', True]
+        # nobody can have taken it before
+        assert email.startswith(f'erased-{me.id[2:]}-')
+
+
+def test_m3_what_another_ones_hold_keeps(stack, rest):
+    """Words said to somebody who is held stay until the hold is lifted; those
+    said to others go, a thousand events at a time."""
+    me = Account(stack, 'Somebody else')
+    who = int(me.id[2:])
+    held, free = stack.person('advisor'), stack.person('advisor')
+    convs = []
+    with stack.db() as db:
+        db.execute("INSERT INTO identity.hold (account_id, reason, held_by)"
+                   " VALUES (%s, 'a case', %s)",
+                   (number(held), number(stack.person('admin'))))
+        for advisor, n in ((held, 3), (free, 2500)):
+            conv, = db.execute(
+                'INSERT INTO consult.conversation (client_id, advisor_id,'
+                ' head) VALUES (%s, %s, %s) RETURNING id',
+                (who, number(advisor), n)).fetchone()
+            convs.append(conv)
+            db.execute(
+                'INSERT INTO consult.event (conversation_id, seq, type,'
+                " sender_id, cid, payload) SELECT %s, n, 'chat_message', %s,"
+                " gen_random_uuid(), '{\"from\":\"u_1\",\"text\":\"x\"}'"
+                ' FROM generate_series(1, %s) n', (conv, who, n))
+
+        def left():
+            return [db.execute("SELECT count(*) FROM consult.event WHERE"
+                               " conversation_id = %s AND"
+                               " payload ->> 'text' = 'x'", (conv,)
+                               ).fetchone()[0] for conv in convs]
+
+        def row():
+            return db.execute('SELECT done_at IS NOT NULL, again_at IS NOT'
+                              ' NULL FROM identity.erasure WHERE account_id'
+                              ' = %s', (who,)).fetchone()
+
+        ok(rest.post('/api/me/erase', None, me.token), 202)
+        eventually(lambda: row() == (False, True), 20)
+        assert left() == [3, 0]
+        db.execute('DELETE FROM identity.hold WHERE account_id = %s',
+                   (number(held),))
+        db.execute('UPDATE identity.erasure SET again_at = now()'
+                   ' WHERE account_id = %s', (who,))
+        eventually(lambda: row() == (True, True), 20)
+        assert left() == [0, 0]
+
+
+def test_m3_nobody_rings_who_is_being_erased(stack):
+    """A start waits for whoever has the advisor's lock, as an erasure has."""
+    advisor, client = stack.person('advisor'), stack.person(balance=50000)
+    advisor.connect()
+    client.connect()
+    with stack.db() as db, stack.db() as other:
+        with db.transaction():
+            db.execute('SELECT pg_advisory_xact_lock(4, hashint8(%s))',
+                       (number(advisor),))
+            ident = client.client.request('session_start', {
+                'advisor': advisor.id, 'cid': str(uuid.uuid4()),
+                'service': 'chat'})
+            eventually(lambda: other.execute(
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+                ' AND classid = 4 AND NOT granted').fetchone() == (1,), 2)
+            db.execute('UPDATE identity.account SET blocked = true WHERE id ='
+                       ' %s', (number(advisor),))
+        with pytest.raises(Refused) as refused:
+            client.client.reply(ident)
+        assert refused.value.error['code'] == 'not_found'
 
 
 # H6, H8, L3 -----------------------------------------------------------------

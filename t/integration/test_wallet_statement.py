@@ -1,6 +1,8 @@
 """A statement over REST is what the ledger says, and a year of it is there at
 once."""
 
+import csv
+import io
 import time
 import uuid
 
@@ -36,6 +38,20 @@ def test_h1_a_statement_is_the_ledger(stack):
             == said['closing']
         assert gift in [m['amount'] for m in said['movements']
                         if m['kind'] == 'gift']
+        # and as a file
+        since, until = year()
+        answer = stack.rest.get(f'/api/wallet/statement?from={since}'
+                                f'&to={until}&format=csv', token=who.token)
+        assert answer.headers['Content-Type'] == 'text/csv; charset=utf-8'
+        first, *rows, last = csv.DictReader(
+            io.StringIO(answer.body.decode(), newline=''))
+        assert [{k: r[k] for k in m} for r, m in zip(
+            rows, said['movements'], strict=True)] == [
+            {k: '' if v is None else str(v) for k, v in m.items()}
+            for m in said['movements']]
+        assert (first['part'], first['balance'], last['part'],
+                last['balance']) == ('opening', '0', 'closing',
+                                     str(said['closing']))
         before = statement(stack, who, '2020-01-01', '2020-12-31').json
         assert (before['opening'], before['closing'], before['movements']) \
             == (0, 0, [])
