@@ -27,6 +27,8 @@ static ngx_int_t ngx_astro_api_too_large(ngx_astro_api_ctx_t *ctx);
 static void ngx_astro_api_body_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_astro_api_body_copy(ngx_astro_api_ctx_t *ctx);
 static ngx_int_t ngx_astro_api_body_parsed(ngx_astro_api_ctx_t *ctx);
+static const astro_json_member_t *ngx_astro_api_card(
+    ngx_astro_api_ctx_t *ctx);
 static ngx_int_t ngx_astro_api_carded(ngx_astro_api_ctx_t *ctx,
     const astro_json_member_t *m);
 static ngx_uint_t ngx_astro_api_body_type(ngx_str_t *type);
@@ -518,7 +520,7 @@ ngx_astro_api_body_parsed(ngx_astro_api_ctx_t *ctx)
                                          "");
         }
 
-        m = ngx_astro_api_card(&ctx->doc.root);
+        m = ngx_astro_api_card(ctx);
 
         if (m) {
             return ngx_astro_api_carded(ctx, m);
@@ -534,16 +536,35 @@ ngx_astro_api_body_parsed(ngx_astro_api_ctx_t *ctx)
 }
 
 
-const astro_json_member_t *
-ngx_astro_api_card(const astro_json_object_t *o)
+/*
+ * The member that has the number of a payment card in it, or NULL.  A password
+ * may be any digits: all that is kept of it is a hash.
+ */
+
+static const astro_json_member_t *
+ngx_astro_api_card(ngx_astro_api_ctx_t *ctx)
 {
     size_t                      i;
+    ngx_uint_t                  secret;
+    const astro_json_object_t  *o;
     const astro_json_member_t  *m;
 
     static u_char  buf[NGX_ASTRO_BODY_MAX];
 
+    o = &ctx->doc.root;
+    secret = ctx->row->handler == ngx_astro_api_login
+             || ctx->row->handler == ngx_astro_api_register
+             || ctx->row->handler == ngx_astro_api_hashed;
+
     for (i = 0; i < o->n; i++) {
         m = &o->member[i];
+
+        if (secret && m->kind == ASTRO_JSON_STRING
+            && m->key_len == sizeof("password") - 1
+            && ngx_memcmp(m->key, "password", m->key_len) == 0)
+        {
+            continue;
+        }
 
         if (astro_pan_json(m->raw, ngx_min(m->raw_len, sizeof(buf)), buf)) {
             return m;
@@ -559,9 +580,13 @@ ngx_astro_api_carded(ngx_astro_api_ctx_t *ctx, const astro_json_member_t *m)
 {
     char  field[64];
 
-    *ngx_snprintf((u_char *) field, sizeof(field) - 1, "/%*s",
-                  m->key_escaped ? 0 : ngx_min(m->key_len, 60), m->key)
-        = '\0';
+    field[0] = '\0';
+
+    /* a long one may not be cut: the end may be within a character */
+
+    if (!m->key_escaped && m->key_len < sizeof(field) - 1) {
+        *ngx_sprintf((u_char *) field, "/%*s", m->key_len, m->key) = '\0';
+    }
 
     return ngx_astro_api_problem(ctx, NGX_ASTRO_E_UNSUPPORTED,
                                  NGX_ASTRO_CARD_TEXT, field);

@@ -198,12 +198,6 @@ ngx_int_t ngx_astro_signin(ngx_astro_api_ctx_t *ctx, uint64_t user,
 ngx_int_t ngx_astro_api_header(ngx_http_request_t *r, const char *key,
     const char *value, size_t len);
 
-/*
- * Where in an object the number of a payment card is: the member, or NULL.
- * Scratch is as large as the body of a request; see astro_pan.h.
- */
-const astro_json_member_t *ngx_astro_api_card(const astro_json_object_t *o);
-
 #define NGX_ASTRO_CARD_TEXT                                                   \
     "the number of a payment card; it is for the vendor's own page alone"
 

@@ -263,7 +263,8 @@ ngx_astro_api_ask(ngx_astro_api_ctx_t *ctx, const ngx_astro_sql_t *sql,
     ngx_astro_trace_request(ctx);
 
     rc = pending->slow
-         ? ngx_astro_slow_call(sql, values, ngx_astro_api_answered, pending)
+         ? ngx_astro_slow_call(ctx->claims.user, sql, values,
+                               ngx_astro_api_answered, pending)
          : ngx_astro_pg_ask(ngx_astro.pg_api, sql, values,
                             ngx_astro_api_answered, pending);
 
@@ -272,6 +273,12 @@ ngx_astro_api_ask(ngx_astro_api_ctx_t *ctx, const ngx_astro_sql_t *sql,
     if (rc != NGX_OK) {
         pending->cleanup->handler = NULL;
         ngx_free(pending);
+
+        if (rc == NGX_DECLINED) {
+            return ngx_astro_api_problem(ctx, NGX_ASTRO_E_RATE_LIMITED,
+                                         "your other reports are being made, "
+                                         "try again", NULL);
+        }
 
         if (rc == NGX_BUSY) {
             return ngx_astro_api_problem(ctx, NGX_ASTRO_E_UNAVAILABLE,

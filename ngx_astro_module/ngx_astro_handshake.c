@@ -168,6 +168,11 @@ ngx_astro_ws_upgrade(ngx_http_request_t *r, ngx_uint_t echo)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    if (ngx_http_post_request(r, NULL) != NGX_OK) {
+        ngx_astro_conn_free(conn);
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
     /* for the access log, and against any other reply */
 
     r->headers_out.status = NGX_HTTP_SWITCHING_PROTOCOLS;
@@ -175,13 +180,9 @@ ngx_astro_ws_upgrade(ngx_http_request_t *r, ngx_uint_t echo)
     r->keepalive = 0;
 
     cln->handler = ngx_astro_ws_cleanup;
-    cln->data = conn;
+    cln->data = r;
 
     ngx_http_set_ctx(r, conn, ngx_astro_module);
-
-    if (ngx_http_post_request(r, NULL) != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
 
     r->main->count++;
     r->write_event_handler = ngx_astro_ws_detach;
@@ -451,12 +452,24 @@ ngx_astro_ws_protocols(ngx_http_request_t *r, ngx_astro_conn_t *conn,
 }
 
 
-/* The request ended before it was detached. */
+/*
+ * The request ended before it was detached.  Cleanups come before the access
+ * log, whose $astro_conn must not find what is freed here.
+ */
 
 static void
 ngx_astro_ws_cleanup(void *data)
 {
-    ngx_astro_conn_free(data);
+    ngx_http_request_t  *r = data;
+
+    ngx_astro_conn_t  *conn;
+
+    conn = ngx_http_get_module_ctx(r, ngx_astro_module);
+
+    if (conn) {
+        ngx_http_set_ctx(r, NULL, ngx_astro_module);
+        ngx_astro_conn_free(conn);
+    }
 }
 
 

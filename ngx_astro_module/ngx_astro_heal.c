@@ -591,6 +591,13 @@ ngx_astro_heal_drop(uint64_t user, int64_t at_ms)
 }
 
 
+ngx_uint_t
+ngx_astro_heal_dropped(int64_t hello_ms)
+{
+    return hello_ms <= ngx_astro_heal.dropped_ms;
+}
+
+
 static void
 ngx_astro_heal_drop_one(ngx_astro_conn_t *conn, void *ctx)
 {

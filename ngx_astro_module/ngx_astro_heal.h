@@ -44,6 +44,12 @@ void ngx_astro_heal_user(uint64_t user);
 /* An account or a token was barred: what, is read at once. */
 void ngx_astro_heal_barred(void);
 
+/*
+ * Everybody who had said hello at that instant (database's clock) was told to
+ * go, and will not be told again.
+ */
+ngx_uint_t ngx_astro_heal_dropped(int64_t hello_ms);
+
 /* "A <user>": an account was blocked or signed out everywhere. */
 void ngx_astro_heal_hint(u_char *text, size_t len);
 

@@ -51,6 +51,16 @@ ngx_astro_hello_reply(ngx_astro_hello_t *h, PGresult *res, int row, int end)
         return;
     }
 
+    /* all were told to go while this answer was on its way */
+
+    if (ngx_astro_heal_dropped(ngx_astro_pg_int(res, row,
+                                                NGX_ASTRO_HELLO_NUM)))
+    {
+        ngx_astro_conn_bye(conn, NGX_ASTRO_CLOSE_DRAINING, "disconnected",
+                           "resume", 0);
+        return;
+    }
+
     size = 1024 + name.len + (end - row) * 80;
     buf = ngx_alloc(size, ngx_astro.log);
 

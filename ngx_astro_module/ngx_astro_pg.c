@@ -514,6 +514,7 @@ ngx_astro_pg_op(const ngx_astro_sql_t *sql, const char *const *values,
     op->sql = sql;
     op->handler = handler;
     op->data = data;
+    op->user = 0;
     op->since = ngx_current_msec;
     op->called_us = ngx_astro_boot_us();
     op->pending = 0;

@@ -43,6 +43,7 @@ struct ngx_astro_pg_op_s {
     const ngx_astro_sql_t     *sql;
     ngx_astro_pg_handler_pt    handler;
     void                      *data;
+    uint64_t                   user;        /* of a slow report */
     ngx_msec_t                 since;
     uint64_t                   called_us;
     ngx_uint_t                 pending;     /* results yet to come */

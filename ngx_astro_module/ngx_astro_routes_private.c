@@ -13,8 +13,8 @@ const ngx_astro_route_row_t  ngx_astro_routes_private[] = {
 
     { GET, ngx_string("/api/me/export"), ANY, "export", "u", 0, NULL },
     { POST, ngx_string("/api/me/export"), ANY, "export_ask", "u", 0, NULL },
-    { GET, ngx_string("/api/me/export/part"), ANY, "export_part", "uQ", 0,
-      NULL },
+    { GET, ngx_string("/api/me/export/part"), ANY | SLOW, "export_part",
+      "uQ", 0, NULL },
 
     { POST, ngx_string("/api/me/erase"), ANY, "erase", "usb", OPT, NULL },
 

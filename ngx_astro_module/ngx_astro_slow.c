@@ -14,11 +14,13 @@
 
 
 #define NGX_ASTRO_SLOW_MAX    8         /* connections of a worker */
+#define NGX_ASTRO_SLOW_USER   3         /* reports of one user at a time */
 
 /* until a connection whose server does not even give up is broken */
 #define NGX_ASTRO_SLOW_SPARE  2000
 
 
+static ngx_uint_t ngx_astro_slow_of(ngx_queue_t *queue, uint64_t user);
 static void ngx_astro_slow_changed(ngx_astro_pg_t *pg);
 static void ngx_astro_slow_post(void);
 static void ngx_astro_slow_run(ngx_event_t *ev);
@@ -175,12 +177,26 @@ ngx_astro_slow_exit(void)
 
 
 ngx_int_t
-ngx_astro_slow_call(const ngx_astro_sql_t *sql, const char *const *values,
-    ngx_astro_pg_handler_pt handler, void *data)
+ngx_astro_slow_call(uint64_t user, const ngx_astro_sql_t *sql,
+    const char *const *values, ngx_astro_pg_handler_pt handler, void *data)
 {
+    ngx_uint_t          i, n;
     ngx_astro_pg_op_t  *op;
 
     ngx_astro_count(PG_SLOW_CALLS);
+
+    /* what was sent counts though nobody waits for it any more */
+
+    n = ngx_astro_slow_of(&ngx_astro_slow.waiting, user);
+
+    for (i = 0; i < ngx_astro_slow.n; i++) {
+        n += ngx_astro_slow_of(&ngx_astro_slow.pg[i]->sent, user);
+    }
+
+    if (n >= NGX_ASTRO_SLOW_USER) {
+        ngx_astro_count(PG_SLOW_REFUSED);
+        return NGX_DECLINED;
+    }
 
     if (ngx_astro_slow.nwaiting >= ngx_astro.conf->slow_queue) {
         ngx_astro_count(PG_SLOW_REFUSED);
@@ -192,6 +208,8 @@ ngx_astro_slow_call(const ngx_astro_sql_t *sql, const char *const *values,
         return NGX_ERROR;
     }
 
+    op->user = user;
+
     ngx_queue_insert_tail(&ngx_astro_slow.waiting, &op->queue);
     ngx_astro_slow.nwaiting++;
     ngx_astro_count(PG_SLOW_WAITING);
@@ -200,6 +218,27 @@ ngx_astro_slow_call(const ngx_astro_sql_t *sql, const char *const *values,
     ngx_astro_slow_post();
 
     return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_astro_slow_of(ngx_queue_t *queue, uint64_t user)
+{
+    ngx_uint_t          n;
+    ngx_queue_t        *q;
+    ngx_astro_pg_op_t  *op;
+
+    n = 0;
+
+    for (q = ngx_queue_head(queue);
+         q != ngx_queue_sentinel(queue);
+         q = ngx_queue_next(q))
+    {
+        op = ngx_queue_data(q, ngx_astro_pg_op_t, queue);
+        n += op->user == user;
+    }
+
+    return n;
 }
 
 

@@ -22,10 +22,11 @@ ngx_int_t ngx_astro_slow_init(void);
 void ngx_astro_slow_exit(void);
 
 /*
- * As ngx_astro_pg_call().  NGX_BUSY: too many wait.  What waits for as long as
- * a call may take is BUSY, and was never sent.
+ * As ngx_astro_pg_call(), for a user.  NGX_BUSY: too many wait; NGX_DECLINED:
+ * too many of this user wait or are being made.  What waits for as long as a
+ * call may take is BUSY, and was never sent.
  */
-ngx_int_t ngx_astro_slow_call(const ngx_astro_sql_t *sql,
+ngx_int_t ngx_astro_slow_call(uint64_t user, const ngx_astro_sql_t *sql,
     const char *const *values, ngx_astro_pg_handler_pt handler, void *data);
 
 /*

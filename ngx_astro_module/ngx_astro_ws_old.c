@@ -8,6 +8,9 @@
  * until it does not.
  */
 
+#include "ngx_astro_hello.h"
+#include "ngx_astro_outside.h"
+#include "ngx_astro_told.h"
 #include "ngx_astro_ws_old_private.h"
 
 #include <openssl/rand.h>
@@ -27,6 +30,7 @@ typedef struct {
 
 static ngx_int_t ngx_astro_old_begin(ngx_astro_conn_t *conn,
     const astro_json_member_t *token);
+static ngx_int_t ngx_astro_old_ours_after_all(ngx_astro_conn_t *conn);
 static const ngx_astro_old_type_t *ngx_astro_old_type(astro_json_doc_t *doc);
 static ngx_int_t ngx_astro_old_take(ngx_astro_ws_old_t *old,
     const ngx_astro_old_type_t *type, astro_json_doc_t *doc, u_char *text,
@@ -70,6 +74,7 @@ ngx_astro_ws_old_heard(ngx_astro_conn_t *conn, u_char *text, size_t len)
 {
     ngx_astro_msg_t              m;
     astro_json_doc_t             doc;
+    const astro_json_member_t   *said;
     const ngx_astro_old_type_t  *type;
 
     if (conn->old == NULL
@@ -81,6 +86,10 @@ ngx_astro_ws_old_heard(ngx_astro_conn_t *conn, u_char *text, size_t len)
     }
 
     if (ngx_astro_same(text, len, "ping")) {
+
+        if (conn->old) {
+            conn->old->silent = 0;
+        }
 
         if (ngx_astro_limits_message(conn, NGX_ASTRO_L_OTHER, 0) == NGX_OK) {
             ngx_astro_msg_init(&m);
@@ -98,6 +107,14 @@ ngx_astro_ws_old_heard(ngx_astro_conn_t *conn, u_char *text, size_t len)
     type = ngx_astro_old_type(&doc);
 
     if (type == NULL) {
+        said = astro_json_get(&doc.root, "type");
+
+        if (conn->old && conn->old->silent && said
+            && ngx_astro_same(said->raw, said->raw_len, "\"hello\""))
+        {
+            return ngx_astro_old_ours_after_all(conn);
+        }
+
         return NGX_DECLINED;
     }
 
@@ -116,7 +133,48 @@ ngx_astro_ws_old_heard(ngx_astro_conn_t *conn, u_char *text, size_t len)
         }
     }
 
+    conn->old->silent = 0;
+
     return ngx_astro_old_take(conn->old, type, &doc, text, len, NULL);
+}
+
+
+/*
+ * NGX_DECLINED: nothing is left of who it was taken for, and its hello is the
+ * first.  NGX_OK: what was asked for in its name is under way, and the answer
+ * would be taken for one to the client; so it comes anew.
+ */
+
+static ngx_int_t
+ngx_astro_old_ours_after_all(ngx_astro_conn_t *conn)
+{
+    ngx_uint_t  i, busy;
+
+    busy = conn->old->joining;
+
+    for (i = 0; i < conn->npos; i++) {
+        busy |= conn->pos[i].fetching;
+    }
+
+    if (busy) {
+        ngx_astro_conn_bye(conn, NGX_ASTRO_CLOSE_RESYNC, "resync", "resume",
+                           0);
+        return NGX_OK;
+    }
+
+    ngx_astro_ws_old_free(conn);
+    ngx_astro_hello_forget(conn);
+    ngx_astro_outside_close(conn);
+    ngx_astro_conn_leave(conn);
+    ngx_astro_told_free(conn);
+
+    conn->npos = 0;
+    conn->missed = 0;
+    conn->bare = 0;
+
+    ngx_add_timer(conn->c->read, ngx_astro.conf->hello_timeout);
+
+    return NGX_DECLINED;
 }
 
 
@@ -129,7 +187,9 @@ ngx_astro_ws_old_silent(ngx_astro_conn_t *conn)
 
     ngx_add_timer(conn->c->read, ngx_astro.conf->hello_timeout);
 
-    (void) ngx_astro_old_begin(conn, NULL);
+    if (ngx_astro_old_begin(conn, NULL) == NGX_OK) {
+        conn->old->silent = 1;
+    }
 
     return NGX_OK;
 }
@@ -365,8 +425,13 @@ ngx_astro_old_hold(ngx_astro_ws_old_t *old, u_char *text, size_t len,
     }
 
     if (held == NULL) {
-        ngx_astro_reply_error(old->conn, 0, NGX_ASTRO_E_RATE_LIMITED,
-                              "too much waits for the session", NULL);
+        if (ngx_astro_limits_message(old->conn, NGX_ASTRO_L_OTHER, 0)
+            == NGX_OK)
+        {
+            ngx_astro_reply_error(old->conn, 0, NGX_ASTRO_E_RATE_LIMITED,
+                                  "too much waits for the session", NULL);
+        }
+
         return NGX_OK;
     }
 

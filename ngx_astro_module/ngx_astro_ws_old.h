@@ -9,7 +9,9 @@
  * what they are sent was one of ours, and is put into their words last.
  *
  * A connection that offered no subprotocol is of old when its first message is
- * theirs, or when it came with a token and says nothing for a while.
+ * theirs, or when it came with a token and says nothing for a while.  Then a
+ * hello, before anything of theirs, still makes it one of ours: who is behind
+ * a bad network is not taken for somebody else for good.
  */
 
 #ifndef _NGX_ASTRO_WS_OLD_H_INCLUDED_
@@ -46,6 +48,7 @@ struct ngx_astro_ws_old_s {
     uint64_t                 mark;      /* in the cid of all it says */
     uint64_t                 claimed;   /* who it says it is; 0: did not */
     ngx_astro_old_session_t  session;
+    unsigned                 silent:1;  /* has said nothing of theirs yet */
     unsigned                 numbers:1; /* ids are 5, not "u_5" */
     unsigned                 greet:1;   /* wants auth_success */
     unsigned                 join:1;    /* of session: to be asked for */

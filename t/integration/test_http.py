@@ -66,6 +66,17 @@ def test_register_login_me(rest):
     assert RFC3339.match(me.json['created_at'])
 
 
+@pytest.mark.parametrize('where', ['/api/auth/login',
+                                   '/api/user/auth/login'])
+def test_a_password_is_no_card(rest, where):
+    """Thirteen digits and more, one of ten of which has a right check digit."""
+    email, digits = new_email(), '4111111111111111'
+    assert register(rest, email=email, password=digits).status == 201
+    assert rest.post(where, {'email': email, 'password': digits}).status == 200
+    problem(rest.post(where, {'email': digits, 'password': digits}), 422,
+            'unsupported', '/email')
+
+
 def test_email_is_one_account_whatever_its_case(rest):
     email = new_email()
     assert register(rest, email=email).status == 201
@@ -530,6 +541,22 @@ def test_database_down(stack, rest):
 
     # and a consultation can be had
     Consultation(stack).active().end()
+
+
+def test_an_upgrade_that_ends_before_it_is_a_socket(stack):
+    """A body that is still on its way: the request is ended, and the log, which
+    comes last, names no connection, for there is none."""
+    seen = len(stack.log('access.log').encode())
+    with socket.create_connection(('127.0.0.1', stack.plain_port)) as s:
+        s.settimeout(10 * SLOW)
+        s.sendall(b'GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n'
+                  b'Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n'
+                  b'Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n'
+                  b'Content-Length: 9\r\n\r\nx')
+        assert s.recv(1) == b''
+    line, = eventually(lambda: re.findall(
+        '.*"status":"101".*', stack.log('access.log', seen)))
+    assert json.loads(line)['conn'] == ''
 
 
 def test_a_request_that_ends_under_its_call(stack, rest):

@@ -45,6 +45,11 @@ def advisor(alone):
     return alone.person('advisor')
 
 
+@pytest.fixture(scope='module')
+def another(alone):
+    return alone.person('advisor')
+
+
 @contextlib.contextmanager
 def instead(stack, body, name='figures'):
     """That function of the caller does that; rights and owner stay."""
@@ -111,20 +116,41 @@ def test_a_slow_report_holds_nobody_up(slow, advisor):
     assert metric(slow, 'slow_in_flight') == 0
 
 
-def test_as_many_wait_as_may(slow, advisor):
+def test_as_many_wait_as_may(slow, advisor, another):
     refused = metric(slow, 'slow_refused_total')
     with instead(slow, WAIT + ANSWER), ThreadPoolExecutor(4) as pool:
         with held(slow) as waiting:
-            reports = [pool.submit(slow.rest.get, PATH, advisor.token)
-                       for _ in range(4)]
-            eventually(lambda: metric(slow, 'slow_queue') == 2
-                       and waiting() == 2)
+            # one that is being connected for them would have them all wait
+            reports = [pool.submit(slow.rest.get, PATH, one.token)
+                       for one in (advisor, another)]
+            eventually(lambda: waiting() == 2)
+            reports += [pool.submit(slow.rest.get, PATH, one.token)
+                        for one in (advisor, another)]
+            eventually(lambda: metric(slow, 'slow_queue') == 2)
             answer = slow.rest.get(PATH, advisor.token)
             problem(answer, 503, 'unavailable')
             assert int(answer.headers['Retry-After']) >= 1
             assert metric(slow, 'slow_refused_total') == refused + 1
         assert [r.result().status for r in reports] == [200] * 4
     assert metric(slow, 'slow_queue') == 0
+
+
+def test_one_user_does_not_take_all(slow, advisor, another):
+    """Three at a time; another's place is left."""
+    with instead(slow, WAIT + ANSWER), ThreadPoolExecutor(4) as pool:
+        with held(slow) as waiting:
+            reports = [pool.submit(slow.rest.get, PATH, advisor.token)
+                       for _ in range(2)]
+            eventually(lambda: waiting() == 2)
+            reports.append(pool.submit(slow.rest.get, PATH, advisor.token))
+            eventually(lambda: metric(slow, 'slow_queue') == 1)
+            answer = slow.rest.get(PATH, advisor.token)
+            problem(answer, 429, 'rate_limited')
+            assert int(answer.headers['Retry-After']) >= 1
+            reports.append(pool.submit(slow.rest.get, PATH, another.token))
+            eventually(lambda: metric(slow, 'slow_queue') == 2)
+        assert [r.result().status for r in reports] == [200] * 4
+        assert slow.rest.get(PATH, advisor.token).status == 200
 
 
 def test_who_goes_away_waits_no_more(slow, advisor):

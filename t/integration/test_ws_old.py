@@ -201,6 +201,44 @@ def test_d13_silence_and_a_cookie_sign_in(stack):
     assert page.open
 
 
+def test_d13_a_late_hello_is_one_of_ours(stack):
+    """A client of ours, with a cookie, on a network that took its second: it
+    gets all that its hello asks for, in our words."""
+    talk = Consultation(stack).active()
+    for n in range(3):
+        talk.c.say(talk.conv, f'{n}')
+    talk.end()
+    late = WebSocket(stack.port, tls=stack.tls, protocols=(), headers=[
+        ('Origin', f'https://127.0.0.1:{stack.port}'),
+        ('Cookie', f'__Host-astro={talk.advisor.token}')])
+    stack.clients.append(late)
+
+    def told(kind, **more):
+        return late.wait(lambda: [f for f in map(json.loads, (
+            payload for _, payload in late.frames)) if f['type'] == kind
+            and all(f.get(k) == v for k, v in more.items())])
+
+    def asks(number, kind, payload):
+        late.send_text(json.dumps({'type': kind, 'id': number,
+                                   'payload': payload}))
+        return told('reply', id=number)[0]
+
+    told('wallet')
+    me = asks(7, 'hello', {'pos': [[talk.conv, 0]]})['payload']
+    assert me['user'] == talk.advisor.id and me['resumed']
+    told('session_end')
+    assert [f['payload']['text'] for f in told('chat_message')] \
+        == ['0', '1', '2']
+    assert asks(8, 'hello', {})['error']['code'] == 'conflict'
+    assert asks(9, 'ping', {})['payload'] == {}
+
+    # who has said a word of theirs stays who it was taken for
+    page = Page(talk.advisor)
+    page.hears('auth_success')
+    page.say('hello', {})
+    assert page.refused()[0] == 'conflict'
+
+
 def test_d13_with_a_client_of_ours(stack):
     """Each in its own words; ids as the page got them from us."""
     talk = Consultation(stack, service='video')
