@@ -65,6 +65,8 @@ typedef struct {
      *     'h'  text    the hash of the body's password, by api_hashed
      *     'k'  json    how vendors of payments call us: ngx_astro_pay.c
      *     's'  text    the login that the caller's token is of, or ""
+     *     'i'  bigint  when another issuer says that the caller signed in,
+     *                  s; 0: it does not, or the token is ours
      */
     const char               *params;
 

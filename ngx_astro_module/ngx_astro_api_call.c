@@ -141,6 +141,10 @@ ngx_astro_api_param(ngx_astro_api_ctx_t *ctx, char param, const char **value)
         *value = ctx->claims.sid;
         break;
 
+    case 'i':
+        *value = ngx_astro_api_number(ctx, ctx->claims.since);
+        break;
+
     case 'l':
         return ngx_astro_api_limit(ctx, value);
 

@@ -213,6 +213,7 @@ ngx_astro_outside_keep(ngx_astro_outside_t *w, PGresult *res)
     claims.user = ngx_astro_pg_int(res, 0, 2);
     claims.role = astro_role_parse(role.data, role.len);
     claims.iat = w->who.iat;
+    claims.since = w->who.since;
     claims.exp = w->who.exp + ASTRO_JWT_LEEWAY_OUTSIDE;
 
     /* a name by which it can be revoked */

@@ -303,6 +303,7 @@ ngx_astro_routes_type(char param)
     case 'u':
     case 'p':
     case 'q':
+    case 'i':
         return "bigint";
 
     case 'l':

@@ -16,7 +16,7 @@ const ngx_astro_route_row_t  ngx_astro_routes_private[] = {
     { GET, ngx_string("/api/me/export/part"), ANY | SLOW, "export_part",
       "uQ", 0, NULL },
 
-    { POST, ngx_string("/api/me/erase"), ANY, "erase", "usb", OPT, NULL },
+    { POST, ngx_string("/api/me/erase"), ANY, "erase", "usib", OPT, NULL },
 
     { PUT, ngx_string("/api/admin/users/{u}/hold"), ADMIN, "hold_set", "upb",
       JSON, NULL },

@@ -135,8 +135,18 @@ astro_jwt_verify_outside(astro_json_parser_t *p, const astro_keys_t *keys,
     who->email_verified = m && m->kind == ASTRO_JSON_BOOL
                           && m->raw[0] == 't';
 
-    return astro_jwt_times(&doc.root, now, ASTRO_JWT_LEEWAY_OUTSIDE,
-                           ASTRO_JWT_LEEWAY_OUTSIDE, &who->iat, &who->exp);
+    rc = astro_jwt_times(&doc.root, now, ASTRO_JWT_LEEWAY_OUTSIDE,
+                         ASTRO_JWT_LEEWAY_OUTSIDE, &who->iat, &who->exp);
+
+    /* an iat is renewed with the token, without anybody signing in */
+
+    if (rc == ASTRO_JWT_OK
+        && astro_jwt_time(&doc.root, "auth_time", who->iat, &who->since) != 0)
+    {
+        who->since = 0;
+    }
+
+    return rc;
 }
 
 
@@ -360,6 +370,8 @@ astro_jwt_claims(astro_json_parser_t *p, const uint8_t *s, size_t len,
     {
         return ASTRO_JWT_MALFORMED;
     }
+
+    claims->since = 0;
 
     return astro_jwt_times(&doc.root, now, 0, ASTRO_JWT_LEEWAY, &claims->iat,
                            &claims->exp);

@@ -36,11 +36,13 @@ typedef struct {
     int64_t        iat, exp;    /* seconds */
     char           jti[ASTRO_JWT_JTI + 1];
     char           sid[ASTRO_JWT_JTI + 1];  /* the login; "" if none */
+    int64_t        since;       /* of another issuer's: as below; 0: ours */
 } astro_claims_t;
 
 /* What a token of another issuer says of somebody. */
 typedef struct {
     int64_t        iat, exp;    /* seconds; iat 0: it does not say */
+    int64_t        since;       /* "auth_time", else iat: the sign-in */
     unsigned       email_verified:1;
     char           sub[256];
     char           email[255];  /* "": none */

@@ -81,7 +81,7 @@ $$;
 
 -- consult.erase_begin: of api.erase.  Returns what was left and is forfeited.
 CREATE OR REPLACE FUNCTION consult.erase_begin(account bigint, login text,
-    forfeit boolean) RETURNS bigint
+    since bigint, forfeit boolean) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off AS $$
@@ -108,7 +108,11 @@ BEGIN
                     WHERE l.id = erase_begin.login AND l.account_id = v_id
                       AND l.ended_at IS NULL
                       AND l.made_at > clock_timestamp()
-                                      - interval '10 minutes') THEN
+                                      - interval '10 minutes')
+       AND NOT (to_timestamp(since) > clock_timestamp()
+                                      - interval '10 minutes'
+                AND EXISTS (SELECT FROM identity.outside o
+                             WHERE o.account_id = v_id)) THEN
         PERFORM consult.fail('forbidden',
                              'log in anew: it takes a login of now');
     END IF;
@@ -318,10 +322,10 @@ $$;
 
 
 REVOKE ALL ON FUNCTION consult.erased(bigint),
-    consult.erase_begin(bigint, text, boolean),
+    consult.erase_begin(bigint, text, bigint, boolean),
     billing.erase_next() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION consult.erased(bigint) TO astro_engine;
-GRANT EXECUTE ON FUNCTION consult.erase_begin(bigint, text, boolean)
+GRANT EXECUTE ON FUNCTION consult.erase_begin(bigint, text, bigint, boolean)
    TO astro_api;
 GRANT EXECUTE ON FUNCTION billing.erase_next() TO astro_worker;
 
@@ -331,7 +335,9 @@ SET ROLE astro_api;
 
 -- api.erase: {forfeit_balance?}: the caller wants to be forgotten.  It takes a
 -- login of the last ten minutes: whoever has found a device that is signed in
--- cannot do it.  login: the "sid" of the caller's token.
+-- cannot do it.  login: the "sid" of the caller's token; since: of a token of
+-- another issuer, of whose logins we know nothing, when that one says it was (its
+-- auth_time, else its iat, in seconds), 0 of ours.
 --
 -- The account has no name, address or password any more, all tokens are
 -- revoked, all sockets are closed; the words of his messages go in the next
@@ -344,7 +350,8 @@ SET ROLE astro_api;
 --       "/forfeit_balance": there is money left
 --
 -- Called by POST /api/me/erase.
-CREATE OR REPLACE FUNCTION api.erase(caller bigint, login text, doc json)
+CREATE OR REPLACE FUNCTION api.erase(caller bigint, login text,
+    since bigint, doc json)
 RETURNS TABLE (status int, body json)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -354,7 +361,7 @@ DECLARE
                                                  false), false);
     v_left    bigint;
 BEGIN
-    v_left := consult.erase_begin(caller, login, v_forfeit);
+    v_left := consult.erase_begin(caller, login, since, v_forfeit);
 
     RETURN QUERY
     SELECT 202, json_build_object('user', 'u_' || caller, 'forfeited',
@@ -363,7 +370,7 @@ END
 $$;
 
 
-REVOKE ALL ON FUNCTION api.erase(bigint, text, json) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION api.erase(bigint, text, json) TO astro_web;
+REVOKE ALL ON FUNCTION api.erase(bigint, text, bigint, json) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION api.erase(bigint, text, bigint, json) TO astro_web;
 
 RESET ROLE;

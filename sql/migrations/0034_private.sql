@@ -5,6 +5,8 @@
 -- served with them.  The indexes keep writers of consult.notice, note and review
 -- waiting while they are made.
 
+DROP FUNCTION IF EXISTS api.erase(bigint, text, json);
+DROP FUNCTION IF EXISTS consult.erase_begin(bigint, text, boolean);
 DROP FUNCTION IF EXISTS consult.forfeit(bigint);
 DROP FUNCTION IF EXISTS api.wallet_statement(bigint, json);
 

@@ -186,6 +186,26 @@ def test_a3_on_first_sight_a_client_and_the_same_one_ever_after(stack, world):
     assert both(stack, second) == {(200, None)}
 
 
+def test_m3_a_token_of_now_is_enough_to_be_forgotten(stack, world):
+    """Who has no login here shows that he has signed in there just now."""
+    who = {'sub': f'user_{uuid.uuid4().hex}'}
+    now = int(time.time())
+    old, renewed, silent, fresh, again = made(
+        token(world.rsa, CLERK, iat=now - 700, **who),
+        token(world.rsa, CLERK, auth_time=now - 700, **who),
+        token(world.rsa, CLERK, drop=('iat',), **who),
+        token(world.rsa, CLERK, auth_time=now - 5, **who),
+        token(world.rsa, CLERK, iat=now + 2, **who))
+    mine = me(stack, fresh).json['id']
+    for text in (old, renewed, silent):
+        answer = stack.rest.post('/api/me/erase', None, text)
+        assert (answer.status, answer.code) == (403, 'forbidden')
+    assert stack.rest.post('/api/me/erase', None, fresh).status == 202
+    eventually(lambda: both(stack, fresh) == {(401, 'unauthorized')}, 5)
+    # who comes again is somebody new
+    assert me(stack, again).json['id'] != mine
+
+
 def test_a3_an_address_in_a_token_opens_nobodys_account(stack, world):
     person = stack.person()
     texts = made(*(token(world.rsa, CLERK, email=person.email,
