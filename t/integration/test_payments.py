@@ -671,7 +671,8 @@ def test_h12_a_card_number_goes_nowhere(stack, client):
     refused('POST', PAYMENTS, {**pay, 'number': 4111111111111111}, '/number')
     refused('POST', PAYMENTS, {**pay, 'a': {'b': ['x', CARD]}}, '/a')
     # one that is too long to be told: what is cut may be no text
-    refused('POST', PAYMENTS, {**pay, 'x' * 59 + 'яяяя': CARD}, '')
+    refused('POST', PAYMENTS, json.dumps(
+        {**pay, 'x' * 59 + 'яяяя': CARD}, ensure_ascii=False), '')
     refused('PUT', '/api/me/profile', {'about': f'mine:\n{CARD}, 12/27'},
             '/about')
     refused('POST', '/api/payments/add-balance', {
