@@ -2,6 +2,7 @@
 once."""
 
 import threading
+import time
 import uuid
 
 import pytest
@@ -171,3 +172,32 @@ def test_h10_free_minutes_with_an_advisor(stack):
     talk.ring()
     assert talk.row()['free_ms'] == 300000 - used['billed_ms']
     talk.end()
+
+
+def test_x7_limits_over_rest(stack):
+    """Lower is at once and higher is tomorrow; who has shut themselves out
+    begins nothing."""
+    path, who = '/api/me/limits', stack.person('client', 100000)
+    advisor = stack.person('advisor')
+    advisor.connect()
+    assert stack.rest.get(path, who.token).json['day'] is None
+
+    lower = stack.rest.call('PUT', path, {'day': 500}, who.token)
+    assert (lower.status, lower.json['day']['amount']) == (200, 500)
+    higher = stack.rest.call('PUT', path, {'day': 900},
+                             who.token).json
+    assert higher['day']['amount'] == 500
+    assert higher['day_next']['limit']['amount'] == 900
+    assert stack.rest.get(path, who.token).json == higher
+
+    until = int((time.time() + 86400) * 1000)
+    out = stack.rest.call('PUT', path, {'excluded_until': until}, who.token)
+    assert out.json['excluded_until'], out
+    sooner = stack.rest.call('PUT', path, {'excluded_until': until - 3600000},
+                            who.token)
+    assert stack.rest.get(path, who.token).json['excluded_until'] \
+        == out.json['excluded_until'], sooner
+    begun = stack.rest.post('/api/sessions', {
+        'advisor': advisor.id, 'service': 'chat', 'cid': str(uuid.uuid4())},
+        who.token)
+    assert (begun.status, begun.code) == (403, 'forbidden')

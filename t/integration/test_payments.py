@@ -5,6 +5,7 @@ import json
 import os
 import random
 import re
+import time
 import subprocess
 import tempfile
 import uuid
@@ -610,6 +611,16 @@ def test_h9_the_sixth_attempt_has_to_wait(stack, client):
                    " - interval '200 s' WHERE owner_id = %s"
                    '  AND amount = 5000', (client.number,))
     begin(client, 5000, **{'Idempotency-Key': 'six'})
+
+
+def test_x7_who_is_out_pays_nothing_in(stack, client):
+    until = int((time.time() + 86400) * 1000)
+    assert stack.rest.call('PUT', '/api/me/limits',
+                           {'excluded_until': until},
+                           client.token).status == 200
+    answer = stack.rest.post(PAYMENTS, {'provider': 'stripe', 'amount': 5000},
+                             client.token)
+    assert (answer.status, answer.code) == (403, 'forbidden')
 
 
 def test_h9_too_fast_is_flagged_for_an_admin(stack, client):
