@@ -61,7 +61,7 @@ def test_n10_an_operation_is_its_route(key):
         return
     for letter, n in (('p', 1), ('q', 2)):
         assert (letter in route.params) <= (route.path.count('{') >= n)
-    assert not set(route.params) - set('urpqbQlcmhks')
+    assert not set(route.params) - set('urpqbQlcmhksi')
     assert ('b' in route.params) <= (route.body in ('JSON', 'OPT'))
 
 
