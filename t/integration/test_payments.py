@@ -5,9 +5,9 @@ import json
 import os
 import random
 import re
-import time
 import subprocess
 import tempfile
+import time
 import uuid
 
 import pytest
