@@ -11,6 +11,7 @@ SET ROLE astro_api;
 --       rule "count": so many payments within 24 hours; "amount": of so much,
 --       in minor units
 --   400 bad_request, field "/cursor"
+--   403 forbidden                          no admin any more
 --
 -- Called by GET /api/admin/payments/flagged.
 CREATE OR REPLACE FUNCTION api.payments_flagged(caller bigint, cap int,
@@ -23,6 +24,8 @@ DECLARE
     v_cap    int    := least(greatest(coalesce(cap, 50), 1), 200);
     v_before bigint := consult.cursor_id(cursor, 9223372036854775807);
 BEGIN
+    PERFORM consult.need_admin(caller);
+
     IF v_before IS NULL THEN
         PERFORM consult.fail('bad_request', 'no such cursor', '/cursor');
     END IF;

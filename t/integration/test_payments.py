@@ -10,6 +10,7 @@ import tempfile
 import time
 import uuid
 
+import psycopg
 import pytest
 
 from astro.consult import Consultation
@@ -621,6 +622,14 @@ def test_x7_who_is_out_pays_nothing_in(stack, client):
     answer = stack.rest.post(PAYMENTS, {'provider': 'stripe', 'amount': 5000},
                              client.token)
     assert (answer.status, answer.code) == (403, 'forbidden')
+
+
+def test_h9_the_list_asks_who_is_an_admin_by_now(stack, client):
+    """A token may still say so."""
+    with stack.db() as db, pytest.raises(psycopg.Error) as refused:
+        db.execute('SELECT * FROM api.payments_flagged(%s, 10, NULL)',
+                   (client.number,))
+    assert refused.value.diag.message_detail == 'forbidden'
 
 
 def test_h9_too_fast_is_flagged_for_an_admin(stack, client):
