@@ -209,6 +209,7 @@ write_nginx_conf() {
     # where the user that nginx runs as may read it
     rm -rf "$VAR/www"
     mkdir -p "$VAR/www"
+    cp -r "$REPO/web" "$VAR/www/web"
     [ ! -d "$REPO/build/docs" ] || cp -r "$REPO/build/docs" "$VAR/www/docs"
 
     fill "$REPO/conf/nginx.conf.in" \

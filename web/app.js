@@ -1,0 +1,164 @@
+/*
+ * Copyright (C) The Astro authors
+ *
+ * The frame around all pages: where one is, who is signed in, whether the line
+ * stands, who rings.  A page is a row of ROUTES and a file in pages/, which is
+ * fetched when somebody goes there.
+ */
+
+import {html, render, useEffect, useState} from './vendor/preact.js';
+import {say, sayError} from './words.js';
+import {begin, mine, now, takeOver, use} from './live.js';
+import {signOut} from './api.js';
+import {money} from './format.js';
+import {Told, useClock} from './ui.js';
+import {Ring} from './parts/ring.js';
+
+/* pattern, file, who sees it in the menu, and under which name */
+const ROUTES = [
+    ['find', 'find', ['client'], 'nav.find'],
+    ['advisor/:id', 'advisor'],
+    ['desk', 'desk', ['advisor'], 'nav.desk'],
+    ['clients', 'clients', ['advisor'], 'nav.clients'],
+    ['earnings', 'earnings', ['advisor'], 'nav.earnings'],
+    ['history', 'history', ['client', 'advisor'], 'nav.history'],
+    ['history/:id', 'past'],
+    ['wallet', 'wallet', ['client'], 'nav.wallet'],
+    ['session/:id', 'session'],
+    ['live', 'live', ['admin'], 'nav.admin'],
+    ['sessions', 'sessions', ['admin'], 'nav.sessions'],
+    ['users', 'users', ['admin'], 'nav.users'],
+    ['money', 'money', ['admin'], 'nav.money'],
+    ['disputes', 'disputes', ['admin'], 'nav.disputes'],
+    ['log', 'log', ['admin'], 'nav.log'],
+    ['wire', 'wire', ['client', 'advisor', 'admin'], 'nav.wire']
+];
+
+const HOME = {client: 'find', advisor: 'desk', admin: 'live'};
+
+
+export const go = path => { location.hash = `#/${path}`; };
+
+function match(path) {
+    for (const [pattern, file] of ROUTES) {
+        const at = path.split('?')[0].split('/'), of = pattern.split('/');
+
+        if (at.length == of.length
+            && of.every((part, i) => part[0] == ':' || part == at[i]))
+            return {file, path, args: Object.fromEntries(of.flatMap(
+                (part, i) => part[0] == ':'
+                    ? [[part.slice(1), decodeURIComponent(at[i])]] : []))};
+    }
+    return null;
+}
+
+function useRoute() {
+    const read = () => location.hash.replace(/^#\/?/, '');
+    const [path, set] = useState(read);
+
+    useEffect(() => {
+        const ear = () => {
+            set(read());
+            scrollTo(0, 0);
+            document.getElementById('main')?.focus({preventScroll: true});
+        };
+
+        addEventListener('hashchange', ear);
+        return () => removeEventListener('hashchange', ear);
+    }, []);
+    return path;
+}
+
+/* the page's module, once it is here */
+function usePage(file) {
+    const [page, set] = useState(null);
+
+    useEffect(() => {
+        let here = true;
+
+        import(`./pages/${file}.js`).then(
+            m => here && set({file, Page: m.default}),
+            error => here && set({file, error}));
+        return () => { here = false; };
+    }, [file]);
+    return page?.file == file ? page : null;
+}
+
+
+function Line() {
+    const {line, why} = use();
+    const word = say(`line.${line}`);
+
+    return html`<span class="line ${line}" role="status"
+        title=${why ? String(why.code) : word}><i aria-hidden="true"></i
+        ><span>${word}</span></span>`;
+}
+
+/* what stands in the way of everything else */
+function Broken() {
+    const {line, why} = use();
+
+    if (line != 'stopped' || why?.code == 4401) return null;
+    return html`<p class="banner" role="alert">
+        ${say(why?.code == 4403 ? 'line.blocked' : 'line.elsewhere')}
+        ${why?.code == 4409 && html`<button class="small"
+            onClick=${takeOver}>${say('line.use')}</button>`}</p>`;
+}
+
+function Head({at}) {
+    const {user, wallet} = use();
+    const live = mine();
+
+    return html`<header class="top">
+        <a class="skip" href="#main" onClick=${e => {
+            e.preventDefault();
+            document.getElementById('main').focus();
+        }}>${say('app.skip')}</a>
+        <a class="brand" href="#/"><img src="icon.svg" alt="" width="28"
+            height="28" />${say('app.name')}</a>
+        ${user && html`<nav aria-label=${say('app.menu')}>
+            ${ROUTES.filter(r => r[2]?.includes(user.role)).map(r =>
+                html`<a href="#/${r[0]}" aria-current=${
+                    at == r[1] ? 'page' : null}>${say(r[3])}</a>`)}
+        </nav>
+        <span class="me">
+            ${wallet && user.currency && user.role == 'client' && html`<a
+                href="#/wallet" class="balance">${
+                money(wallet.available, user.currency)}</a>`}
+            ${live && at != 'session' && html`<a class="live"
+                href="#/session/${live.session}">${
+                say('history.live')}</a>`}
+            <${Line} />
+            <span class="name">${user.name} <small>${
+                say(`role.${user.role}`)}</small></span>
+            <button class="secondary small" onClick=${() => signOut()
+                .catch(() => {})}>${say('nav.out')}</button>
+        </span>`}
+    </header>`;
+}
+
+
+function App() {
+    const {user} = use();
+    const path = useRoute();
+    const found = !user ? {file: 'login', args: {}, path: ''}
+                        : match(path || HOME[user.role]);
+    const page = usePage(found?.file ?? 'lost');
+
+    return html`
+        <${Head} at=${found?.file} />
+        <${Broken} />
+        <main id="main" tabindex="-1" class=${found?.file ?? ''}>
+            ${page?.error ? html`<p role="alert">${sayError(page.error)}</p>`
+              : page && html`<${page.Page} key=${found?.path}
+                                          ...${found?.args} />`}
+        </main>
+        ${user?.role == 'advisor' && html`<${Ring} />`}
+        <${Told} />`;
+}
+
+const root = document.getElementById('app');
+
+root.textContent = '';
+begin();
+render(html`<${App} />`, root);

@@ -1,0 +1,5 @@
+/*
+ * Copyright (C) The Astro authors
+ */
+
+export function Dispute() { return null; }
