@@ -61,8 +61,8 @@ export class Call {
     }
 
     config() {
-        return {iceServers: this.servers, iceTransportPolicy: this.relayed ? 'relay' : 'all',
-                bundlePolicy: 'max-bundle'};
+        return {iceServers: this.servers, bundlePolicy: 'max-bundle',
+                iceTransportPolicy: this.relayed ? 'relay' : 'all'};
     }
 
     /* when one of the two has something to show: a chat needs none */

@@ -8,7 +8,7 @@
  *     const line = new Consult({url, token, device, app});
  *
  *     line.on('chat_message', m => ..);   any type of a frame; "*" is all
- *     line.on('state', s => ..);          off, connecting, ready, waiting, stopped
+ *     line.on('state', s => ..);   off, connecting, ready, waiting, stopped
  *     line.start();
  *     await line.ask('session_join', {session});          a request, its reply
  *     await line.keep('chat_message', {conv, kind, text});  a durable one

@@ -165,7 +165,8 @@ function Hours() {
 
     return html`<section><h2>${say('desk.hours')}</h2>
         <${Wait} of=${of}>${week && html`
-            <p><small>${say('desk.zone', {zone: s.time_zone ?? zone})}</small></p>
+            <p><small>${say('desk.zone',
+                            {zone: s.time_zone ?? zone})}</small></p>
             <div class="wide"><table><tbody>
             ${[1, 2, 3, 4, 5, 6, 7].map(day => {
                 const span = spans(day)[0];

@@ -60,7 +60,8 @@ function useCall(s) {
     /* what the service needs; more or less than that is one's own choice */
     useEffect(() => {
         if (!call || !s?.service) return;
-        call.media({mic: s.service != 'chat', cam: s.service == 'video'}).catch(tellError);
+        call.media({mic: s.service != 'chat', cam: s.service == 'video'})
+            .catch(tellError);
     }, [call, s?.service]);
 
     return call;

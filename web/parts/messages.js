@@ -39,7 +39,7 @@ function useChat(conv, me) {
 
 export function Messages({conv, me, name, open}) {
     const chat = useChat(conv, me);
-    const [about, setAbout] = useState(null);   /* {reply} or {edit}: a message */
+    const [about, setAbout] = useState(null);   /* {reply} or {edit}: one */
     const box = useRef(null);
     const stick = useRef(true);
 

@@ -51,7 +51,8 @@ export function Start({advisor}) {
 
     return SERVICES.filter(s => advisor.rates[s]).map(s => html`<${Act}
         does=${() => start(advisor.id, s)}>${say(`service.${s}`)} <small>${
-        say('find.minute', {money: money(advisor.rates[s])})}</small></${Act}>`);
+        say('find.minute', {money: money(advisor.rates[s])})}</small>
+        </${Act}>`);
 }
 
 function Place({advisor, place}) {
