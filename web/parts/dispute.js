@@ -10,7 +10,7 @@ import {get, post} from '../api.js';
 import {money} from '../format.js';
 import {Act, Field} from '../ui.js';
 
-const REASONS = ['quality', 'silent', 'charge', 'conduct', 'other'];
+const REASONS = ['quality', 'behaviour', 'billing', 'other'];
 
 export function Dispute({session}) {
     const [had, setHad] = useState(undefined);
@@ -26,7 +26,7 @@ export function Dispute({session}) {
         say(`dispute.${had.state}`)} ${had.amount && money(had.amount)} ${
         had.decision}</p>`;
     if (!open) return html`<p><button class="plain link"
-        onClick=${() => setOpen(true)}>${say('dispute.open')}</button></p>`;
+        onClick=${() => setOpen(true)}>${say('dispute.ask')}</button></p>`;
 
     return html`<form onSubmit=${e => e.preventDefault()}>
         <${Field} label=${say('dispute.what')}>
