@@ -146,15 +146,6 @@ function Write({chat, about, setAbout}) {
         if (about) field.current.focus();
     }, [about]);
 
-    function insert(emoji) {
-        const f = field.current, at = f.selectionStart ?? text.length;
-
-        set(text.slice(0, at) + emoji + text.slice(f.selectionEnd ?? at));
-        f.focus();
-        requestAnimationFrame(() => f.setSelectionRange(
-            at + emoji.length, at + emoji.length));
-    }
-
     function send(e) {
         e?.preventDefault();
 
@@ -177,7 +168,6 @@ function Write({chat, about, setAbout}) {
             : say('chat.replying', {text: about.reply.text})}</span>
             <button type="button" class="plain" aria-label=${say('app.cancel')}
                 onClick=${() => { setAbout(null); set(''); }}>×</button></p>`}
-        <${EmojiButton} onPick=${insert} />
         <textarea ref=${field} rows="1" value=${text} maxlength="4000"
             aria-label=${say('chat.write')} placeholder=${say('chat.write')}
             onInput=${e => { set(e.target.value); chat.write(e.target.value); }}
@@ -186,6 +176,7 @@ function Write({chat, about, setAbout}) {
                 if (e.key == 'Enter' && !e.shiftKey && !e.isComposing) send(e);
                 if (e.key == 'Escape' && about) { setAbout(null); set(''); }
             }}></textarea>
+        <${EmojiButton} field=${field} />
         <button type="submit">${say('chat.send')}</button>
     </form>`;
 }
