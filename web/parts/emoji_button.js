@@ -11,7 +11,7 @@ import {attach} from '../emoji.js';
 export function EmojiButton({field}) {
     const button = useRef(null);
 
-    useEffect(() => attach(button.current, field.current), []);
+    useEffect(() => { attach(button.current, field.current); }, []);
 
     return html`<button type="button" class="plain" ref=${button}
         aria-label=${say('chat.emoji')}>😊</button>`;
