@@ -31,6 +31,13 @@ sources() {
 }
 
 
+# of the web client, what is ours
+pages() {
+    find web t/web -name vendor -prune -o -name '*.js' -print \
+        -o -name '*.mjs' -print -o -name '*.css' -print | sort
+}
+
+
 # nginx's style, as far as grep can see it.
 rules() {
     local out file lines
@@ -51,8 +58,14 @@ rules() {
               $(sources billing_worker | grep -v '/metrics\.c$'))
     [ -z "$out" ] || found "not exact, and this is about money" "$out"
 
+    out=$(grep -nP '.{81,}|\t| +$' $(pages) | cut -c 1-120)
+    [ -z "$out" ] || found "over 80 columns, a tab, or blanks at the end" "$out"
+
+    out=$(cd web/vendor && sha256sum --quiet -c SHA256SUMS 2>&1) \
+        || found "web/vendor: not what its README says" "$out"
+
     out=
-    for file in $(sources ngx_astro_module billing_worker); do
+    for file in $(sources ngx_astro_module billing_worker; pages); do
         lines=$(wc -l < "$file")
         [ "$lines" -le 800 ] || out="$out$file: $lines lines "
     done
@@ -80,6 +93,11 @@ for name in sys.argv[1:]:
         print(name, e)
 ')
     [ -z "$out" ] || found "Python" "$out"
+
+    for file in $(pages | grep -v '\.css$'); do
+        out=$(node --input-type=module --check < "$file" 2>&1) \
+            || found "$file" "$out"
+    done
 }
 
 

@@ -14,6 +14,7 @@
 #     checks        all of these, side by side, as each keeps one core busy:
 #     unit          the C units; unit-asan: again under ASan and UBSan;
 #                   unit-tsan: what threads share, under ThreadSanitizer
+#     web           the web client's modules that know no page, under Node
 #     fuzz          the parsers under libFuzzer, 5 s each (FUZZ_SECONDS)
 #     integration   against a private stack; integration-asan: again, sanitized
 #     deaths        all of these, side by side, as they mostly wait:
@@ -144,6 +145,28 @@ fuzz_verdict() {
 }
 
 
+web_units() {
+    node --test t/web > "$LOGS/web.log" 2>&1
+}
+
+
+web_verdict() {
+    local ran bad
+
+    ran=$(sed -n 's/^# tests //p' "$LOGS/web.log")
+    bad=$(sed -n 's/^# \(fail\|cancelled\) //p' "$LOGS/web.log" \
+          | awk '{ n += $1 } END { print n + 0 }')
+
+    if [ "${ran:-0}" = 0 ]; then
+        ran=1
+        bad=1
+    fi
+
+    [ "$bad" = 0 ] || tail -n 60 "$LOGS/web.log"
+    score web $((ran - bad)) "$bad"
+}
+
+
 # Built before, all at once: two makes must not build the same thing.
 checks() {
     make BUILD="$BUILD" unit-build fuzz-build > "$LOGS/checks.log" 2>&1 \
@@ -155,6 +178,8 @@ checks() {
     pids+=($!)
     fuzzes &
     pids+=($!)
+    web_units &
+    pids+=($!)
     wait "${pids[@]}"
     pids=()
 
@@ -162,6 +187,7 @@ checks() {
     units_verdict unit-asan
     units_verdict unit-tsan
     fuzz_verdict
+    web_verdict
 }
 
 
@@ -358,6 +384,7 @@ for what in "$@"; do
     unit-asan)        asan_units; units_verdict unit-asan ;;
     unit-tsan)        tsan_units; units_verdict unit-tsan ;;
     fuzz)             fuzzes; fuzz_verdict ;;
+    web)              web_units; web_verdict ;;
 
     integration)
         mkdir -p "$LOGS/seen"

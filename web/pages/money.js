@@ -34,7 +34,7 @@ function Payouts() {
         <${List} of=${list}>
         <ul class="plain">${list.rows.map(d => html`<li key=${d.date}>
             <strong>${d.date}</strong> ${d.payouts.map(p => html`<span>${
-                p.count} ${say(`payout.${p.state}`)}, ${money(p.amount)} 
+                p.count} ${say(`payout.${p.state}`)}, ${money(p.amount)}
             </span>`)}</li>`)}</ul>
         </${List}></section>`;
 }
