@@ -3,10 +3,12 @@
 # Copyright (C) The Astro authors
 #
 # Demo accounts: scripts/seed.py CONNINFO PASSWORD_PROGRAM
+#                 scripts/seed.py people      those of the login page, as JSON
 #
 # Run as the database's owner; running it again changes nothing but that a
 # client who has spent it all is given money again.
 
+import json
 import subprocess
 import sys
 import uuid
@@ -50,6 +52,8 @@ ADMINS = [
 
 
 def main():
+    if sys.argv[1:] == ['people']:
+        return print(json.dumps(people()))
     if len(sys.argv) != 3:
         sys.exit(__doc__ or 'usage: seed.py CONNINFO PASSWORD_PROGRAM')
 
@@ -75,6 +79,15 @@ def main():
 
         for email, _ in CLIENTS:
             top_up(db, email, LOW, MONEY)
+
+
+def people():
+    """The first of each role is whose window the big buttons open."""
+    return [{'name': row[1], 'role': role, 'email': row[0],
+             'password': PASSWORD}
+            for role, rows in (('client', CLIENTS), ('advisor', ADVISORS),
+                               ('admin', ADMINS))
+            for row in rows if not row[0].startswith('demo.')]
 
 
 def account(db, email, name, role):

@@ -6,6 +6,7 @@
 #
 #     scripts/stack.sh start  [pg|redis|nginx|worker]...    default: all
 #     scripts/stack.sh stop   [worker|nginx|redis|pg]...    default: all
+#                             turn and vendor, too, where they have a port
 #     scripts/stack.sh reload       nginx's HUP
 #     scripts/stack.sh migrate      makes the database, brings it up to date
 #     scripts/stack.sh seed         demo accounts
@@ -32,12 +33,13 @@ main() {
 
     case $verb in
     start)
-        [ $# -gt 0 ] || set -- pg redis nginx worker
+        [ $# -gt 0 ] || set -- pg redis ${ASTRO_TURN_PORT:+turn} \
+            ${ASTRO_VENDOR_PORT:+vendor} nginx worker
         prepare
         for part in "$@"; do "start_$(name "$part")"; done ;;
 
     stop)
-        [ $# -gt 0 ] || set -- worker nginx redis pg
+        [ $# -gt 0 ] || set -- worker nginx vendor turn redis pg
         for part in "$@"; do "stop_$(name "$part")"; done ;;
 
     reload)  reload_nginx ;;
@@ -56,8 +58,8 @@ main() {
 
 name() {
     case $1 in
-    pg|redis|nginx|worker) printf '%s' "$1" ;;
-    *) die "no part \"$1\"; there are: pg redis nginx worker" ;;
+    pg|redis|nginx|worker|turn|vendor) printf '%s' "$1" ;;
+    *) die "no part \"$1\"; there are: pg redis nginx worker turn vendor" ;;
     esac
 }
 
@@ -87,6 +89,9 @@ prepare() {
     make_otp_key
     make_webhook_secrets
     make_certificate
+    make_turn_secret
+    make_stripe_key
+    write_www
     write_nginx_conf
     write_worker_conf
     umask "$old"
@@ -122,6 +127,28 @@ make_webhook_secrets() {
      echo "stripe whsec_$(openssl rand -hex 16)"
      echo "razorpay $(openssl rand -hex 16)") > "$file.new"
     chmod 600 "$file.new"
+    mv "$file.new" "$file"
+}
+
+
+# What nginx makes logins for the TURN server of, and that one checks them with.
+make_turn_secret() {
+    local file=$VAR/secret/turn
+
+    [ -n "${ASTRO_TURN_PORT:-}" ] && [ ! -s "$file" ] || return 0
+    (umask 077 && openssl rand -hex 32 > "$file.new")
+    mv "$file.new" "$file"
+}
+
+
+# What the billing worker shows to the vendor of loopback, which run as one
+# user, and in another folder than root's secrets.
+make_stripe_key() {
+    local file=$VAR/run/stripe.key
+
+    [ -n "${ASTRO_VENDOR_PORT:-}" ] && [ ! -s "$file" ] || return 0
+    (umask 077 && echo "sk_test_$(openssl rand -hex 16)" > "$file.new")
+    [ "$(id -u)" != 0 ] || chown "$WEB_USER:" "$file.new"
     mv "$file.new" "$file"
 }
 
@@ -190,7 +217,7 @@ fill() {
 # The template holds every directive once, commented with its default; each
 # line of ASTRO_SETTINGS ("astro_live_ping 1s") takes the place of that line.
 write_nginx_conf() {
-    local user= plain= echo= http= line key
+    local user= plain= echo= http= pay= line key
 
     [ "$(id -u)" = 0 ] && user="user $WEB_USER;"
     [ -n "${ASTRO_PLAIN_PORT:-}" ] \
@@ -203,17 +230,18 @@ write_nginx_conf() {
     [ -n "${ASTRO_ECHO:-}" ] \
         && echo="location = $ASTRO_ECHO { astro_echo; }"
 
+    [ -n "${ASTRO_VENDOR_PORT:-}" ] \
+        && pay="location = /demo/pay {
+            client_max_body_size 1k;
+            proxy_pass http://127.0.0.1:$ASTRO_VENDOR_PORT/_stub/checkout;
+        }"
+
     [ -e "$BUILD/openapi.json" ] \
         || "$REPO/scripts/openapi.py" "$BUILD/openapi.json"
 
-    # where the user that nginx runs as may read it
-    rm -rf "$VAR/www"
-    mkdir -p "$VAR/www"
-    cp -r "$REPO/web" "$VAR/www/web"
-    [ ! -d "$REPO/build/docs" ] || cp -r "$REPO/build/docs" "$VAR/www/docs"
-
     fill "$REPO/conf/nginx.conf.in" \
         VAR "$VAR" USER "$user" PLAIN "$plain" ECHO "$echo" \
+        PAY "$pay" \
         MODULE "$BUILD/ngx_astro_module.so" OPENAPI "$BUILD/openapi.json" \
         HTTP "$http" LISTEN "$LISTEN:$PORT" WORKERS "${ASTRO_WORKERS:-2}" \
         PG "$(conninfo astro_web)" REDIS "$(redis_address)" \
@@ -242,9 +270,43 @@ env UBSAN_OPTIONS;' "$VAR/etc/nginx.conf.new"
             || die "ASTRO_SETTINGS: no directive \"$key\" in conf/nginx.conf.in"
 
         mv "$VAR/etc/nginx.conf.set" "$VAR/etc/nginx.conf.new"
-    done <<< "${ASTRO_SETTINGS:-}"
+    done <<< "$(our_settings)
+${ASTRO_SETTINGS:-}"
 
     mv "$VAR/etc/nginx.conf.new" "$VAR/etc/nginx.conf"
+}
+
+
+# What nginx is told of the parts that only a demo or a test has.
+our_settings() {
+    local at
+
+    if [ -n "${ASTRO_TURN_PORT:-}" ]; then
+        at=$(turn_address):$ASTRO_TURN_PORT
+        printf '%s\n' \
+            "astro_turn stun:$at turn:$at secret=$VAR/secret/turn ttl=1h"
+    fi
+
+    [ -z "${ASTRO_VENDOR_PORT:-}" ] \
+        || printf '%s\n' "astro_stripe_publishable_key pk_test_loopback"
+}
+
+
+# web/, where the user that nginx runs as may read it.  demo.json beside it is
+# what makes a demo of it: who one may be, and where payments are paid.
+write_www() {
+    local people=[] pay=
+
+    rm -rf "$VAR/www"
+    mkdir -p "$VAR/www"
+    cp -r "$REPO/web" "$VAR/www/web"
+    rm -f "$VAR/www/web/README.md"
+    [ ! -d "$REPO/build/docs" ] || cp -r "$REPO/build/docs" "$VAR/www/docs"
+
+    [ -n "${ASTRO_DEMO:-}" ] || [ -n "${ASTRO_VENDOR_PORT:-}" ] || return 0
+    [ -z "${ASTRO_DEMO:-}" ] || people=$("$PYTHON" "$REPO/scripts/seed.py" people)
+    [ -z "${ASTRO_VENDOR_PORT:-}" ] || pay=', "pay": "demo/pay"'
+    printf '{"people": %s%s}\n' "$people" "$pay" > "$VAR/www/web/demo.json"
 }
 
 
@@ -253,7 +315,13 @@ write_worker_conf() {
     local ours keys
 
     ours="pg = $(conninfo astro_worker)
-redis = $(redis_address)
+redis = $(redis_address)"
+
+    [ -z "${ASTRO_VENDOR_PORT:-}" ] || ours="$ours
+stripe_url = http://127.0.0.1:$ASTRO_VENDOR_PORT
+stripe_key_file = $VAR/run/stripe.key"
+
+    ours="$ours
 ${ASTRO_WORKER_SETTINGS:-}"
 
     keys=$(sed -n 's/^ *\([a-z_]*\) *=.*/\1/p' <<< "$ours" | paste -sd '|')
@@ -518,6 +586,145 @@ stop_worker() {
 }
 
 
+# background NAME COMMAND...: as nginx's user, with a log and a pid file.
+background() {
+    local name=$1 pid
+    shift
+
+    touch "$VAR/log/$name.log"
+    cd /
+    "${AS_WEB[@]}" setsid "$@" >> "$VAR/log/$name.log" 2>&1 < /dev/null &
+    pid=$!
+    printf '%s\n' "$pid" > "$VAR/run/$name.pid"
+    disown "$pid"
+}
+
+
+# until_up NAME TITLE COMMAND...: waits until COMMAND succeeds.
+until_up() {
+    local name=$1 title=$2 i
+    shift 2
+
+    for ((i = 0; i < 200; i++)); do
+        "$@" && return
+        pid_of "$name" > /dev/null || break
+        sleep 0.05
+    done
+
+    tail -n 5 "$VAR/log/$name.log" >&2
+    die "$title did not start; see $VAR/log/$name.log"
+}
+
+
+# Where browsers find the TURN server: an address, not every address.
+turn_address() {
+    case $LISTEN in
+    0.0.0.0) hostname -I | cut -d ' ' -f 1 ;;
+    *)       printf '%s' "$LISTEN" ;;
+    esac
+}
+
+
+# A relay for calls that find no other way.  Its secret stands in a file of its
+# user's: on a command line everybody could read it.
+start_turn() {
+    local conf=$VAR/run/turnserver.conf at loopback=
+
+    [ -n "${ASTRO_TURN_PORT:-}" ] || die "turn needs a port: ASTRO_TURN_PORT"
+    pid_of turn > /dev/null && return
+    command -v turnserver > /dev/null \
+        || die "coturn is not there: apt-get install coturn"
+
+    at=$(turn_address)
+    case $at in 127.*) loopback=allow-loopback-peers ;; esac
+    (umask 077; printf '%s\n' use-auth-secret realm=astro \
+        "static-auth-secret=$(< "$VAR/secret/turn")" \
+        no-cli no-tls no-dtls log-file=stdout $loopback \
+        "listening-ip=$at" "relay-ip=$at" \
+        "listening-port=$ASTRO_TURN_PORT" \
+        "userdb=$VAR/run/turndb" "pidfile=$VAR/run/turnserver.pid" \
+        > "$conf")
+    [ "$(id -u)" != 0 ] || chown "$WEB_USER:" "$conf"
+
+    background turn turnserver -c "$conf"
+    until_up turn coturn stun_answers "$at" "$ASTRO_TURN_PORT"
+}
+
+
+# A binding request (RFC 8489), as browsers make it first.
+stun_answers() {
+    "$PYTHON" - "$1" "$2" <<'PY'
+import socket
+import sys
+
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+    s.settimeout(0.2)
+    try:
+        s.connect((sys.argv[1], int(sys.argv[2])))
+        s.send(b'\0\1\0\0\x21\x12\xa4\x42is it there?')
+        s.recv(500)
+    except OSError:
+        sys.exit(1)
+PY
+}
+
+
+stop_turn() {
+    stop_by_pid turn TERM 10
+}
+
+
+# Stripe on loopback (t/vendors): what asks it is what would ask Stripe, and it
+# tells nginx what was paid by signed webhooks, as Stripe would.
+start_vendor() {
+    local home=$VAR/bin/vendors
+
+    [ -n "${ASTRO_VENDOR_PORT:-}" ] \
+        || die "vendor needs a port: ASTRO_VENDOR_PORT"
+    pid_of vendor > /dev/null && return
+
+    rm -rf "$home"
+    mkdir -m 755 "$home"
+    install -m 644 "$REPO"/t/vendors/*.py "$home"
+    mkdir -p -m 700 "$VAR/vendor"
+    [ "$(id -u)" != 0 ] || chown "$WEB_USER:" "$VAR/vendor"
+
+    background vendor "$PYTHON" -B "$home/server.py" stripe \
+        --port "$ASTRO_VENDOR_PORT" --books "$VAR/vendor" \
+        --key-file "$VAR/run/stripe.key"
+    until_up vendor "the vendor on loopback" vendor_told
+}
+
+
+# Where its webhooks go, and signed with what.
+vendor_told() {
+    "$PYTHON" - "$VAR" "$ASTRO_VENDOR_PORT" "${LISTEN/#0.0.0.0/127.0.0.1}" \
+        "$PORT" <<'PY'
+import json
+import pathlib
+import sys
+import urllib.request
+
+var, vendor, host, port = sys.argv[1:]
+secrets = pathlib.Path(var, 'secret/webhooks').read_text('ascii').split('\n')
+told = {'url': f'https://{host}:{port}/api/webhooks/stripe',
+        'ca': pathlib.Path(var, 'tls/cert.pem').read_text('ascii'),
+        'secret': next(line.split()[1] for line in secrets
+                       if line.startswith('stripe '))}
+try:
+    urllib.request.urlopen(f'http://127.0.0.1:{vendor}/_stub/webhook',
+                           json.dumps(told).encode(), timeout=5).close()
+except OSError:
+    sys.exit(1)
+PY
+}
+
+
+stop_vendor() {
+    stop_by_pid vendor TERM 10
+}
+
+
 # A process that does not end when it is asked to is a bug: it is ended, and
 # said.
 stop_by_pid() {
@@ -551,11 +758,21 @@ audit() {
 }
 
 
+# Parts that not every stack has, of those that this one has or had.
+extra() {
+    local part
+
+    for part in turn vendor; do
+        [ ! -e "$VAR/run/$part.pid" ] || printf '%s ' "$part"
+    done
+}
+
+
 # 0 if all parts run, 1 if some do, 3 if none does.
 status() {
     local part pid up=0 down=0
 
-    for part in nginx worker redis; do
+    for part in nginx worker redis $(extra); do
         if pid=$(pid_of "$part"); then
             printf '%-8s running, pid %s\n' "$part" "$pid"
             up=$((up + 1))

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """A vendor on loopback: HTTP/1.1, faults, and a door for the test behind it.
 
-    server.py VENDOR [--port N] [--books FOLDER] [--seed N] [--key SECRET]
-              [--tls CERT KEY]
+    server.py VENDOR [--port N] [--books FOLDER] [--seed N]
+              [--key SECRET | --key-file FILE] [--tls CERT KEY]
 
 VENDOR is a file of this folder, VENDOR_api.py, with a class Api:
 
@@ -19,8 +19,11 @@ VENDOR is a file of this folder, VENDOR_api.py, with a class Api:
 Prints "port N" when it listens.  The test's door is /_stub, without a key:
 
     POST /_stub/faults      {name: value}: see faults.py; {} clears them
-    POST /_stub/webhook     {url, secret}; POST /_stub/flush
+    POST /_stub/webhook     {url, secret, ca}; POST /_stub/flush
     POST /_stub/do          {what, ...}: what customers and banks do
+    POST /_stub/checkout    {secret}: the vendor's page, of vendors that have
+                            checkout(secret): the customer of it pays; the one
+                            door that a demo opens to browsers
     GET  /_stub/books/KIND  every object, in the order of making
     GET  /_stub/seen        {requests, happened, sent}
 
@@ -217,7 +220,7 @@ class Server:
             return Reply(200, self.faults.now)
 
         if what[0] == "webhook":
-            self.hooks.set(given["url"], given["secret"])
+            self.hooks.set(given["url"], given["secret"], given.get("ca"))
             return Reply(200, {})
 
         if what[0] == "flush":
@@ -228,6 +231,11 @@ class Server:
             done = self.api.do(given.pop("what"), given)
             self.tell()
             return Reply(200, done)
+
+        if what[0] == "checkout":
+            reply = self.api.checkout(given.get("secret"))
+            self.tell()
+            return reply
 
         if what[0] == "books":
             return Reply(200, self.books.all(what[1]))
@@ -257,8 +265,14 @@ def main():
     parser.add_argument("--books")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--key", default="sk_test_loopback")
+    parser.add_argument("--key-file", type=argparse.FileType())
     parser.add_argument("--tls", nargs=2)
-    asyncio.run(Server(parser.parse_args()).run())
+    args = parser.parse_args()
+
+    if args.key_file is not None:
+        args.key = args.key_file.readline().strip()
+
+    asyncio.run(Server(args).run())
 
 
 if __name__ == "__main__":

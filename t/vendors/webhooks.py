@@ -6,6 +6,7 @@ The vendor signs: it is called with the raw body and gives the headers.
 
 import asyncio
 import json
+import ssl
 import urllib.parse
 
 
@@ -14,12 +15,19 @@ class Webhooks:
         self.api, self.faults = api, faults
         self.url = None
         self.secret = None
+        self.tls = None
         self.kept = []
         self.sent = []              # [event's id, status answered or None]
         self.tasks = set()
 
-    def set(self, url, secret):
-        self.url, self.secret = url, secret
+    def set(self, url, secret, ca=None):
+        """ca: who may be at a https URL, the certificate of that one server
+        alone; so its name is not looked at."""
+        self.url, self.secret, self.tls = url, secret, None
+
+        if ca is not None:
+            self.tls = ssl.create_default_context(cadata=ca)
+            self.tls.check_hostname = False
 
     def event(self, event):
         if self.url is None or self.faults.happens("hook_lost"):
@@ -55,7 +63,8 @@ class Webhooks:
 
     async def _post(self, body, headers):
         url = urllib.parse.urlsplit(self.url)
-        reader, writer = await asyncio.open_connection(url.hostname, url.port)
+        reader, writer = await asyncio.open_connection(
+            url.hostname, url.port, ssl=self.tls)
 
         try:
             head = [f"POST {url.path or '/'} HTTP/1.1", f"Host: {url.netloc}",

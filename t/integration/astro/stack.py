@@ -87,8 +87,10 @@ def eventually(ready, timeout=10, what=None, every=0.05):
 
 
 class Stack:
-    def __init__(self, settings=None, worker_settings=None, workers=2):
-        """settings: of nginx, name -> value ("" for one without)."""
+    def __init__(self, settings=None, worker_settings=None, workers=2,
+                 demo=False):
+        """settings: of nginx, name -> value ("" for one without).  demo: with
+        coturn, and Stripe on loopback that pays at /demo/pay."""
         self.var = tempfile.mkdtemp(prefix='astro-t-', dir='/tmp')
         os.chmod(self.var, 0o755)
         self.workers = workers
@@ -119,6 +121,12 @@ class Stack:
             'ASTRO_WORKER_SETTINGS': '\n'.join(f'{k} = {v}' for k, v in
                                                of_worker.items()),
         })
+        self.parts = ['pg', 'redis', 'nginx', 'worker']
+        if demo:
+            turn, vendor = free_ports(2)
+            self.env |= {'ASTRO_TURN_PORT': str(turn),
+                         'ASTRO_VENDOR_PORT': str(vendor)}
+            self.parts += ['turn', 'vendor']
 
     # -- life --------------------------------------------------------------
 
@@ -133,7 +141,7 @@ class Stack:
 
     def up(self):
         self.env['ASTRO_PG_TEMPLATE'] = template()
-        self.script('start', 'pg', 'redis', 'nginx', 'worker')
+        self.script('start', *self.parts)
         with open(f'{self.var}/secret/jwt', 'rb') as f:
             self.key = f.read()
         self.rest = Rest(self.port, f'{self.var}/tls/cert.pem')
