@@ -29,20 +29,27 @@ CLIENTS = [
     ('client4@demo.test', 'Daniel Kim'),
 ]
 
-# email, name, headline, specialties, minor units a minute for chat, audio and
-# video (None: not offered), the platform's part in 1/10000
+# email, name, headline, about, specialties, languages, years, minor units a
+# minute for chat, audio and video (None: not offered), the platform's part in
+# 1/10000
 ADVISORS = [
     ('advisor@demo.test', 'Meera Joshi', 'Vedic charts, plainly explained',
-     ['vedic', 'career'], (2500, 4000, 6000), 3000),
+     'I read charts the old way and explain them the new way: no fear, no '
+     'remedies to buy. Bring the time and the place of your birth.',
+     ['vedic', 'career'], ['hi', 'en', 'mr'], 14, (2500, 4000, 6000), 3000),
     ('advisor2@demo.test', 'Tomas Vidal', 'Tarot for hard decisions',
-     ['tarot'], (1500, 2500, None), 3000),
+     'Ten cards, one question, and an honest answer.',
+     ['tarot'], ['es', 'en'], 6, (1500, 2500, None), 3000),
     ('advisor3@demo.test', 'Leela Nair', 'Numerology and names',
-     ['numerology', 'family'], (2000, None, None), 2500),
+     'Names for children, for companies, and for new beginnings.',
+     ['numerology', 'family'], ['ml', 'en', 'ta'], 21, (2000, None, None),
+     2500),
     ('advisor4@demo.test', 'Ingrid Dahl', 'Western charts and transits',
-     ['western', 'love'], (3300, 4700, 7100), 3000),
+     'Where you are on your way, and what the next months ask of you.',
+     ['western', 'love'], ['no', 'en', 'de'], 9, (3300, 4700, 7100), 3000),
     # of the scripted consultation that `make run` shows
     ('demo.advisor@demo.test', 'Demo Advisor', 'Talks to the demo client',
-     ['demo'], (6000, 9000, 12000), 3000),
+     'A script.', ['demo'], ['en'], 1, (6000, 9000, 12000), 3000),
 ]
 
 ADMINS = [
@@ -61,15 +68,17 @@ def main():
         for email, name in CLIENTS + [('demo.client@demo.test',
                                        'Demo Client')]:
             account(db, email, name, 'client')
-        for email, name, headline, specialties, rates, bps in ADVISORS:
+        for email, name, headline, bio, specialties, languages, years, \
+                rates, bps in ADVISORS:
             number = account(db, email, name, 'advisor')
             db.execute(
-                'INSERT INTO identity.advisor (account_id, headline,'
-                ' specialties, rate_chat_minor, rate_audio_minor,'
-                ' rate_video_minor, commission_bps)'
-                ' VALUES (%s, %s, %s, %s, %s, %s, %s)'
+                'INSERT INTO identity.advisor (account_id, headline, bio,'
+                ' specialties, languages, experience, rate_chat_minor,'
+                ' rate_audio_minor, rate_video_minor, commission_bps)'
+                ' VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)'
                 ' ON CONFLICT (account_id) DO NOTHING',
-                (number, headline, specialties, *rates, bps))
+                (number, headline, bio, specialties, languages, years,
+                 *rates, bps))
             for word in specialties:
                 db.execute('INSERT INTO identity.specialty (slug, name)'
                            ' VALUES (%s, %s) ON CONFLICT DO NOTHING',

@@ -32,7 +32,7 @@ export default function Find() {
     useTitle(say('find.title'));
 
     const [f, set] = useState({q: '', specialty: '', service: '',
-                               sort: 'rating', online: true});
+                               sort: 'rating', online: false});
     const q = useLater(f.q.trim());
     const path = useMemo(() => {
         const query = new URLSearchParams({limit: 20, sort: f.sort});
