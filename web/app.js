@@ -6,7 +6,7 @@
  * fetched when somebody goes there.
  */
 
-import {html, render, useEffect, useState} from './vendor/preact.js';
+import {h, html, render, useEffect, useState} from './vendor/preact.js';
 import {say, sayError} from './words.js';
 import {begin, mine, now, takeOver, use} from './live.js';
 import {signOut} from './api.js';
@@ -69,7 +69,13 @@ function useRoute() {
     return path;
 }
 
-/* the page's module, once it is here */
+/*
+ * The page's module, once it is here.  All parts of a page are children of one
+ * element: this Preact mixes up the order of those that have none around them.
+ */
+const within = Page => props => h('div', {class: 'page'},
+                                  ...[Page(props)].flat());
+
 function usePage(file) {
     const [page, set] = useState(null);
 
@@ -77,7 +83,7 @@ function usePage(file) {
         let here = true;
 
         import(`./pages/${file}.js`).then(
-            m => here && set({file, Page: m.default}),
+            m => here && set({file, Page: within(m.default)}),
             error => here && set({file, error}));
         return () => { here = false; };
     }, [file]);

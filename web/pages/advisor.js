@@ -79,7 +79,7 @@ function Times({advisor}) {
     return html`<section><h2>${say('find.book')}</h2>
         <label>${say('advisor.day')}
             <select value=${chosen} onChange=${e => setDate(e.target.value)}>
-            ${[...days.keys()].map(d => html`<option>${d}</option>`)}
+            ${[...days.keys()].map(d => html`<option value=${d}>${d}</option>`)}
             </select></label>
         <div class="slots">${days.get(chosen).map(s => html`
             <${Slot} key=${s.start} slot=${s} advisor=${advisor}

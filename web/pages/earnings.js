@@ -52,12 +52,12 @@ export default function Earnings() {
                     html`<td class="n">${money(of.data.total[k])}</td>`)}
             </tr></tfoot>
         </table></div>`}</${Wait}>
-        <h2>${say('earnings.paid_out')}</h2>
+        <section><h2>${say('earnings.paid_out')}</h2>
         <${List} of=${paid}>
         <ul class="plain">${paid.rows.map(p => html`<li key=${p.date}>${
             day(p.date)}: ${money(p.amount)}, ${say(`payout.${p.state}`)} ${
             p.reason ?? ''}</li>`)}</ul>
-        </${List}>`;
+        </${List}></section>`;
 }
 
 
@@ -85,7 +85,8 @@ function Account() {
         <p role="status">${say(`account.${a.state}`)} ${a.reason ?? ''}</p>
         ${a.state == 'none' && html`<label>${say('account.country')}
             <select value=${country} onInput=${e => set(e.target.value)}>
-                ${COUNTRIES.map(c => html`<option>${c}</option>`)}</select>
+                ${COUNTRIES.map(c => html`<option value=${c}>${
+                    c}</option>`)}</select>
             </label>${ask('account.begin')}`}
         ${a.url && html`<a class="small" role="button" href=${a.url}
             target="_blank" rel="noopener">${say('account.go')}</a>`}
