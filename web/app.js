@@ -13,6 +13,7 @@ import {signOut} from './api.js';
 import {money} from './format.js';
 import {Told, useClock} from './ui.js';
 import {Ring} from './parts/ring.js';
+import {demo} from './demo.js';
 
 /* pattern, file, who sees it in the menu, and under which name */
 const ROUTES = [
@@ -144,16 +145,29 @@ function Head({at}) {
 }
 
 
+/* what a demonstration says beside the pages */
+function useHint() {
+    const [hint, set] = useState(null);
+
+    useEffect(() => {
+        demo.then(d => d.people?.length && import('./parts/hint.js')
+            .then(m => set(() => m.default)));
+    }, []);
+    return hint;
+}
+
 function App() {
     const {user} = use();
     const path = useRoute();
     const found = !user ? {file: 'login', args: {}, path: ''}
                         : match(path || HOME[user.role]);
     const page = usePage(found?.file ?? 'lost');
+    const Hint = useHint();
 
     return html`
         <${Head} at=${found?.file} />
         <${Broken} />
+        ${user && Hint && html`<${Hint} at=${found?.file} />`}
         <main id="main" tabindex="-1" class=${found?.file ?? ''}>
             ${page?.error ? html`<p role="alert">${sayError(page.error)}</p>`
               : page && html`<${page.Page} key=${found?.path}

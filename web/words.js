@@ -44,18 +44,45 @@ const WORDS = {
     'nav.wire': 'Protocol',
     'nav.out': 'Sign out',
 
+    'login.title': 'Consultations, paid by the second',
     'login.lead': 'Talk to an advisor by chat, voice or video. You pay for '
                   + 'the seconds that both of you are there, and for no other.',
+    'login.step.find': 'Find somebody who is online.',
+    'login.step.talk': 'Write, talk, see each other.',
+    'login.step.pay': 'See time and cost as they run. End it any time.',
+    'login.demo': 'Try it: be both sides',
+    'login.demo.how': 'Each door opens a window of its own. Open the first '
+                      + 'two, put them side by side, and call.',
+    'login.door.advisor': 'Open as an advisor',
+    'login.door.advisor.then': '{name} is online at once. Answer when it '
+                               + 'rings.',
+    'login.door.client': 'Open as a client',
+    'login.door.client.then': '{name} has money to spend. Press Video at an '
+                              + 'advisor who is online.',
+    'login.door.admin': 'Open the operator\u2019s screen',
+    'login.door.admin.then': 'Who is connected, what is talked and what is '
+                             + 'earned, as it happens.',
+    'login.others': 'More people',
+    'login.demo.own': 'Or as somebody of your own. The money of this '
+                      + 'demonstration is not real.',
     'login.in': 'Sign in',
     'login.new': 'Create an account',
     'login.have': 'I have an account',
     'login.email': 'E-mail',
     'login.password': 'Password',
     'login.name': 'Your name',
-    'login.demo': 'Try it: open this page in two windows, and be one person '
-                  + 'in each.',
-    'login.as': 'Go on as {name}',
+    'login.long': '8 characters or more',
+    'login.as': 'Going on as {name}',
     'login.wrong': 'E-mail and password do not fit.',
+
+    'hint.nobody': 'Nobody is online yet.',
+    'hint.call': 'Now press Video at somebody who is online, and answer in '
+                 + 'the advisor\u2019s window.',
+    'hint.wait': 'You are online. When a client calls you, it rings here.',
+    'hint.watch': 'Two windows make this screen move: an advisor\u2019s and a '
+                  + 'client\u2019s.',
+    'hint.open.advisor': 'Open an advisor\u2019s window',
+    'hint.open.client': 'Open a client\u2019s window',
 
     'role.client': 'client',
     'role.advisor': 'advisor',

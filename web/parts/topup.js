@@ -9,6 +9,7 @@
 import {html, useEffect, useState} from '../vendor/preact.js';
 import {say} from '../words.js';
 import {use} from '../live.js';
+import {demo} from '../demo.js';
 import {get, post} from '../api.js';
 import {digits, minor, money} from '../format.js';
 import {Act, Dialog, Field} from '../ui.js';
@@ -16,8 +17,6 @@ import {Act, Dialog, Field} from '../ui.js';
 const SUMS = [100, 250, 500, 1000];
 const LOOK_MS = 400;
 
-const demo = fetch('demo.json').then(a => a.ok ? a.json() : {},
-                                     () => ({})).catch(() => ({}));
 const wait = ms => new Promise(ok => setTimeout(ok, ms));
 
 
