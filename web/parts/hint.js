@@ -14,7 +14,8 @@ import {door, first, openDoor, usePeople} from '../demo.js';
 function next(at) {
     const {user, online} = use();
 
-    if (mine() || rings().length) return null;
+    if (mine()) return mine().state == 'ringing' ? ['hint.ringing'] : null;
+    if (rings().length) return null;
     if (user.role == 'client' && at == 'find')
         return [...online.values()].some(Boolean)
             ? ['hint.call'] : ['hint.nobody', 'advisor'];
