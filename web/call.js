@@ -60,6 +60,11 @@ export class Call {
         this.changed();
     }
 
+    /* devices may answer before the server has said which servers there are */
+    async known() {
+        if (!this.servers) await this.join();
+    }
+
     config() {
         return {iceServers: this.servers, bundlePolicy: 'max-bundle',
                 iceTransportPolicy: this.relayed ? 'relay' : 'all'};
@@ -157,6 +162,8 @@ export class Call {
         const sender = this.senders.get(track.kind);
 
         if (sender) return sender.replaceTrack(track);
+        await this.known();
+        if (this.closed) return track.stop();
         this.open();
         this.senders.set(track.kind, this.pc.addTrack(track, this.local));
     }
@@ -233,7 +240,7 @@ export class Call {
     }
 
     async negotiate({type, payload: {sdp, candidate}}) {
-        if (!this.servers) await this.join();
+        await this.known();
         this.open();
 
         const pc = this.pc;
