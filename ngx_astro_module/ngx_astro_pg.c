@@ -47,6 +47,7 @@ static void ngx_astro_pg_connect(ngx_astro_pg_t *pg);
 static void ngx_astro_pg_connect_thread(void *data, ngx_log_t *log);
 static void ngx_astro_pg_connect_done(ngx_event_t *ev);
 static ngx_int_t ngx_astro_pg_attach(ngx_astro_pg_t *pg);
+static void ngx_astro_pg_notice(void *data, const char *message);
 static void ngx_astro_pg_break(ngx_astro_pg_t *pg, const char *why);
 static void ngx_astro_pg_retry(ngx_event_t *ev);
 static void ngx_astro_pg_timeout(ngx_event_t *ev);
@@ -297,6 +298,8 @@ ngx_astro_pg_attach(ngx_astro_pg_t *pg)
 {
     ngx_connection_t  *c;
 
+    (void) PQsetNoticeProcessor(pg->conn, ngx_astro_pg_notice, pg);
+
     if (PQsetnonblocking(pg->conn, 1) != 0
         || PQenterPipelineMode(pg->conn) != 1)
     {
@@ -324,6 +327,29 @@ ngx_astro_pg_attach(ngx_astro_pg_t *pg)
     pg->c = c;
 
     return NGX_OK;
+}
+
+
+/* What it says unasked, "WARNING:  ...\n": libpq would write it to stderr. */
+static void
+ngx_astro_pg_notice(void *data, const char *message)
+{
+    size_t           len;
+    ngx_uint_t       level;
+    ngx_astro_pg_t  *pg = data;
+
+    for (len = ngx_strlen(message);
+         len > 0 && message[len - 1] == '\n';
+         len--)
+    {
+        /* void */
+    }
+
+    level = ngx_strncmp(message, "WARNING", 7) == 0 ? NGX_LOG_WARN
+                                                    : NGX_LOG_NOTICE;
+
+    ngx_log_error(level, ngx_astro.log, 0, "astro: PostgreSQL for %s: %*s",
+                  pg->use->name, len, message);
 }
 
 

@@ -29,13 +29,14 @@ struct ngx_astro_api_ctx_s;
 /*
  * A parameter of a statement, which sets the trace by the way, before the
  * function is called: no statement more, and about a microsecond.  What is too
- * long for application_name is cut off there: it is behind the name that the
- * connection has.
+ * long for application_name is cut off here, as PostgreSQL would do it with a
+ * NOTICE each time: it is behind the name that the connection has.
  */
 #define ngx_astro_trace_sql(param, trace)                                     \
     "CASE WHEN set_config('astro.trace', " trace "::text, true) IS NULL"      \
     " OR set_config('application_name',"                                      \
-    " current_setting('application_name') || ' ' || " trace ", true) IS NULL" \
+    " left(current_setting('application_name') || ' ' || " trace ", 63)"      \
+    ", true) IS NULL"                                                         \
     " THEN NULL ELSE " param " END"
 
 /* Of a REST request: reads X-Request-Id and traceparent, or makes them. */

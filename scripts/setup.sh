@@ -23,7 +23,7 @@ RUN="nginx nginx-dev postgresql-15 postgresql-client-15 redis-server
 TEST="check clang libclang-rt-14-dev clang-tidy cppcheck python3-pytest
       python3-pytest-xdist python3-hypothesis python3-redis python3-jwt
       python3-cryptography
-      prometheus libfaketime coturn chromium-headless-shell"
+      prometheus libfaketime coturn chromium-headless-shell curl"
 
 BENCH="libnginx-mod-nchan wrk"
 

@@ -314,7 +314,8 @@ class Stack:
 
     def alerts(self):
         """Lines of the error log that no run may have, since mark()."""
-        bad = re.compile(r'\[(alert|crit|emerg)\]|Sanitizer|runtime error:')
+        bad = re.compile(r'\[(alert|crit|emerg)\]|Sanitizer|runtime error:'
+                         r'|NOTICE: ')
         return [line for line in self.log(start=self.log_start).splitlines()
                 if bad.search(line)
                 and not any(re.search(p, line) for p in self.expected)]
