@@ -135,7 +135,7 @@ const WORDS = {
     'ring.reject': 'Decline',
 
     'session.title': '{service} with {name}',
-    'session.ringing': 'Ringing. {name} has {seconds} s to answer.',
+    'session.ringing': 'It rings. Waiting for {name} to answer.',
     'session.accepted': 'Accepted. Connecting.',
     'session.connecting': 'Connecting.',
     'session.active': 'In consultation',

@@ -36,7 +36,9 @@ function useSession(id) {
         }, error => set({error}));
     }, [id, !live, state, ended.has(id)]);
 
-    return live ?? old;
+    /* the end is told when all is paid; REST may have answered before that */
+    return live ?? (old && {...old, ...ended.get(id)?.totals
+                                    && {totals: ended.get(id).totals}});
 }
 
 /* takes part for as long as this page is there and the session lives */
@@ -114,8 +116,7 @@ function Ringing({session: s, name, client}) {
         <p class="face large ring" aria-hidden="true">${name[0]}</p>
         <h1>${say('session.title', {service: say(`service.${s.service}`),
                                     name})}</h1>
-        <p role="status">${say('session.ringing', {name, seconds: ''})
-                           .split('  ')[0]}</p>
+        <p role="status">${say('session.ringing', {name})}</p>
         <p aria-hidden="true">${left} s</p>
         ${client && html`<${Act} class="secondary"
             does=${() => ask('session_cancel')}>${
