@@ -13,11 +13,15 @@ import {get} from './api.js';
 const PAGE = 40;
 const TYPING_MS = 3000;
 
+const visible = () => document.visibilityState == 'visible';
+const ABOUT = ['chat_edit', 'chat_delete', 'chat_react'];
+
 
 export class Chat {
 
-    constructor(line, conv, me, onChange) {
-        Object.assign(this, {line, conv, me, onChange});
+    /* seen(): whether somebody looks at it */
+    constructor(line, conv, me, onChange, seen = visible) {
+        Object.assign(this, {line, conv, me, onChange, seen});
 
         this.messages = new Map();      /* seq: message */
         this.mine = [];                 /* on their way: {cid, text, ..} */
@@ -26,13 +30,18 @@ export class Chat {
         this.typing = false;
         this.acked = {delivered: 0, read: 0};
         this.head = 0;
+        this.loading = 0;
+        this.late = [];                 /* of messages that are being read */
         this.offs = [
-            ...['chat_message', 'chat_edit', 'chat_delete', 'chat_react',
-                'session_end'].map(type => line.on(type, m => this.event(m))),
+            ...['chat_message', ...ABOUT, 'session_end'].map(
+                type => line.on(type, m => this.event(m))),
+            line.on('stored', k => this.stored(k)),
+            line.on('lost', k => this.failed(k.payload.cid, k.error)),
             line.on('chat_receipt', m => this.receipt(m)),
             line.on('chat_typing', m => this.types(m)),
-            line.on('gap', ({conv: c}) => c == conv && this.load()),
-            line.on('hello', () => this.ack())];
+            line.on('gap', ({conv: c, head}) => c == conv && this.gap(head)),
+            line.on('hello', () => this.first === null ? this.again()
+                                                       : this.ack())];
 
         for (const {type, payload} of line.kept)
             if (type == 'chat_message' && payload.conv == conv)
@@ -59,8 +68,21 @@ export class Chat {
         this.acked = {delivered: c.delivered, read: c.read};
         this.head = Math.max(this.head, c.head);
         await this.page(Math.max(0, c.head - PAGE));
+        this.line.know(this.conv, c.head);
         this.ack();
         return c;
+    }
+
+    again() {
+        this.load().catch(() => {});        /* the next hello's */
+    }
+
+    /* what we have may be far behind, and altered: it is read anew */
+    gap(head) {
+        if (this.first !== null && head <= this.head) return;
+        this.messages.clear();
+        this.first = null;
+        this.again();
     }
 
     async older() {
@@ -68,16 +90,29 @@ export class Chat {
     }
 
     async page(after, upto = Infinity) {
-        const {data} = await get(`/conversations/${this.conv}/messages`
-            + `?limit=${PAGE}&cursor=${after}`);
+        this.loading++;
 
-        for (const m of data)
-            if (m.seq <= upto && m.type == 'chat_message'
-                && !this.messages.has(m.seq))
-                this.messages.set(m.seq, this.message(m));
+        try {
+            const {data} = await get(`/conversations/${this.conv}/messages`
+                + `?limit=${PAGE}&cursor=${after}`);
 
-        this.first = after + 1;
+            for (const m of data)
+                if (m.seq <= upto && m.type == 'chat_message') this.put(m);
+
+            for (const m of this.late) this.alter(m);
+            this.first = after + 1;
+        } finally {
+            if (--this.loading == 0) this.late = [];
+        }
+
         this.onChange();
+    }
+
+    /* it is there: what is on its way is that, by its cid */
+    put(m) {
+        if (!this.messages.has(m.seq))
+            this.messages.set(m.seq, this.message(m));
+        this.mine = this.mine.filter(x => x.cid != m.payload.cid);
     }
 
     /* of REST: as it is by now; of the line: as it was sent */
@@ -99,23 +134,28 @@ export class Chat {
         if (m.conv != this.conv) return;
         this.head = Math.max(this.head, m.seq);
 
-        const p = m.payload, old = this.messages.get(p.msg);
-
         if (m.type == 'chat_message') {
-            this.mine = this.mine.filter(x => x.cid != p.cid);
-            this.messages.set(m.seq, this.message(m));
-            if (p.from != this.me) this.typing = false;
+            this.put(m);
+            if (m.payload.from != this.me) this.typing = false;
 
-        } else if (old) {
-            this.messages.set(p.msg, {...old, ...
-                m.type == 'chat_edit' ? {text: p.text, edited: true}
-                : m.type == 'chat_delete' ? {text: '', deleted: true}
-                : {reactions: p.reactions,
-                   my: p.from != this.me ? old.my : p.on ? p.emoji : null}});
+        } else if (ABOUT.includes(m.type)) {
+            this.alter(m);
+            if (this.loading) this.late.push(m);
         }
 
         this.ack();
         this.onChange();
+    }
+
+    /* says what is, not what changed: twice is as good as once */
+    alter({type, payload: p}) {
+        const old = this.messages.get(p.msg);
+
+        if (old) this.messages.set(p.msg, {...old, ...
+            type == 'chat_edit' ? {text: p.text, edited: true}
+            : type == 'chat_delete' ? {text: '', deleted: true}
+            : {reactions: p.reactions,
+               my: p.from != this.me ? old.my : p.on ? p.emoji : null}});
     }
 
     receipt({conv, payload: p}) {
@@ -136,17 +176,29 @@ export class Chat {
         this.onChange();
     }
 
-    /* delivered when it is here, read when it is looked at */
-    ack() {
-        const read = document.visibilityState == 'visible' ? this.head
-                                                           : this.acked.read;
+    /* delivered when it is here, read when it is looked at; one at a time,
+     * for each says all that was said before it */
+    async ack() {
+        const read = this.seen() ? this.head : this.acked.read;
 
-        if (this.head <= this.acked.delivered && read <= this.acked.read)
+        if (this.acking || !this.line.open
+            || (this.head <= this.acked.delivered && read <= this.acked.read))
             return;
 
-        this.acked = {delivered: this.head, read};
-        this.line.ask('chat_ack', {conv: this.conv, ...this.acked})
-            .catch(() => { this.acked = {delivered: 0, read: 0}; });
+        this.acking = true;
+
+        try {
+            const says = {delivered: this.head, read};
+
+            await this.line.ask('chat_ack', {conv: this.conv, ...says});
+            this.acked = says;
+        } catch (e) {
+            return;                         /* the next event's, or hello's */
+        } finally {
+            this.acking = false;
+        }
+
+        this.ack();
     }
 
 
@@ -161,11 +213,25 @@ export class Chat {
         this.onChange();
 
         return this.line.keep('chat_message', m).catch(error => {
-            this.mine = this.mine.map(x => x.cid != m.cid ? x
-                                      : {...x, state: 'failed', error});
-            this.onChange();
+            this.failed(m.cid, error);
             throw error;
         });
+    }
+
+    failed(cid, error) {
+        this.mine = this.mine.map(x => x.cid != cid ? x
+                                  : {...x, state: 'failed', error});
+        this.onChange();
+    }
+
+    /* its event was before a gap, or comes yet; it is shown by its seq */
+    stored({type, payload: p, reply: {seq, ts}}) {
+        if (type != 'chat_message' || p.conv != this.conv || !seq) return;
+
+        if (this.first !== null && seq >= this.first && !p.reply_to)
+            this.put({seq, ts, payload: {...p, from: this.me}});
+        else this.mine = this.mine.filter(x => x.cid != p.cid);
+        this.onChange();
     }
 
     forget(cid) {

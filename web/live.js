@@ -11,6 +11,8 @@ import {Consult} from './consult.js';
 import {get, onLogin, token, who} from './api.js';
 
 const DEVICE = 'astro.device';
+const NAME_MS = 5000;           /* a name that was not to be had */
+const ENDED_MAX = 50;           /* consultations that are over, remembered */
 
 const empty = () => ({
     user: null,             /* {id, role, name, currency} */
@@ -73,7 +75,7 @@ export function nameOf(session) {
         names.set(conv, null);
         get(`/conversations/${conv}`)
             .then(c => { names.set(conv, c.with.name); change({}); })
-            .catch(() => names.delete(conv));
+            .catch(() => setTimeout(() => names.delete(conv), NAME_MS));
     }
     return names.get(conv) ?? '…';
 }
@@ -91,15 +93,30 @@ export const mine = () => [...now.sessions.values()].find(
 
 const put = (map, key, value) => new Map(map).set(key, value);
 
-function session(m) {
-    const s = m.payload;
-    const all = new Map(now.sessions);
+const without = (map, key) => {
+    const rest = new Map(map);
 
-    if (s.state == 'ended') all.delete(s.session);
-    else all.set(s.session, {...all.get(s.session), ...s, at: Date.now()});
+    rest.delete(key);
+    return rest;
+};
 
-    change({sessions: all, ...s.state == 'ended' && !now.ended.has(s.session)
-            && {ended: put(now.ended, s.session, s)}});
+/* it is over: of what was live nothing stays, of the rest the latest */
+function over(s) {
+    const id = s.session;
+
+    change({sessions: without(now.sessions, id), ticks: without(now.ticks, id),
+            media: without(now.media, id), quality: without(now.quality, id),
+            ended: new Map([...put(now.ended, id, {...s, state: 'ended'})]
+                           .slice(-ENDED_MAX)),
+            ...now.low?.session == id && {low: null}});
+}
+
+function session({payload: s}) {
+    if (s.state == 'ended')
+        return now.ended.has(s.session) || over(s);
+
+    change({sessions: put(now.sessions, s.session, {
+        ...now.sessions.get(s.session), ...s, at: Date.now()})});
 }
 
 function told(m) {
@@ -110,13 +127,7 @@ function told(m) {
 const WHAT = {
     session_update: session,
     session_incoming: session,
-    session_end: m => {
-        const sessions = new Map(now.sessions);
-
-        sessions.delete(m.payload.session);
-        change({sessions, ended: put(now.ended, m.payload.session,
-                                     {...m.payload, state: 'ended'})});
-    },
+    session_end: m => over(m.payload),
     billing_tick: ({payload: p}) => change({
         ticks: put(now.ticks, p.session, {...p, at: Date.now()}),
         ...p.left_s > 180 && now.low?.session == p.session && {low: null}}),
@@ -157,26 +168,34 @@ async function open(login) {
     change({user: login ? {...login.user, name: '', currency: null} : null});
     if (!login) return;
 
-    line = new Consult({
+    const mine = line = new Consult({
         url: `wss://${location.host}/ws`, token, box: sessionStorage,
-        device: device(), app: 'web/1'});
+        name: `consult.kept.${login.user.id}`, device: await device(),
+        app: 'web/1'});
 
-    for (const [type, ear] of Object.entries(WHAT)) line.on(type, ear);
+    for (const [type, ear] of Object.entries(WHAT)) mine.on(type, ear);
 
-    line.on('state', state => change({line: state, why: line.why,
-                                      until: line.until}));
-    line.on('hello', me => {
+    mine.on('state', state => change({line: state, why: mine.why,
+                                      until: mine.until}));
+    mine.on('hello', me => {
         change({user: {id: me.user, role: me.role, name: me.name,
                        currency: me.currency}});
-        settle(me);
+        settle();
         if (watched.length) watch(watched);
     });
-    line.start();
+    mine.start();
 
     const notices = await get('/notifications?limit=20');
 
-    change({notices: notices.data, unread: notices.unread});
+    if (mine == line)
+        change({notices: notices.data, unread: notices.unread});
 }
+
+/* whenever a connection may have died without a word, or may be had again */
+for (const [who, what] of [[window, 'online'], [window, 'pageshow'],
+                           [window, 'focus'], [document, 'visibilitychange']])
+    who.addEventListener(what, () => document.visibilityState == 'visible'
+                                     && line?.poke());
 
 /* what ended while we were away is in no snapshot */
 async function settle() {
@@ -187,18 +206,34 @@ async function settle() {
     }
 }
 
-/* of this window: a copy of it gets a name of its own when it connects */
-function device() {
-    const id = sessionStorage.getItem(DEVICE) ?? crypto.randomUUID();
+/*
+ * Of this window, over reloads.  A copy of a window has a copy of its storage:
+ * whoever holds the lock has the name, the other one takes a new one.
+ */
+async function device() {
+    const had = sessionStorage.getItem(DEVICE);
 
-    sessionStorage.setItem(DEVICE, id);
-    return id;
+    if (held && held == had) return had;
+    held = had && await hold(had) ? had : crypto.randomUUID();
+    if (held != had) await hold(held);
+    sessionStorage.setItem(DEVICE, held);
+    return held;
 }
+
+let held = null;
+
+/* for as long as this page lives */
+const hold = id => new Promise(ok => navigator.locks.request(
+    `${DEVICE}.${id}`, {ifAvailable: true}, lock => {
+        ok(!!lock);
+        return lock && new Promise(() => {});
+    }).catch(() => ok(true)));
 
 /* the same window twice: this one goes on, as another device */
 export function takeOver() {
-    sessionStorage.setItem(DEVICE, crypto.randomUUID());
-    line.device = sessionStorage.getItem(DEVICE);
+    line.device = held = crypto.randomUUID();
+    hold(held);
+    sessionStorage.setItem(DEVICE, held);
     line.start();
 }
 

@@ -161,7 +161,7 @@ test('what is ahead waits for what is between', async () => {
     await soon(() => c.told.length == 4);
     assert.deepEqual(c.told, upTo(4));
     assert.equal(s.got.filter(f => f.type == 'sync').length, 1);
-    assert.equal(c.ahead.size, 0);
+    assert.equal(c.order.ahead.size, 0);
     c.stop();
 });
 
