@@ -12,6 +12,7 @@
  * where it is about sums.
  */
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,12 +20,14 @@
 
 #include "audit.h"
 #include "audit_parts.h"
+#include "clock.h"
 #include "tariff.h"
 
 
 static int billing_audit_main(billing_config_t *config, int argc,
     char *const *argv);
 static int billing_audit_run(billing_audit_t *a);
+static void billing_audit_keep(billing_audit_t *a);
 
 
 static const billing_option_t  billing_audit_options[] = {
@@ -66,6 +69,10 @@ billing_audit_main(billing_config_t *config, int argc, char *const *argv)
 
     rc = billing_audit_run(&a);
 
+    if (rc == BILLING_OK) {
+        billing_audit_keep(&a);
+    }
+
     billing_snapshot_close(&a.snapshot);
     free(a.blamed);
 
@@ -96,6 +103,41 @@ billing_audit_run(billing_audit_t *a)
     }
 
     return billing_audit_wallets(a);
+}
+
+
+/*
+ * The verdict, for operators to see.  It is as good if it cannot be kept: in a
+ * database that may be read alone, say.
+ */
+
+static void
+billing_audit_keep(billing_audit_t *a)
+{
+    int          i;
+    char         texts[5][24];
+    int64_t      numbers[5];
+    const char  *values[6];
+
+    numbers[0] = billing_clock() - a->report.started;
+    numbers[1] = a->totals.sessions;
+    numbers[2] = a->totals.transfers;
+    numbers[3] = a->totals.wallets;
+    numbers[4] = a->report.violations;
+
+    for (i = 0; i < 5; i++) {
+        snprintf(texts[i], sizeof(texts[i]), "%" PRId64, numbers[i]);
+        values[i] = texts[i];
+    }
+
+    values[5] = a->report.first;
+
+    if (billing_snapshot_done(&a->snapshot, "SELECT billing.audit_done($1, $2,"
+                              " $3, $4, $5, $6)", 6, values)
+        != BILLING_OK)
+    {
+        fprintf(stderr, "billing_worker: audit: the verdict is not kept\n");
+    }
 }
 
 

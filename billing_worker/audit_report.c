@@ -113,7 +113,7 @@ void
 billing_report_violation(billing_report_t *r, billing_audit_code_e code,
     const billing_audit_about_t *about, const char *format, ...)
 {
-    char     where[128], what[512];
+    char     where[96], what[512];
     va_list  args;
 
     va_start(args, format);
@@ -121,6 +121,13 @@ billing_report_violation(billing_report_t *r, billing_audit_code_e code,
     /* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized) */
     vsnprintf(what, sizeof(what), format, args);
     va_end(args);
+
+    billing_report_where(about, where, sizeof(where));
+
+    if (r->violations == 0) {
+        snprintf(r->first, sizeof(r->first), "%s: %s [%s]", where, what,
+                 billing_audit_advices[code].word);
+    }
 
     r->violations++;
     r->seen[code] = 1;
@@ -130,7 +137,6 @@ billing_report_violation(billing_report_t *r, billing_audit_code_e code,
         return;
     }
 
-    billing_report_where(about, where, sizeof(where));
     printf("audit: %s: %s [%s]\n", where, what,
            billing_audit_advices[code].word);
 }

@@ -37,6 +37,7 @@ typedef struct {
     int64_t   said;
     int64_t   violations;
     unsigned  seen[BILLING_AUDIT_CODES];
+    char      first[640];           /* violation; "": there is none */
 } billing_report_t;
 
 /* What a violation is about; 0: not about one. */

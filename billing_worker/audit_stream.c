@@ -133,6 +133,28 @@ billing_snapshot_close(billing_snapshot_t *s)
 }
 
 
+int
+billing_snapshot_done(billing_snapshot_t *s, const char *sql, int nvalues,
+    const char *const *values)
+{
+    PGresult  *res;
+
+    if (billing_snapshot_command(s, "ROLLBACK") != BILLING_OK) {
+        return BILLING_ERROR;
+    }
+
+    res = billing_snapshot_query(s, sql, nvalues, values);
+
+    if (res == NULL) {
+        return BILLING_ERROR;
+    }
+
+    PQclear(res);
+
+    return BILLING_OK;
+}
+
+
 static int
 billing_snapshot_command(billing_snapshot_t *s, const char *sql)
 {

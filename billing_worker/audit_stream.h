@@ -43,6 +43,13 @@ struct billing_stream_s {
 int billing_snapshot_open(billing_snapshot_t *s, const char *conninfo);
 void billing_snapshot_close(billing_snapshot_t *s);
 
+/*
+ * All of it was seen: one more statement, which may write.  The snapshot is
+ * gone.
+ */
+int billing_snapshot_done(billing_snapshot_t *s, const char *sql, int nvalues,
+    const char *const *values);
+
 /* One row and column of a function, as a number; none for NULL. */
 int billing_snapshot_number(billing_snapshot_t *s, const char *sql,
     int64_t none, int64_t *n);

@@ -56,7 +56,11 @@ static const char *const  billing_live_gauges[][2] = {
     { "sessions", "state=\"connecting\"" },
     { "sessions", "state=\"active\"" },
     { "sessions", "state=\"reconnecting\"" },
-    { "sessions", "state=\"paused\"" }
+    { "sessions", "state=\"paused\"" },
+    { "shards_free", "" },
+    { "outbox_age_seconds", "" },
+    { "inbox", "state=\"parked\"" },
+    { "inbox_age_seconds", "" }
 };
 
 #define BILLING_LIVE_GAUGES                                                   \
@@ -109,7 +113,7 @@ static void
 billing_live_timer(uv_timer_t *timer)
 {
     int                         n;
-    char                        text[512];
+    char                        text[1024];
     size_t                      i;
     int64_t                     ms;
     billing_live_t             *live;

@@ -32,8 +32,17 @@ enum {
     NGX_ASTRO_LIVE_WAITING,
     NGX_ASTRO_LIVE_PARKED,
     NGX_ASTRO_LIVE_STATES,
-    NGX_ASTRO_LIVE_N = NGX_ASTRO_LIVE_STATES + 8
+
+    /* not said by workers of the version before: nobody knows */
+    NGX_ASTRO_LIVE_SHARDS = NGX_ASTRO_LIVE_STATES + 8,
+    NGX_ASTRO_LIVE_OUTBOX_AGE,
+    NGX_ASTRO_LIVE_INBOX_PARKED,
+    NGX_ASTRO_LIVE_INBOX_AGE,
+    NGX_ASTRO_LIVE_N
 };
+
+#define NGX_ASTRO_LIVE_NSTATES                                                \
+    (NGX_ASTRO_LIVE_SHARDS - NGX_ASTRO_LIVE_STATES)
 
 typedef struct {
     uint32_t              owner;            /* hash of its name */
@@ -54,6 +63,7 @@ static void ngx_astro_live_drop(ngx_uint_t i);
 static void ngx_astro_live_timer(ngx_event_t *ev);
 static u_char *ngx_astro_live_text(u_char *p, u_char *last);
 static u_char *ngx_astro_live_host(u_char *p, u_char *last);
+static u_char *ngx_astro_live_counts(u_char *p, u_char *last);
 static u_char *ngx_astro_live_rates(u_char *p, u_char *last);
 static u_char *ngx_astro_live_billing(u_char *p, u_char *last);
 static int64_t ngx_astro_live_sum(ngx_uint_t what);
@@ -104,6 +114,11 @@ ngx_astro_live_event(u_char *text, size_t len)
     owner = ngx_murmur_hash2(text + 2, p - text - 2);
 
     for (i = 0; i < NGX_ASTRO_LIVE_N; i++) {
+
+        if (p == last && i >= NGX_ASTRO_LIVE_SHARDS) {
+            said.said[i] = NGX_ASTRO_LIVE_NONE;
+            continue;
+        }
 
         if (p == last || *p++ != ' ') {
             return;
@@ -326,6 +341,8 @@ ngx_astro_live_host(u_char *p, u_char *last)
     p = ngx_slprintf(p, last, "],");
     p = ngx_astro_live_rates(p, last);
 
+    p = ngx_astro_live_counts(p, last);
+
     p = ngx_slprintf(p, last, ",\"pg_up\":%uL,\"redis_up\":%uL,"
                      "\"closes\":{",
                      ngx_astro_metrics_of(NGX_ASTRO_C_PG_UP,
@@ -343,6 +360,36 @@ ngx_astro_live_host(u_char *p, u_char *last)
             p = ngx_slprintf(p, last, "%s\"%s\":%uL", some++ ? "," : "", name,
                              n);
         }
+    }
+
+    return ngx_slprintf(p, last, "}");
+}
+
+
+/* what alarms look at, since the start: who watches sees it rise */
+
+static u_char *
+ngx_astro_live_counts(u_char *p, u_char *last)
+{
+    ngx_uint_t  i;
+
+    static const struct {
+        const char  *name;
+        ngx_uint_t   what;
+    } rows[] = {
+        { "seats_reclaimed", NGX_ASTRO_C_SEATS_RECLAIMED },
+        { "nodes_lost", NGX_ASTRO_C_NODES_LOST },
+        { "unpaid", NGX_ASTRO_C_UNPAID },
+        { "faults", NGX_ASTRO_C_ERRORS + NGX_ASTRO_E_INTERNAL }
+    };
+
+    p = ngx_slprintf(p, last, ",\"seatless\":%ui,\"counts\":{",
+                     ngx_astro_nodes_seatless());
+
+    for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        p = ngx_slprintf(p, last, "%s\"%s\":%uL", i ? "," : "", rows[i].name,
+                         ngx_astro_metrics_of(rows[i].what,
+                                              NGX_ASTRO_METRICS_ALL));
     }
 
     return ngx_slprintf(p, last, "}");
@@ -412,7 +459,11 @@ ngx_astro_live_billing(u_char *p, u_char *last)
         { "pg_up", ngx_astro_live_sum, NGX_ASTRO_LIVE_PG },
         { "redis_up", ngx_astro_live_sum, NGX_ASTRO_LIVE_REDIS },
         { "outbox_waiting", ngx_astro_live_most, NGX_ASTRO_LIVE_WAITING },
-        { "outbox_parked", ngx_astro_live_most, NGX_ASTRO_LIVE_PARKED }
+        { "outbox_parked", ngx_astro_live_most, NGX_ASTRO_LIVE_PARKED },
+        { "outbox_age_s", ngx_astro_live_most, NGX_ASTRO_LIVE_OUTBOX_AGE },
+        { "inbox_parked", ngx_astro_live_most, NGX_ASTRO_LIVE_INBOX_PARKED },
+        { "inbox_age_s", ngx_astro_live_most, NGX_ASTRO_LIVE_INBOX_AGE },
+        { "shards_free", ngx_astro_live_most, NGX_ASTRO_LIVE_SHARDS }
     };
 
     n = 0;
@@ -452,13 +503,12 @@ ngx_astro_live_billing(u_char *p, u_char *last)
 
     p = ngx_slprintf(p, last, ",\"sessions\":{");
 
-    for (i = 0; i < NGX_ASTRO_LIVE_N - NGX_ASTRO_LIVE_STATES; i++) {
+    for (i = 0; i < NGX_ASTRO_LIVE_NSTATES; i++) {
         p = ngx_astro_live_number(p, last, ngx_astro_live_states[i],
                                   ngx_astro_live_most(NGX_ASTRO_LIVE_STATES
                                                       + i));
         p = ngx_slprintf(p, last, "%s",
-                         i < NGX_ASTRO_LIVE_N - NGX_ASTRO_LIVE_STATES - 1
-                         ? "," : "");
+                         i < NGX_ASTRO_LIVE_NSTATES - 1 ? "," : "");
     }
 
     return ngx_slprintf(p, last, "}}");

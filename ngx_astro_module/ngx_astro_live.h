@@ -8,6 +8,7 @@
  *
  *     M <owner> <ticks> <ms> <charged> <lag_ms> <pg_up> <redis_up>
  *       <outbox waiting> <parked> <sessions, by state: see the table>
+ *       <shards free> <outbox age_s> <inbox parked> <age_s>
  *
  * and whoever was not heard for a while counts as gone: nothing here is the
  * truth, all of it is what one looks at.

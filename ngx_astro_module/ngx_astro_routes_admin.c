@@ -46,6 +46,9 @@ const ngx_astro_route_row_t  ngx_astro_routes_admin[] = {
     { GET, ngx_string("/api/admin/disputes/{d}/transcript"), ADMIN | SLOW,
       "dispute_transcript", "uplc", 0, NULL },
 
+    { GET, ngx_string("/api/admin/books"), ADMIN, "admin_books", "u", 0,
+      NULL },
+
     { GET, ngx_string("/api/admin/config"), ADMIN, "config", "uQ", 0, NULL },
     { PUT, ngx_string("/api/admin/config"), ADMIN, "config_edit", "ub", JSON,
       NULL },

@@ -158,17 +158,3 @@ export async function signOut() {
         signed(null);
     }
 }
-
-/* a page of a list after the other */
-export async function* pages(path) {
-    let cursor = null;
-    const mark = path.includes('?') ? '&' : '?';
-
-    do {
-        const page = await get(path + (cursor
-            ? `${mark}cursor=${encodeURIComponent(cursor)}` : ''));
-
-        yield page.data;
-        cursor = page.next_cursor;
-    } while (cursor);
-}

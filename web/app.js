@@ -29,9 +29,12 @@ const ROUTES = [
     ['live', 'live', ['admin'], 'nav.admin'],
     ['sessions', 'sessions', ['admin'], 'nav.sessions'],
     ['users', 'users', ['admin'], 'nav.users'],
+    ['users/:id', 'user'],
     ['money', 'money', ['admin'], 'nav.money'],
     ['disputes', 'disputes', ['admin'], 'nav.disputes'],
+    ['stats', 'stats', ['admin'], 'nav.stats'],
     ['log', 'log', ['admin'], 'nav.log'],
+    ['settings', 'settings', ['admin'], 'nav.settings'],
     ['wire', 'wire', ['client', 'advisor', 'admin'], 'nav.wire']
 ];
 

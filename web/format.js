@@ -48,6 +48,10 @@ export const time = at => new Date(at).toLocaleTimeString(
 export const day = at => new Date(at).toLocaleDateString(
     undefined, {dateStyle: 'medium'});
 
+/* a day of the books, which are kept in UTC: "2026-01-31" */
+export const date = text => new Date(text).toLocaleDateString(
+    undefined, {dateStyle: 'medium', timeZone: 'UTC'});
+
 export const moment = at => new Date(at).toLocaleString(
     undefined, {dateStyle: 'medium', timeStyle: 'short'});
 

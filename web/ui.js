@@ -7,7 +7,7 @@
 
 import {html, useEffect, useRef, useState} from './vendor/preact.js';
 import {say, sayError} from './words.js';
-import {pages} from './api.js';
+import {get} from './api.js';
 
 const SLOW_MS = 300;
 
@@ -96,54 +96,71 @@ export function useData(load, on = []) {
     return {...state, again: () => turn(n => n + 1)};
 }
 
-/* what is shown in the place of what is not there yet */
+/*
+ * What is shown in the place of what is not there yet.  One element whatever
+ * it is, without a box of its own: what follows it stays where it is.
+ */
 export function Wait({of, children}) {
     const slow = useSlow(of.busy && !of.data);
 
-    if (of.error && !of.data)
-        return html`<p role="alert">${sayError(of.error)}
+    return html`<div class="wait">${of.data ? children
+        : of.error ? html`<p role="alert">${sayError(of.error)}
             <button class="secondary small" onClick=${of.again}>
-            ${say('app.again')}</button></p>`;
-    if (!of.data)
-        return html`<p role="status" aria-busy=${slow}>
-            ${slow ? say('app.loading') : '\u00a0'}</p>`;
-    return children;
+            ${say('app.again')}</button></p>`
+        : html`<p role="status" aria-busy=${slow}>
+            ${slow ? say('app.loading') : '\u00a0'}</p>`}</div>`;
 }
 
 
-/* a list of the server's, page by page */
+/*
+ * A list of the server's, page by page.  again() reads as much of it anew as
+ * was there, and shows what was there until it has it.
+ */
 export function useList(path) {
-    const [state, set] = useState({path: null, rows: [], more: false,
+    const [state, set] = useState({path: null, rows: [], cursor: null,
                                    busy: true, error: null});
-    const walk = useRef(null);
+    const walk = useRef(0);
+    const mark = path.includes('?') ? '&' : '?';
 
-    async function next(first) {
-        const mine = first ? walk.current = pages(path) : walk.current;
+    async function read(rows, cursor, least) {
+        const mine = ++walk.current;
 
-        set(s => ({...s, busy: true, ...first && {rows: [], data: null}}));
+        set(s => ({...s, busy: true, ...s.path != path && {
+            path, rows: [], cursor: null, data: null}}));
         try {
-            const page = await mine.next();
+            do {
+                const page = await get(path + (cursor
+                    ? `${mark}cursor=${encodeURIComponent(cursor)}` : ''));
 
-            if (walk.current != mine) return;
-            set(s => ({path, rows: [...first ? [] : s.rows,
-                                    ...page.value ?? []],
-                       more: !page.done && page.value.length > 0, data: true,
-                       busy: false, error: null}));
+                if (walk.current != mine) return;
+                rows = [...rows, ...page.data];
+                cursor = page.next_cursor;
+            } while (cursor && rows.length < least);
+            set({path, rows, cursor, more: !!cursor, data: true, busy: false,
+                 error: null});
         } catch (error) {
             if (walk.current == mine) set(s => ({...s, busy: false, error}));
         }
     }
 
-    useEffect(() => { next(true); }, [path]);
-    return {...state, next: () => next(false), again: () => next(true)};
+    const again = () => read([], null, state.path == path
+                                       ? state.rows.length : 0);
+
+    useEffect(() => {
+        again();
+        return () => { walk.current++; };
+    }, [path]);
+    return {...state, again,
+            next: () => read(state.rows, state.cursor, 0)};
 }
 
 export function List({of, empty, children}) {
     return html`<${Wait} of=${of}>
-        ${of.rows.length == 0 && html`<p>${empty ?? say('app.nothing')}</p>`}
-        ${children}
-        ${of.more && of.rows.length % 20 == 0 && html`<${Act} class="secondary"
-            does=${of.next}>${say('app.more')}</${Act}>`}
+        ${of.rows.length == 0 ? html`<p>${empty ?? say('app.nothing')}</p>`
+                              : children}
+        ${of.error && html`<p role="alert">${sayError(of.error)}</p>`}
+        ${of.more && html`<${Act} class="secondary" does=${of.next}>${
+            say('app.more')}</${Act}>`}
     </${Wait}>`;
 }
 
@@ -193,6 +210,18 @@ export function useClock(ms = 1000, on = true) {
         return () => clearInterval(timer);
     }, [ms, on]);
     return Date.now();
+}
+
+/* does() every so often, as it is by then; ms 0: not now */
+export function useEvery(ms, does) {
+    const last = useRef(does);
+
+    last.current = does;
+    useEffect(() => {
+        if (!ms) return;
+        const timer = setInterval(() => last.current(), ms);
+        return () => clearInterval(timer);
+    }, [ms]);
 }
 
 export function useTitle(title) {

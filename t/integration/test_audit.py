@@ -107,3 +107,36 @@ def test_it_cannot_run(stack):
         assert code == 2
     finally:
         stack.start('pg')
+
+
+def test_operators_see_what_it_came_to(stack, over):
+    """The last verdict, and the first violation of it, as it was said."""
+    admin = stack.person('admin')
+
+    def verdict():
+        answer = stack.rest.get('/api/admin/books', admin.token)
+        assert answer.status == 200, answer
+        return answer.json['audit']
+
+    assert stack.audit()[0] == 0
+    well = verdict()
+    assert well['violations'] == 0 and well['said'] is None
+    assert well['sessions'] >= 1 and well['transfers'] >= 1
+
+    with stack.db() as db:
+        db.execute('SET session_replication_role = replica')
+        number = db.execute('SELECT min(id) FROM ledger.transfer WHERE'
+                            ' session_id = %s', (over.number,)).fetchone()[0]
+        change = 'UPDATE ledger.transfer SET amount = amount + %s WHERE id = %s'
+        db.execute(change, (1, number))
+        try:
+            assert stack.audit()[0] == 1
+        finally:
+            db.execute(change, (-1, number))
+    wrong = verdict()
+    assert wrong['violations'] >= 1 and wrong['at'] > well['at']
+    assert f'session {over.number}' in wrong['said']
+    assert stack.audit()[0] == 0 and verdict()['violations'] == 0
+
+    client = stack.person()
+    assert stack.rest.get('/api/admin/books', client.token).status == 403

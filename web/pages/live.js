@@ -2,167 +2,183 @@
  * Copyright (C) The Astro authors
  *
  * How the system is doing, every two seconds, as the server tells admins who
- * ask.  "-" is what nobody knows at the moment, as when Redis is away.
+ * ask: first in one sentence, then in figures, then over time.  "-" is what
+ * nobody knows at the moment, as when Redis is away.
  */
 
-import {html, useEffect, useRef, useState} from '../vendor/preact.js';
-import {say} from '../words.js';
-import {line, use} from '../live.js';
-import {money, number} from '../format.js';
-import {useTitle} from '../ui.js';
+import {html} from '../vendor/preact.js';
+import {known, say} from '../words.js';
+import '../words_ops.js';
+import {get} from '../api.js';
+import {use} from '../live.js';
+import {money, moment, number} from '../format.js';
+import {useClock, useData, useEvery, useTitle} from '../ui.js';
+import {all as alarms} from '../parts/alarms.js';
+import {useFigures} from '../parts/figures.js';
+import {Chart} from '../parts/chart.js';
 
-const KEEP = 300;               /* ten minutes */
-const LATE_MS = 6000;
+const LATE_MS = 7000;
+const BOOKS_MS = 20000;
 
+/* null: none of it is known */
+const sum = list => list.every(x => x === null) ? null
+                    : list.reduce((n, x) => n + x, 0);
+const STATES = ['active', 'reconnecting', 'paused', 'ringing'];
 
-/* asked for anew after each hello, so that a reconnect misses little */
-function useFigures() {
-    const {line: state} = use();
-    const [all, set] = useState([]);
-
-    useEffect(() => {
-        if (!line || state != 'ready') return;
-        line.ask('admin_metrics', {on: true}).catch(() => {});
-    }, [state]);
-
-    useEffect(() => {
-        const off = line?.on('admin_metrics', m => set(
-            old => [...old, m.payload].slice(-KEEP)));
-
-        return () => {
-            off?.();
-            if (line?.state == 'ready')
-                line.ask('admin_metrics', {on: false}).catch(() => {});
-        };
-    }, [line]);
-
-    return all;
-}
-
-const sum = list => list.reduce((n, x) => n + x, 0);
 
 export default function Live() {
-    const all = useFigures();
+    const {figures, heard} = useFigures();
     const {user} = use();
-    const last = all.at(-1);
+    const books = useBooks();
+    const now = useClock(2000);
+    const last = figures.at(-1);
 
     useTitle(say('nav.admin'));
     if (!last) return html`<h1>${say('nav.admin')}</h1>
-        <p role="status" aria-busy="true">${say('app.loading')}</p>`;
+        <p role="status" aria-busy="true">${say('live.waits')}</p>`;
 
-    const {host, billing: b} = last;
-    const open = sum(host.workers.map(w => w.connections));
-    const sessions = b ? sum(Object.values(b.sessions)) : null;
-    const late = Date.now() - last.at > LATE_MS;
-
-    const tiles = [
-        ['connections', open], ['sessions', sessions],
-        ['messages', host.messages_in_s], ['requests', host.requests_s],
-        ['ticks', b?.ticks_s], ['lag', b?.tick_lag_p99_ms, b?.tick_lag_p99_ms
-                                                           > 1000],
-        ['revenue', b?.charged_minute === null || !b ? null
-                    : money(b.charged_minute, user.currency)],
-        ['outbox', b?.outbox_waiting], ['parked', b?.outbox_parked,
-                                        b?.outbox_parked > 0],
-        ['nodes', host.nodes], ['billers', b?.workers ?? 0, !b],
-        ['pg', host.pg_up, host.pg_up < 3 * host.workers.length],
-        ['redis', host.redis_up, host.redis_up < 2 * host.workers.length]];
+    const late = now - heard > LATE_MS;
+    const wrong = alarms(figures, books);
+    const cost = n => n === null || n === undefined ? '-'
+        : money(n, user.currency);
 
     return html`<h1>${say('nav.admin')}</h1>
-        ${late && html`<p class="banner" role="alert">${say('live.late')}</p>`}
-        <dl class="tiles">${tiles.map(([k, v, bad]) => html`
-            <div class="tile ${bad ? 'bad' : ''}"><dt>${say(`live.${k}`)}</dt>
-            <dd>${typeof v == 'string' ? v : number(v)}</dd></div>`)}</dl>
-        <div class="charts">
-            <${Chart} title=${say('live.connections')} of=${all}
-                series=${host.workers.map(w => [say('live.worker',
-                    {n: w.worker}), f => f.host.workers.find(
-                    x => x.worker == w.worker)?.connections])} />
-            <${Chart} title=${say('live.messages')} of=${all} series=${[
-                [say('live.in'), f => f.host.messages_in_s],
-                [say('live.out'), f => f.host.messages_out_s]]} />
-            <${Chart} title=${say('live.ticks')} of=${all} series=${[
-                [say('live.ticks'), f => f.billing?.ticks_s]]} />
-            <${Chart} title=${say('live.lag')} of=${all} series=${[
-                [say('live.lag'), f => f.billing?.tick_lag_p99_ms]]} />
-        </div>
-        <div class="charts">
-            <${Table} title=${say('live.states')} of=${b?.sessions ?? {}} />
-            <${Table} title=${say('live.closes')} of=${host.closes} />
-            <${Table} title=${say('live.workers')} of=${Object.fromEntries(
-                host.workers.map(w => [say('live.worker', {n: w.worker}),
-                                       w.connections]))} />
-        </div>`;
+        <${Verdict} wrong=${wrong} late=${late ? now - heard : 0}
+                    books=${books} />
+        <${Tiles} of=${last} wrong=${wrong} cost=${cost} books=${books} />
+        <${Charts} of=${figures} cost=${cost} />
+        <${Tables} of=${figures} />`;
 }
 
-function Table({title, of}) {
-    const rows = Object.entries(of);
+/* null: not known, or not any more */
+function useBooks() {
+    const of = useData(() => get('/admin/books'));
 
-    return html`<section><h2>${title}</h2>${rows.length == 0
-        ? html`<p>${say('app.nothing')}</p>`
-        : html`<table><tbody>${rows.map(([k, n]) => html`<tr>
-            <th scope="row">${k}</th><td class="n">${number(n)}</td></tr>`)}
-        </tbody></table>`}</section>`;
+    useEvery(BOOKS_MS, of.again);
+    return of.error ? null : of.data;
 }
 
 
-const COLOURS = ['#5b6be0', '#1b9e77', '#d98200', '#c23b7e', '#7a7a7a'];
+/* the one sentence; read out when it is another one */
+function Verdict({wrong, late, books}) {
+    const text = ({name, n, said}) => say(`alarm.${name}`,
+                                          {n: number(n), said});
+    const audit = books?.audit;
 
-/* uPlot, fetched when somebody looks; a table says the same in words */
-function Chart({title, of, series}) {
-    const box = useRef(null), plot = useRef(null);
+    if (late) return html`<p class="verdict bad" role="alert">
+        <strong>${say('live.late')}</strong> ${say('live.late.do')}</p>`;
 
-    useEffect(() => {
-        let here = true;
-
-        sheet();
-        import('../vendor/uplot.js').then(({default: Plot}) => {
-            if (!here) return;
-
-            const ink = getComputedStyle(box.current).color;
-            const axis = {stroke: ink, grid: {stroke: '#8884', width: 1},
-                          ticks: {stroke: '#8884'}};
-
-            plot.current = new Plot({
-                width: box.current.clientWidth, height: 160,
-                legend: {show: series.length > 1}, cursor: {show: false},
-                axes: [axis, {...axis, size: 50}],
-                series: [{}, ...series.map(([label], i) => ({
-                    label, stroke: COLOURS[i % COLOURS.length], width: 2,
-                    points: {show: false}}))]
-            }, data(of, series), box.current);
-        }, () => {});
-
-        const wide = new ResizeObserver(([e]) => plot.current?.setSize(
-            {width: e.contentRect.width, height: 160}));
-
-        wide.observe(box.current);
-        return () => {
-            here = false;
-            wide.disconnect();
-            plot.current?.destroy();
-            plot.current = null;
-        };
-    }, [series.length]);
-
-    useEffect(() => plot.current?.setData(data(of, series)), [of]);
-
-    return html`<section><h2>${title}</h2>
-        <div ref=${box} role="img" aria-label="${title}: ${series.map(
-            ([name, f]) => `${name} ${number(f(of.at(-1)))}`).join(', ')}"
-        ></div></section>`;
+    return html`<div class="verdict ${wrong.some(a => a.page) ? 'bad'
+                    : wrong.length ? 'warn' : 'good'}" role="status">
+        ${wrong.length == 0 && html`<p><strong>${say('live.well')}</strong> ${
+            !audit ? books && say('live.unaudited')
+            : say('live.audited', {when: moment(audit.at)})}</p>`}
+        ${wrong.map(a => html`<p key=${a.name}><strong>${text(a)}</strong> ${
+            say(`alarm.${a.name}.do`)}</p>`)}
+    </div>`;
 }
 
-const data = (of, series) => [of.map(f => f.at / 1000),
-                              ...series.map(([, f]) => of.map(x => f(x)
-                                                              ?? null))];
 
-function sheet() {
-    if (document.getElementById('uplot-css')) return;
+function Tiles({of: {host, billing: b}, wrong, cost, books}) {
+    const bad = new Map(wrong.map(a => [a.tile, a]).reverse());
+    const audit = books?.audit;
 
-    const link = document.createElement('link');
+    const tiles = [
+        ['connections', sum(host.workers.map(w => w.connections))],
+        ['sessions', b && sum(Object.values(b.sessions))],
+        ['messages', host.messages_in_s], ['requests', host.requests_s],
+        ['ticks', b?.ticks_s], ['lag', b?.tick_lag_p99_ms],
+        ['revenue', cost(b?.charged_minute)],
+        ['outbox', b?.outbox_waiting], ['parked', b?.outbox_parked],
+        ['inbox', b?.inbox_parked],
+        ['nodes', host.nodes], ['billers', b?.workers],
+        ['pg', host.pg_up], ['redis', host.redis_up],
+        ['books', audit ? say(audit.violations ? 'live.books.wrong'
+                                               : 'live.books.right')
+                        : '-', audit && moment(audit.at)]];
 
-    Object.assign(link, {id: 'uplot-css', rel: 'stylesheet',
-                         href: 'vendor/uplot.css'});
-    document.head.append(link);
+    return html`<dl class="tiles">${tiles.map(([k, v, more]) => html`
+        <div key=${k} data-tile=${k} class="tile ${!bad.has(k) ? ''
+                : bad.get(k).page ? 'bad' : 'warn'}">
+            <dt>${say(`live.${k}`)}</dt>
+            <dd>${typeof v == 'string' ? v : number(v)}
+                ${bad.has(k) && html` <span class="flag"><span
+                    aria-hidden="true">!</span><span class="unseen">${
+                    say('live.bad')}</span></span>`}
+                ${more && html`<small>${more}</small>`}</dd>
+        </div>`)}</dl>`;
+}
+
+
+function Charts({of, cost}) {
+    const workers = [...new Set(of.flatMap(
+        f => f.host.workers.map(w => w.worker)))].sort((a, b) => a - b);
+    const b = key => f => f.billing?.[key];
+
+    return html`<div class="charts">
+        <${Chart} title=${say('live.workers')} of=${of}
+            series=${workers.map(w => [say('live.worker', {n: w}),
+                f => f.host.workers.find(x => x.worker == w)?.connections])} />
+        <${Chart} title=${say('live.states')} of=${of} series=${[
+            ...STATES.map(s => [say(`state.${s}`), f => f.billing?.sessions[s]
+            ]), [say('live.begin'), f => f.billing && sum(Object.entries(
+                f.billing.sessions).filter(([s]) => !STATES.includes(s))
+                .map(([, n]) => n))]]} />
+        <${Chart} title=${say('live.messages')} of=${of} series=${[
+            [say('live.in'), f => f.host.messages_in_s],
+            [say('live.out'), f => f.host.messages_out_s]]} />
+        <${Chart} title=${say('live.ticks')} of=${of}
+            series=${[[say('live.ticks'), b('ticks_s')]]} />
+        <${Chart} title=${say('live.lag')} of=${of}
+            series=${[[say('live.lag'), b('tick_lag_p99_ms')]]} />
+        <${Chart} title=${say('live.revenue')} of=${of} unit=${cost}
+            series=${[[say('live.revenue'), b('charged_minute')]]} />
+        <${Chart} title=${say('live.calls')} of=${of} series=${[
+            [say('live.outbox'), b('outbox_waiting')],
+            [say('live.parked'), b('outbox_parked')]]} />
+        <${Chart} title=${say('live.up')} of=${of} series=${[
+            [say('live.pg'), f => f.host.pg_up],
+            [say('live.redis'), f => f.host.redis_up],
+            [say('live.billers'), b('workers')]]} />
+    </div>`;
+}
+
+
+function Tables({of}) {
+    const {host, billing} = of.at(-1);
+    const first = of[0].host.closes;
+    const closed = code => host.closes[code] < (first[code] ?? 0)
+        ? host.closes[code] : host.closes[code] - (first[code] ?? 0);
+    const codeOf = code => known(`close.${code}`)
+        ? `${code} ${say(`close.${code}`)}` : code;
+
+    return html`<div class="charts">
+        <section><h2>${say('live.states')}</h2>${!billing
+            ? html`<p>${say('live.unknown')}</p>`
+            : html`<table><tbody>${Object.entries(billing.sessions).map(
+                ([k, n]) => html`<tr key=${k}><th scope="row">${
+                    say(`state.${k}`)}</th><td class="n">${number(n)}</td>
+                </tr>`)}</tbody></table>`}</section>
+        <section><h2>${say('live.closes')}</h2>${
+            Object.keys(host.closes).length == 0
+            ? html`<p>${say('live.unclosed')}</p>`
+            : html`<table><thead><tr><th scope="col">${say('live.code')}</th>
+                <th scope="col" class="n">${say('live.seen')}</th>
+                <th scope="col" class="n">${say('live.ever')}</th></tr></thead>
+            <tbody>${Object.keys(host.closes).sort().map(
+                code => html`<tr key=${code}><th scope="row">${codeOf(code)}
+                </th><td class="n">${number(closed(code))}</td>
+                <td class="n">${number(host.closes[code])}</td></tr>`)}
+            </tbody></table>`}</section>
+        <section><h2>${say('live.workers')}</h2><table>
+            <thead><tr>
+            <th scope="col">${say('live.worker', {n: ''})}</th>
+            <th scope="col" class="n">${say('live.connections')}</th>
+            <th scope="col" class="n">${say('live.joined')}</th></tr></thead>
+            <tbody>${host.workers.map(w => html`<tr key=${w.worker}>
+            <th scope="row">${say('live.worker', {n: w.worker})}</th>
+            <td class="n">${number(w.connections)}</td>
+            <td class="n">${number(w.joined)}</td></tr>`)}
+        </tbody></table></section>
+    </div>`;
 }

@@ -1,49 +1,59 @@
 /*
  * Copyright (C) The Astro authors
  *
- * Accounts, for operators: found, looked at, kept out.
+ * Accounts, for operators: found, and those advisors who wait to be let in.
  */
 
 import {html, useState} from '../vendor/preact.js';
 import {say} from '../words.js';
-import {get, post, put} from '../api.js';
-import {moment, money} from '../format.js';
-import {Act, Dialog, Field, List, Wait, tell, useData, useList, useTitle}
-    from '../ui.js';
+import '../words_ops.js';
+import {post, put} from '../api.js';
+import {moment} from '../format.js';
+import {Act, Field, List, tell, useList, useTitle} from '../ui.js';
 import {Why} from '../parts/ask.js';
+import {query} from '../parts/query.js';
+
+const ROLES = ['client', 'advisor', 'admin'];
+
 
 export default function Users() {
-    const [f, set] = useState({q: '', role: ''});
-    const [open, setOpen] = useState(null);
-    const query = new URLSearchParams({limit: 20});
-
-    for (const [k, v] of Object.entries(f)) if (v.trim()) query.set(k, v);
-
-    const list = useList(`/admin/users?${query}`);
+    const [f, set] = useState({q: '', role: '', blocked: ''});
+    const [fresh, setFresh] = useState(false);
+    const list = useList(`/admin/users?${query(f)}`);
+    const on = key => e => set({...f, [key]: e.target.value});
 
     useTitle(say('nav.users'));
 
     return html`<h1>${say('nav.users')}</h1>
+        <${Waiting} />
         <form class="filters" role="search"
               onSubmit=${e => e.preventDefault()}>
             <${Field} label=${say('users.find')} type="search" value=${f.q}
-                      onInput=${e => set({...f, q: e.target.value})} />
+                      onInput=${on('q')} />
             <${Field} label=${say('users.role')}>
-                <select value=${f.role}
-                        onInput=${e => set({...f, role: e.target.value})}>
+                <select value=${f.role} onInput=${on('role')}>
                     <option value="">${say('find.all')}</option>
-                    ${['client', 'advisor', 'admin'].map(r => html`
+                    ${ROLES.map(r => html`
                         <option value=${r}>${say(`role.${r}`)}</option>`)}
                 </select>
             </${Field}>
+            <${Field} label=${say('users.state')}>
+                <select value=${f.blocked} onInput=${on('blocked')}>
+                    <option value="">${say('find.all')}</option>
+                    <option value="false">${say('users.unblocked')}</option>
+                    <option value="true">${say('users.blocked')}</option>
+                </select>
+            </${Field}>
         </form>
-        <${List} of=${list}>
-        <div class="wide"><table>
+        <p><button class="secondary small" onClick=${() => setFresh(true)}>${
+            say('users.new')}</button></p>
+        <${List} of=${list} empty=${say('list.none')}>
+        <div class="wide" tabindex="0" role="region"
+             aria-label=${say('nav.users')}><table>
             <thead><tr>${['name', 'email', 'role', 'since', 'state'].map(k =>
                 html`<th scope="col">${say(`users.${k}`)}</th>`)}</tr></thead>
             <tbody>${list.rows.map(u => html`<tr key=${u.id}>
-                <td><button class="plain link" onClick=${() =>
-                    setOpen(u.id)}>${u.name}</button></td>
+                <th scope="row"><a href="#/users/${u.id}">${u.name}</a></th>
                 <td>${u.email ?? u.phone}</td>
                 <td>${say(`role.${u.role}`)}</td>
                 <td>${moment(u.created_at)}</td>
@@ -51,48 +61,48 @@ export default function Users() {
             </tr>`)}</tbody>
         </table></div>
         </${List}>
-        ${open && html`<${User} id=${open} onClose=${() => setOpen(null)}
-                                onChange=${list.again} />`}`;
+        ${fresh && html`<${Fresh} onClose=${() => setFresh(false)}
+                                  onDone=${list.again} />`}`;
 }
 
-function User({id, onClose, onChange}) {
-    const of = useData(() => get(`/admin/users/${id}`), [id]);
-    const [why, ask] = useState(false);
-    const u = of.data;
 
-    if (why)
-        return html`<${Why} title=${say(u.blocked ? 'users.unblock'
-                                                  : 'users.block')}
-            onClose=${() => ask(false)} does=${async reason => {
-                await put(`/admin/users/${id}/blocked`,
-                          {blocked: !u.blocked, reason});
-                of.again();
-                onChange();
-            }} />`;
+/* nobody finds or rings them before somebody has looked */
+function Waiting() {
+    const list = useList('/admin/advisors/waiting?limit=20');
 
-    return html`<${Dialog} title=${u?.name ?? id} onClose=${onClose}>
-        <${Wait} of=${of}>${u && html`
-        <dl class="tiles">${[['users.id', u.id], ['users.email', u.email],
-            ['users.phone', u.phone], ['users.role', say(`role.${u.role}`)],
-            ['users.seen', u.last_seen && moment(u.last_seen)],
-            ...u.wallets.flatMap(w => [
-                ['users.balance', money(w.balance)],
-                ['users.held', money(w.held)]])]
-            .filter(([, v]) => v).map(([k, v]) => html`<div class="tile small">
-            <dt>${say(k)}</dt><dd>${v}</dd></div>`)}</dl>
-        ${u.session && html`<p><a href="#/sessions">${
-            say('users.live', {session: u.session})}</a></p>`}
-        ${u.acts.length > 0 && html`<h3>${say('users.acts')}</h3>
-            <ul class="plain">${u.acts.map(a => html`<li><small>${
-                moment(a.at)} ${a.admin} ${a.act} ${
-                JSON.stringify(a.detail)}</small></li>`)}</ul>`}
-        <footer class="row">
-            <${Act} class="secondary" does=${async () => {
-                await post(`/admin/users/${id}/logout`);
-                tell(say('users.out'));
-            }}>${say('users.logout')}</${Act}>
-            <button class="end" onClick=${() => ask(true)}>${
-                say(u.blocked ? 'users.unblock' : 'users.block')}</button>
-        </footer>`}</${Wait}>
-    </${Dialog}>`;
+    if (list.rows.length == 0) return null;
+    return html`<section><h2>${say('users.waiting')}</h2>
+        <${List} of=${list}><ul class="plain">${list.rows.map(a => html`
+            <li key=${a.id} class="row"><a href="#/users/${a.id}">${a.name}</a>
+            <span>${a.headline} ${a.specialties.join(', ')}</span>
+            <${Act} class="small" does=${async () => {
+                await put(`/admin/advisors/${a.id}/approval`,
+                          {approved: true});
+                tell(say('users.approved', {name: a.name}));
+                list.again();
+            }}>${say('users.approve', {name: a.name})}</${Act}></li>`)}
+        </ul></${List}></section>`;
+}
+
+
+function Fresh({onClose, onDone}) {
+    const [f, set] = useState({name: '', email: '', password: ''});
+    const ready = f.name.trim() && f.email.includes('@')
+                  && f.password.length >= 8;
+
+    return html`<${Why} title=${say('users.new')} free=${true}
+        text=${say('users.new.what')} ready=${ready} onClose=${onClose}
+        does=${async () => {
+            const a = await post('/admin/advisors', f);
+
+            tell(say('users.made', {name: a.name}));
+            onDone();
+        }}>
+        ${[['name', 'text', 'login.name'], ['email', 'email', 'login.email'],
+           ['password', 'password', 'login.password']].map(([k, type, word]) =>
+            html`<${Field} label=${say(word)} type=${type} value=${f[k]}
+                autocomplete="off" maxlength="254" help=${k == 'password'
+                    ? say('users.password') : null}
+                onInput=${e => set({...f, [k]: e.target.value})} />`)}
+    </${Why}>`;
 }

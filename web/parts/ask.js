@@ -1,28 +1,43 @@
 /*
  * Copyright (C) The Astro authors
  *
- * Asks why before something is done that others will want to know of.
+ * Asks once before something is done that others will want to know of: what
+ * comes of it in words, and why.  What went wrong is said where one looks.
  */
 
 import {html, useState} from '../vendor/preact.js';
-import {say} from '../words.js';
+import {say, sayError} from '../words.js';
 import {Act, Dialog, Field} from '../ui.js';
 
-/* does(reason) with what was written; children: more fields */
-export function Why({title, does, onClose, children}) {
+/*
+ * does(reason) with what was written; text: what comes of it; yes: what the
+ * button says; free: no reason is needed; ready: the other fields are right.
+ */
+export function Why({title, text, yes = title, does, onClose, children,
+                     free = false, ready = true}) {
     const [reason, set] = useState('');
+    const [error, setError] = useState(null);
 
     return html`<${Dialog} title=${title} onClose=${onClose}>
+        <form onSubmit=${e => e.preventDefault()}>
+        ${text && html`<p>${text}</p>`}
         ${children}
-        <${Field} label=${say('why.reason')} value=${reason} maxlength="500"
-                  onInput=${e => set(e.target.value)} />
+        ${!free && html`<${Field} label=${say('why.reason')} value=${reason}
+            maxlength="500" onInput=${e => set(e.target.value)} />`}
+        ${error && html`<p class="wrong" role="alert">${sayError(error)}</p>`}
         <footer class="row">
-            <button class="secondary" onClick=${onClose}>${
+            <button type="button" class="secondary" onClick=${onClose}>${
                 say('app.cancel')}</button>
-            <${Act} disabled=${!reason.trim()} does=${async () => {
-                await does(reason.trim());
-                onClose();
-            }}>${title}</${Act}>
-        </footer>
+            <${Act} disabled=${!ready || !free && !reason.trim()}
+                does=${async () => {
+                    setError(null);
+                    try {
+                        await does(reason.trim());
+                    } catch (e) {
+                        return setError(e);
+                    }
+                    onClose();
+                }}>${yes}</${Act}>
+        </footer></form>
     </${Dialog}>`;
 }
