@@ -113,7 +113,8 @@ install_peers() {
     [ -d "$to/node_modules" ] \
         && cmp -s "$from/package-lock.json" "$to/package-lock.json" && return
 
-    say "npm ci: ws, jose, stripe, razorpay and redocly, into build/test-peers"
+    say "npm ci: ws, jose, stripe, razorpay, redocly, axe-core," \
+        "into build/test-peers"
     rm -rf "$to"
     mkdir -p "$to"
     cp "$from/package.json" "$to"

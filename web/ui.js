@@ -172,8 +172,11 @@ export function Dialog({title, onClose, children, alert = false}) {
     useEffect(() => {
         const before = document.activeElement;
 
-        box.current.showModal();
-        return () => before?.focus?.();
+        const dialog = box.current;
+
+        dialog.showModal();
+        /* as long as it is open, nothing around it takes the focus */
+        return () => { dialog.close(); before?.focus?.(); };
     }, []);
 
     return html`<dialog ref=${box} aria-labelledby="dialog-title"

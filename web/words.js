@@ -81,6 +81,7 @@ const WORDS = {
     'hint.call': 'Now press Video at somebody who is online, and answer in '
                  + 'the advisor\u2019s window.',
     'hint.ringing': 'It rings in the advisor\u2019s window: accept it there.',
+    'hint.title': 'What is next',
     'hint.wait': 'You are online. When a client calls you, it rings here.',
     'hint.watch': 'Two windows make this screen move: an advisor\u2019s and a '
                   + 'client\u2019s.',

@@ -33,7 +33,8 @@ export default function Hint({at}) {
 
     if (!what || !people.length) return null;
 
-    return html`<p class="hint" role="note">${say(what[0])}${person
+    return html`<p class="hint" role="region"
+        aria-label=${say('hint.title')}>${say(what[0])}${person
         && html` <a href=${door(person)} target="_blank" rel="noopener"
             onClick=${e => openDoor(e, person)}>${
             say(`hint.open.${what[1]}`)}</a>`}</p>`;

@@ -5,11 +5,9 @@ import base64
 import contextlib
 import json
 import os
-import time
 import zlib
 
 from .browser import Browser
-from .consult import Consultation
 from .routes import ROOT
 from .stack import eventually
 
@@ -160,7 +158,7 @@ class Window:
                   **({'text': text} if text else {}))
         self.call('Input.dispatchKeyEvent', type='keyUp', **said)
 
-    def shot(self, name, height=800):
+    def shot(self, name):
         """A picture of what is to be seen."""
         data = base64.b64decode(self.call(
             'Page.captureScreenshot', format='png')['data'])

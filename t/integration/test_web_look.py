@@ -1,0 +1,407 @@
+"""Every page of the web client, looked at: by axe-core in light and in dark,
+by keys alone, at 320 px, with reduced motion; and a picture of each, wide and
+narrow, in ASTRO_SHOTS (build/shots)."""
+
+import contextlib
+
+import pytest
+
+from astro.fixtures import watch
+from astro.look import Eyes, Window
+from astro.town import Talk, Town
+
+MOST = 150_000          # bytes until there is something to see
+
+
+@pytest.fixture(scope='module')
+def town(shared):
+    """People with a past; Meera, Tomas and Ben are there."""
+    shared.revive()
+    watched = watch(shared)
+    stack = next(watched)
+    town = Town(stack).past()
+    town.open(town.meera, town.tomas, town.ben)
+    yield town
+    next(watched, None)
+
+
+@pytest.fixture(scope='module')
+def browser():
+    browser = Eyes()
+    try:
+        yield browser
+    finally:
+        browser.close()
+
+
+@pytest.fixture(scope='module')
+def windows(town, browser):
+    """window(who): theirs, the same one each time."""
+    had = {}
+
+    def window(who):
+        if who not in had:
+            had[who] = Window(browser, town.stack, who).open()
+        had[who].call('Page.bringToFront')
+        return had[who]
+
+    yield window
+    for one in had.values():
+        one.close()
+
+
+def by_keys(window):
+    """Tab goes to each control in its turn, and each shows that it is there."""
+    window.get("(document.querySelector('dialog[open]') ?? document.body)"
+               '.querySelector("a, button, input, select").focus()')
+    window.get("controls()[0].focus({focusVisible: true})")
+    all_ = window.get('controls().map(named)')
+    seen = []
+    # a box that scrolls is a stop, too, and a time has some of its own
+    for _ in range(2 * len(all_) + 40):
+        at = window.get('focused()')
+        if at['n'] >= 0 and at['n'] != len(seen) - 1:
+            assert at['n'] == len(seen), (at, all_)
+            assert at['seen'] and at['inside'], at
+            seen.append(at['name'])
+        if len(seen) == len(all_):
+            break
+        window.press('Tab')
+    assert len(seen) == len(all_), (seen, all_)
+
+
+def looked_at(window, name, keys=True):
+    """What holds for each page and each dialog."""
+    window.size(1200)
+    window.media('light')
+    window.settled()
+    assert window.get("document.querySelectorAll('h1').length") == 1
+    # a word that is not in the catalogue shows its key
+    assert not window.get(r"/\b[a-z]+\.[a-z_]+\.?[a-z]*\b/.exec("
+                          "document.title)")
+    bad, could = window.axe()
+    assert not bad, f'{name}: {bad}'
+    if could:
+        print(f'{name} could be better: {could}')
+    assert window.get('document.getAnimations().filter('
+                      "a => a.playState == 'running').length") == 0
+    if keys:
+        by_keys(window)
+        window.get('document.activeElement.blur()')
+        window.get('scrollTo(0, 0)')
+    window.shot(name)
+    window.media('dark')
+    bad, _ = window.axe('color-contrast')
+    assert not bad, f'{name} in the dark: {bad}'
+    window.shot(f'{name}-dark')
+    window.media('light')
+    window.size(320, 640)
+    assert window.get('document.scrollingElement.scrollWidth') <= 320, name
+    window.size(360, 740)
+    window.shot(f'{name}-narrow')
+    window.size(1200)
+    assert window.get('wrong') == []
+
+
+def page(window, path, name, title, *shown):
+    """Goes there and looks."""
+    window.go(path)
+    for text in shown:
+        window.shows(text)
+    window.until('document.title.startsWith(%r)' % title)
+    looked_at(window, name)
+
+
+@contextlib.contextmanager
+def dialog(window, opener, name):
+    """Opened with Enter; Escape closes it and one is where one was."""
+    window.until(f"(window.opener_ = [...document.querySelectorAll('main"
+                 f" button')].find(b => b.textContent.trim() == {opener!r}))")
+    window.get('opener_.focus()')
+    window.press('Enter')
+    window.until("document.querySelector('dialog[open]')")
+    assert window.get("document.querySelector('dialog[open]').contains("
+                      'document.activeElement)')
+    yield
+    looked_at(window, name)
+    window.get("document.querySelector('dialog[open]').querySelector("
+               "'button, input').focus()")
+    window.press('Escape')
+    window.until("!document.querySelector('dialog[open]')")
+    assert window.get('document.activeElement == opener_')
+
+
+# -- W1: login ---------------------------------------------------------------
+
+def test_w1_login(windows):
+    window = windows(None)
+    window.shows('Asha Verma')
+    looked_at(window, 'login')
+    # the first stop is a way past the menu
+    window.get("document.querySelector('.skip').focus()")
+    window.press('Enter')
+    assert window.get('document.activeElement.id') == 'main'
+    window.click('Create an account')
+    window.shows('Your name')
+    looked_at(window, 'login-new')
+
+
+def test_w1_the_first_load(town, browser):
+    """What goes over the wire until there is something to see: of the page
+    that everybody sees first, and of the one after it."""
+    window = Window(browser, town.stack, None)
+    window.call('Network.enable')
+    window.call('Network.clearBrowserCache')
+    browser.events.clear()
+
+    def loaded():
+        return sum(e['params']['encodedDataLength'] for e in browser.events
+                   if e['method'] == 'Network.loadingFinished'
+                   and e.get('sessionId') == window.page.session)
+
+    window.open()
+    window.shows('Asha Verma')
+    window.settled()
+    first = loaded()
+    window.get("sessionStorage.setItem('astro.login', JSON.stringify("
+               "{token: %r, refresh: '', until: 1e15, user: {id: %r,"
+               " role: 'client'}})); location.reload(); 0"
+               % (town.asha.token, town.asha.id))
+    window.shows('Meera')
+    window.settled()
+    print(f'\nfirst load: {first} bytes, and {loaded() - first} more until'
+          ' there are advisors')
+    window.close()
+    assert 20_000 < first <= MOST
+    assert loaded() <= MOST
+
+
+# -- W2: find an advisor -----------------------------------------------------
+
+def test_w2_find(windows, town):
+    window = windows(town.asha)
+    page(window, 'find', 'find', 'Find an advisor', 'Meera Joshi', 'online')
+    # Space on a switch, and what it changes
+    window.get("(window.box = document.querySelector('[role=switch]')).focus()")
+    was = window.get('box.checked')
+    window.press(' ')
+    window.until(f'box.checked != {str(was).lower()}')
+    window.press(' ')
+    # nobody: it says what to do
+    window.get("(window.q = document.querySelector('[type=search]')).focus()")
+    window.call('Input.insertText', text='nobody is called that')
+    window.shows('filter')
+    looked_at(window, 'find-none', keys=False)
+
+
+def test_w2_an_advisor_and_a_booking(windows, town):
+    window = windows(town.asha)
+    page(window, f'advisor/{town.meera.id}', 'advisor', 'Meera Joshi',
+         'Come back in spring')
+
+
+def test_w2_slow_answers_show(windows, town, browser):
+    """An answer that takes its time: after 300 ms it is said, of a page and
+    of a button."""
+    window = windows(town.asha)
+
+    def held(pattern, act, shown):
+        browser.events.clear()
+        window.call('Fetch.enable', patterns=[{'urlPattern': pattern}])
+        act()
+        window.until(shown)
+        waiting = [e['params']['requestId'] for e in browser.events
+                   if e['method'] == 'Fetch.requestPaused']
+        assert waiting
+        for request in waiting:
+            window.call('Fetch.continueRequest', requestId=request)
+        window.call('Fetch.disable')
+        window.settled()
+
+    window.go('wallet').shows('Top up')
+    held('*/api/advisors?*', lambda: window.go('find'),
+         "document.querySelector('main [role=status][aria-busy=true]')"
+         "?.textContent.includes('Loading')")
+    window.shows('Meera Joshi')
+    star = "document.querySelector('.star:not([aria-pressed=true])')"
+    held('*/api/favorites/*', lambda: window.get(f'{star}.click()'),
+         "document.querySelector('.star[aria-busy=true]')")
+    assert window.get('wrong') == []
+
+
+# -- W4: wallet --------------------------------------------------------------
+
+def test_w4_wallet(windows, town):
+    page(windows(town.asha), 'wallet', 'wallet', 'Wallet', 'Top-up', 'Pay')
+
+
+# -- W5: history and reviews -------------------------------------------------
+
+def test_w5_history(windows, town):
+    window = windows(town.asha)
+    page(window, 'history', 'history', 'Consultations', 'Meera Joshi')
+    page(window, f'history/{town.first.id}', 'past', 'Meera Joshi',
+         'tenth house')
+
+
+def test_w5_review_and_dispute(windows, town):
+    window = windows(town.asha)
+    window.go(f'history/{town.third.id}').shows('How was it?')
+    window.click('Something was wrong')
+    window.shows('What was wrong?')
+    looked_at(window, 'past-review')
+    # stars by keys
+    window.get("document.querySelector('.stars input').focus()")
+    window.press(' ')
+    window.press('ArrowRight')
+    window.until("document.querySelectorAll('.stars .lit').length == 2")
+
+
+# -- W6: the advisor's desk --------------------------------------------------
+
+def test_w6_desk(windows, town):
+    window = windows(town.meera)
+    page(window, 'desk', 'desk', 'My desk', 'Ben Okafor', 'Monday')
+    page(window, 'earnings', 'earnings', 'Earnings', 'In all')
+
+
+def test_w6_clients(windows, town):
+    window = windows(town.meera)
+    page(window, 'clients', 'clients', 'Clients', 'Asha Verma')
+    with dialog(window, 'Note', 'clients-note'):
+        window.until("document.querySelector('dialog textarea')")
+    with dialog(window, 'Messages', 'clients-messages'):
+        window.shows('tenth house', 'dialog')
+
+
+# -- W7: operators -----------------------------------------------------------
+
+def test_w7_live(windows, town):
+    window = windows(town.boss)
+    window.go('live').shows('Connections')
+    # what changes moves nothing
+    window.until("document.querySelectorAll('.charts canvas').length > 1")
+    window.get("""(() => {
+        window.moved = [];
+        window.places = () => JSON.stringify([...document.querySelectorAll(
+            '.tile, .charts > *')].map(e => {
+                const r = e.getBoundingClientRect();
+                return [r.x, r.y, r.width, r.height];
+            }));
+        window.was = places();
+        window.news = 0;
+        new MutationObserver(() => {
+            news++;
+            if (places() != was) moved.push(places());
+        }).observe(document.querySelector('.tiles'),
+                   {subtree: true, characterData: true, childList: true});
+    })()""")
+    for _ in range(3):
+        town.ask('GET', '/me', None, town.asha)
+    window.until('news > 1')
+    assert window.get('moved') == []
+    page(window, 'live', 'live', 'Live', 'Ticks a second')
+
+
+def test_w7_lists(windows, town):
+    window = windows(town.boss)
+    page(window, 'sessions', 'sessions-none', 'Sessions', 'Nothing')
+    window.get("(s => { s.value = 'ended'; s.dispatchEvent(new Event('input',"
+               " {bubbles: true})) })(document.querySelector('main select'))")
+    window.shows(town.first.id)
+    looked_at(window, 'sessions')
+    page(window, 'users', 'users', 'Users', 'Asha Verma')
+    page(window, 'money', 'money', 'Money', 'Payouts')
+    page(window, 'log', 'log', 'Log', 'Spam')
+
+
+def test_w7_disputes(windows, town):
+    window = windows(town.boss)
+    page(window, 'disputes', 'disputes', 'Disputes', 'Ben Okafor')
+    with dialog(window, 'Decide', 'disputes-decide'):
+        pass
+
+
+# -- W8: the protocol --------------------------------------------------------
+
+def test_w8_wire(windows, town):
+    window = windows(town.asha)
+    window.go('wire').shows('Every frame')
+    window.click('Drop the connection')
+    window.shows('closed with')
+    window.until("document.querySelector('.line.ready')")
+    page(window, 'wire', 'wire', 'Protocol', 'hello')
+    page(window, 'nowhere', 'lost', 'Astro', 'no such page')
+
+
+# -- W3: a session, in each of its states ------------------------------------
+
+def test_w3_a_session_looked_at(windows, town):
+    window, stack = windows(town.asha), town.stack
+    talk = Talk(stack, town.asha, town.meera)
+    town.asha.connect()
+    talk.ring()
+    window.go(f'session/{talk.id}').shows('Ringing')
+    looked_at(window, 'session-ringing')
+    window.media('light', 'no-preference')
+    assert window.get('document.getAnimations().length') > 0
+    window.media()
+    talk.accept()
+    talk.join()
+    talk.state('active')
+    talk.speak()
+    window.shows('In consultation')
+    window.shows('tenth house')
+    looked_at(window, 'session-chat')
+    with dialog(window, 'Switch to Video', 'session-switch'):
+        window.shows('a minute', 'dialog')
+    window.click('Pause')
+    window.shows('Paused')
+    looked_at(window, 'session-paused')
+    window.click('Go on')
+    window.shows('In consultation')
+    talk.a.expect('billing_tick', timeout=20)
+    window.click('End')
+    window.shows('is over')
+    looked_at(window, 'session-over')
+
+
+def test_w3_a_ring_looked_at(windows, town):
+    window = windows(town.meera)
+    talk = Talk(town.stack, town.ben, town.meera, 'video')
+    talk.ring()
+    window.shows('wants to talk', 'dialog')
+    looked_at(window, 'desk-ring')
+    window.press('Escape')
+    assert talk.ended()['reason'] == 'rejected'
+
+
+def test_w3_a_video_session_looked_at(windows, town):
+    mine, theirs = windows(town.asha), windows(town.meera)
+    talk = Talk(town.stack, town.asha, town.meera, 'video')
+    talk.ring()
+    talk.accept()
+    mine.go(f'session/{talk.id}')
+    theirs.go(f'session/{talk.id}')
+    theirs.shows('In consultation')
+    for window in (mine, theirs):
+        window.until("document.querySelector('.pictures > video:not([hidden])')"
+                     '?.videoWidth > 0')
+    talk.speak()
+    mine = windows(town.asha)
+    mine.shows('tenth house')
+    looked_at(mine, 'session-video')
+    with dialog(mine, 'Microphone and camera', 'session-devices'):
+        mine.until("document.querySelector('dialog option')")
+    talk.end()
+    for window in (mine, theirs):
+        window.shows('is over')
+
+
+def test_w3_nothing_was_blocked(browser):
+    """No word of the browser's own about policies, of any page."""
+    said = [e['params']['entry']['text'] for e in browser.events
+            if e['method'] == 'Log.entryAdded'
+            and e['params']['entry']['level'] == 'error'
+            and e['params']['entry']['source'] != 'network']
+    assert said == []
