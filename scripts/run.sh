@@ -4,7 +4,7 @@
 #
 # make run: everything on this machine, to be one's own client and advisor.
 #
-#     scripts/run.sh [--no-demo] [--no-wait] [--no-setup]
+#     scripts/run.sh [--no-demo] [--no-wait] [--no-setup] [--no-build]
 #
 # Installs what is missing, builds, starts private PostgreSQL and Redis, nginx,
 # the billing worker, coturn where it is installed, and a Stripe that is none.
@@ -15,6 +15,7 @@
 #     --no-demo     starts everything and leaves the consultation out
 #     --no-wait     stops everything when the consultation is over
 #     --no-setup    does not look for missing packages
+#     --no-build    takes what is built
 #
 # Settings, from the environment:
 #
@@ -34,6 +35,7 @@ set -euo pipefail
 demo=1
 wait=1
 setup=1
+build=1
 child=
 started=
 
@@ -42,6 +44,7 @@ for arg in "$@"; do
     --no-demo)  demo= ;;
     --no-wait)  wait= ;;
     --no-setup) setup= ;;
+    --no-build) build= ;;
     -h|--help)  sed -n '/^# make run/,/^$/s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *)          die "unknown option \"$arg\"; --help shows them" ;;
     esac
@@ -156,8 +159,10 @@ fi
 
 "$REPO/scripts/stack.sh" port
 
-say "building (the first time takes half a minute)"
-make -s -C "$REPO" BUILD="$BUILD" build
+if [ -n "$build" ]; then
+    say "building (the first time takes a minute or two)"
+    make -s -C "$REPO" BUILD="$BUILD" build
+fi
 
 trap finish EXIT
 trap 'exit 130' INT
