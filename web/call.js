@@ -18,6 +18,11 @@
  *
  * It lives as long as the session, not as long as the connection: after every
  * hello it joins again, and takes new ICE servers, whose credentials end.
+ *
+ * The other party's page may be reloaded in mid-call: what it then sends is of
+ * another RTCPeerConnection, with keys of its own, and its "o=" says so (JSEP,
+ * RFC 9429, section 5.2.1: one id for the life of a connection).  Ours is made
+ * anew, too, whoever is polite: the one it talked to is gone.
  */
 
 const STATS_MS = 2000;
@@ -32,8 +37,9 @@ export class Call {
 
         this.pc = this.servers = null;
         this.senders = new Map();           /* audio, video: RTCRtpSender */
+        this.peer = null;                   /* which connection of theirs */
         this.polite = false;
-        this.offering = this.ignoring = false;
+        this.offering = false;
         this.handling = Promise.resolve();
         this.local = new MediaStream();
         this.remote = new MediaStream();
@@ -76,7 +82,7 @@ export class Call {
 
         const pc = this.pc = new RTCPeerConnection(this.config());
 
-        pc.onnegotiationneeded = () => this.offer();
+        pc.onnegotiationneeded = () => this.offer(pc);
         pc.onicecandidate = ({candidate}) => this.line.say(
             'signal_ice_candidate', {session: this.session, candidate});
         pc.oniceconnectionstatechange = () => { this.heal(); this.changed(); };
@@ -88,8 +94,23 @@ export class Call {
             this.changed();
         };
 
-        this.timer = setInterval(() => this.measure().catch(() => {}),
-                                 STATS_MS);
+        this.timer ??= setInterval(() => this.measure().catch(() => {}),
+                                   STATS_MS);
+    }
+
+    /* another connection in the place of this one; nothing is sent yet */
+    renew() {
+        this.pc.close();
+        this.pc = this.peer = this.counted = null;
+        this.offering = false;
+        this.senders.clear();
+        this.remote.getTracks().forEach(t => this.remote.removeTrack(t));
+        this.open();
+    }
+
+    /* what this window has, over it */
+    async resend() {
+        for (const track of this.local.getTracks()) await this.add(track);
     }
 
     changed() {
@@ -210,21 +231,30 @@ export class Call {
 
     /* -- negotiation -- */
 
-    async offer() {
+    async offer(pc) {
+        if (pc != this.pc) return;
+
         try {
             this.offering = true;
-            await this.pc.setLocalDescription();
-            this.describe();
+            await pc.setLocalDescription();
+            if (pc == this.pc) this.describe();
         } catch (e) {
-            if (!this.closed) this.onError(e);
+            if (!this.closed && pc == this.pc) this.onError(e);
         } finally {
-            this.offering = false;
+            if (pc == this.pc) this.offering = false;
         }
     }
 
-    /* one that does not arrive is made again by heal() */
+    /* an offer that nobody answers may not have arrived: it is sent again */
     describe() {
         const {type, sdp} = this.pc.localDescription;
+
+        clearTimeout(this.unanswered);
+        if (type == 'offer')
+            this.unanswered = setTimeout(() => {
+                if (this.pc?.signalingState == 'have-local-offer')
+                    this.describe();
+            }, HEAL_MS);
 
         this.line.ask(`signal_${type}`, {session: this.session, sdp})
             .catch(() => {});
@@ -241,34 +271,38 @@ export class Call {
 
     async negotiate({type, payload: {sdp, candidate}}) {
         await this.known();
+        if (this.closed) return;
         this.open();
+
+        /* of a connection that is no more, or of an offer that was ignored */
+        if (type == 'signal_ice_candidate')
+            return this.pc.addIceCandidate(candidate ?? undefined)
+                .catch(() => {});
+
+        const kind = type.slice('signal_'.length);
+        const peer = /^o=\S+ (\S+)/m.exec(sdp)?.[1];
+        const other = this.peer !== null && this.peer != peer;
+
+        if (other) this.renew();
 
         const pc = this.pc;
 
-        if (this.closed) return;
+        if (kind == 'answer') {
+            if (other) return this.resend();
+            if (pc.signalingState != 'have-local-offer') return;
 
-        if (type == 'signal_ice_candidate') {
-            try {
-                await pc.addIceCandidate(candidate ?? undefined);
-            } catch (e) {
-                if (!this.ignoring) throw e;
-            }
-            return;
+        } else {
+            const glare = this.offering || pc.signalingState != 'stable';
+
+            if (glare && !this.polite) return;
         }
-
-        const kind = type.slice('signal_'.length);
-        const glare = kind == 'offer'
-                      && (this.offering || pc.signalingState != 'stable');
-
-        this.ignoring = glare && !this.polite;
-        if (this.ignoring) return;
 
         await pc.setRemoteDescription({type: kind, sdp});
-
-        if (kind == 'offer') {
-            await pc.setLocalDescription();
-            this.describe();
-        }
+        this.peer = peer;
+        if (kind == 'answer') return;
+        if (other) await this.resend();
+        await pc.setLocalDescription();
+        this.describe();
     }
 
     /* the path is gone: another, with credentials that are good today */
@@ -326,6 +360,7 @@ export class Call {
         if (this.closed) return;
         this.closed = true;
         clearInterval(this.timer);
+        clearTimeout(this.unanswered);
         this.offs.forEach(off => off());
         this.local.getTracks().forEach(t => t.stop());
         this.screen?.stop();
