@@ -297,6 +297,9 @@ export class Consult {
 
         const {bye, after, renewed} = this;
 
+        /* the goodbye was heard, the close perhaps not */
+        if (bye?.code && code < 4000) code = bye.code;
+
         this.drop();
         this.after = after;
         this.tell('closed', code);

@@ -353,17 +353,36 @@ const WORDS = {
     'kind.reversal': 'Given back',
     'kind.deposit': 'Deposit of a booking',
 
-    'wire.lead': 'Every frame of this window. Break the connection: what '
-                 + 'you missed comes again, once and in order.',
-    'wire.drop': 'Drop the connection',
-    'wire.cut': 'Forget it without a word',
-    'wire.twice': 'Ask for things twice',
+    'wire.lead': 'Each line is a frame that this window sends (→) or hears '
+                 + '(←). Break the connection: it comes back by itself, and '
+                 + 'what was sent or missed meanwhile is there once, in order.',
+    'wire.demo': 'In a demonstration (make run) there are buttons here that '
+                 + 'break the connection.',
+    'wire.burst': 'Send 20 while the cable is pulled',
+    'wire.drop': 'Drop',
+    'wire.drain': 'Drain, as a deploy does',
+    'wire.again': 'Duplicate the last',
+    'wire.busy': 'Sending. The connection is cut after the fifth.',
+    'wire.came': '{s} s after the cut all is there: {sent} sent, {stored} '
+                 + 'stored by the server, {lost} lost, {twice} twice.',
+    'wire.nothing': 'Nothing can be sent yet: have a consultation first, and '
+                    + 'write something in it.',
+    'wire.unsent': 'Nothing was sent from here yet: send something first.',
+    'wire.dup': '{type} was sent again with its cid: the answer says that it '
+                + 'is number {seq}, a duplicate, and there is no second event.',
+    'wire.sent': 'Sent',
+    'wire.stored': 'Stored',
+    'wire.shown': 'Shown',
+    'wire.lost': 'Lost',
+    'wire.twice': 'Twice',
+    'wire.frames': 'Frames',
+    'wire.find': 'Only with',
+    'wire.pause': 'Pause',
+    'wire.pretty': 'Pretty',
     'wire.quiet': 'Leave out heartbeats',
+    'wire.clear': 'Clear',
+    'wire.none': 'Nothing yet.',
     'wire.closed': 'closed with {code}',
-    'wire.events': 'Events told',
-    'wire.repeats': 'Told twice',
-    'wire.gaps': 'Gaps',
-    'wire.kept': 'On their way',
 
     'error.title': 'That did not work',
     'error.offline': 'There is no connection. It is tried again by itself.',

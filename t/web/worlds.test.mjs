@@ -169,7 +169,8 @@ class World {
         await time.run(time.now() + CALM_MS);
 
         for (const {line, last, name} of this.windows) {
-            assert.equal(line.state, 'ready', `${name} is not back`);
+            assert.equal(line.state, 'ready',
+                         `${name} is not back: ${line.why?.code}`);
             for (const conv of CONVS)
                 assert.equal(last.get(conv) ?? 0,
                              server.convs.get(conv).length,
