@@ -175,7 +175,24 @@ ngx_int_t ngx_astro_api_generic(ngx_astro_api_ctx_t *ctx);
  * gets what it would have got alone (ngx_astro_api_group.c).
  */
 ngx_int_t ngx_astro_api_grouped(ngx_astro_api_ctx_t *ctx);
-ngx_astro_group_t *ngx_astro_group_create(const ngx_astro_endpoint_t *route);
+
+/*
+ * What waits for a statement of many: it returns (status, body, ..., ord),
+ * each request's own, and is committed when they are answered.  alone: asks for
+ * one of a group that was refused, or answered wrong; as ngx_astro_api_call().
+ * done, or NULL: is told of an answer before the requests are, also of those
+ * who have gone; NULL: it was lost.
+ */
+typedef ngx_int_t (*ngx_astro_group_alone_pt)(ngx_astro_api_ctx_t *ctx,
+    const char *const *values);
+typedef void (*ngx_astro_group_done_pt)(PGresult *res, ngx_uint_t n);
+
+ngx_astro_group_t *ngx_astro_group_create(const ngx_astro_sql_t *many,
+    ngx_astro_group_alone_pt alone, ngx_astro_group_done_pt done);
+
+/* The values live as long as the request.  As ngx_astro_api_call(). */
+ngx_int_t ngx_astro_group_join(ngx_astro_group_t *group,
+    ngx_astro_api_ctx_t *ctx, const char *const *values);
 
 /*
  * What the row's params say, as text that lives as long as the request.

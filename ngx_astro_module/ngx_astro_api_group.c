@@ -2,16 +2,17 @@
 /*
  * Copyright (C) The Astro authors
  *
- * Reads that come at the same time are answered by one statement.  Most of what
- * a small read costs is the statement around it: on its way, its start, its
- * end; that is paid once for all that a worker has read from its sockets in one
- * turn of the loop, and for those that came while the statement before was
- * under way, without a timer.  So groups are of one when there is little to do,
- * and large when there is much.
+ * Requests that come at the same time are answered by one statement.  Most of
+ * what a small read costs is the statement around it: on its way, its start,
+ * its end; of a small write it is the commit.  That is paid once for all that a
+ * worker has read from its sockets in one turn of the loop, and for those that
+ * came while the statement before was under way, without a timer.  So groups
+ * are of one when there is little to do, and large when there is much.
  *
  * An answer is as fresh as that of a call of its own: the statement begins
- * after the request has come.  Each row says for which place of the group it
- * is, and that is looked at before anything is sent.
+ * after the request has come, and is committed before anybody is answered.
+ * Each row says for which place of the group it is, and that is looked at
+ * before anything is sent.
  *
  * A group that the database refuses is asked for one by one, so that only
  * whoever is at fault hears of it.
@@ -26,6 +27,11 @@
 #define NGX_ASTRO_GROUP_MAX    256      /* requests of a statement */
 #define NGX_ASTRO_GROUP_WAIT   4096     /* requests without a statement */
 
+/* the same in octets of what is asked; a statement has one request at least */
+
+#define NGX_ASTRO_GROUP_OCTETS  (1024 * 1024)
+#define NGX_ASTRO_WAIT_OCTETS   (32 * 1024 * 1024)
+
 
 typedef struct ngx_astro_member_s  ngx_astro_member_t;
 
@@ -35,13 +41,17 @@ struct ngx_astro_member_s {
     ngx_astro_group_t            *group;
     ngx_astro_api_ctx_t          *ctx;
     ngx_http_cleanup_t           *cleanup;
+    size_t                        octets;   /* of values */
     const char                   *values[1];
 };
 
 struct ngx_astro_group_s {
-    const ngx_astro_endpoint_t   *route;
+    const ngx_astro_sql_t        *many;
+    ngx_astro_group_alone_pt      alone;
+    ngx_astro_group_done_pt       done;
     ngx_queue_t                   waiting;
     ngx_uint_t                    nwaiting;
+    size_t                        octets;   /* of those that wait */
     ngx_event_t                   post;
     ngx_uint_t                    n;        /* 0: no statement under way */
     ngx_astro_member_t           *member[NGX_ASTRO_GROUP_MAX];
@@ -49,6 +59,8 @@ struct ngx_astro_group_s {
 };
 
 
+static ngx_int_t ngx_astro_group_wait(ngx_astro_group_t *group,
+    ngx_astro_member_t *m);
 static void ngx_astro_group_gone(void *data);
 static void ngx_astro_group_send(ngx_event_t *ev);
 static ngx_int_t ngx_astro_group_call(ngx_astro_group_t *group);
@@ -59,14 +71,17 @@ static ngx_uint_t ngx_astro_group_fits(ngx_astro_group_t *group,
 
 
 ngx_astro_group_t *
-ngx_astro_group_create(const ngx_astro_endpoint_t *route)
+ngx_astro_group_create(const ngx_astro_sql_t *many,
+    ngx_astro_group_alone_pt alone, ngx_astro_group_done_pt done)
 {
     ngx_astro_group_t  *group;
 
     group = ngx_calloc(sizeof(ngx_astro_group_t), ngx_astro.log);
 
     if (group) {
-        group->route = route;
+        group->many = many;
+        group->alone = alone;
+        group->done = done;
         ngx_queue_init(&group->waiting);
         ngx_astro_event_init(&group->post, ngx_astro_group_send);
     }
@@ -78,45 +93,68 @@ ngx_astro_group_create(const ngx_astro_endpoint_t *route)
 ngx_int_t
 ngx_astro_api_grouped(ngx_astro_api_ctx_t *ctx)
 {
-    ngx_int_t            rc;
-    ngx_astro_group_t   *group;
+    ngx_int_t    rc;
+    const char  *values[NGX_ASTRO_API_PARAMS];
+
+    rc = ngx_astro_api_values(ctx, values);
+
+    return rc == NGX_DECLINED
+           ? ngx_astro_group_join(ctx->route->group, ctx, values) : rc;
+}
+
+
+ngx_int_t
+ngx_astro_group_join(ngx_astro_group_t *group, ngx_astro_api_ctx_t *ctx,
+    const char *const *values)
+{
+    int                  i, n;
     ngx_astro_member_t  *m;
 
-    group = ctx->route->group;
+    n = group->many->nparams;
 
     m = ngx_palloc(ctx->r->pool,
-                   sizeof(ngx_astro_member_t)
-                   + ctx->route->many.nparams * sizeof(char *));
+                   sizeof(ngx_astro_member_t) + n * sizeof(char *));
     if (m == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    rc = ngx_astro_api_values(ctx, m->values);
-
-    if (rc != NGX_DECLINED) {
-        return rc;
-    }
-
-    if (group->nwaiting >= NGX_ASTRO_GROUP_WAIT) {
-        return ngx_astro_api_problem(ctx, NGX_ASTRO_E_UNAVAILABLE,
-                                     "too many at once, try again", NULL);
-    }
-
-    m->cleanup = ngx_http_cleanup_add(ctx->r, 0);
-
-    if (m->cleanup == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     m->place = NULL;
     m->group = group;
     m->ctx = ctx;
+    m->octets = 0;
+
+    for (i = 0; i < n; i++) {
+        m->values[i] = values[i];
+        m->octets += values[i] ? ngx_strlen(values[i]) : 0;
+    }
+
+    if (group->nwaiting >= NGX_ASTRO_GROUP_WAIT
+        || group->octets + m->octets > NGX_ASTRO_WAIT_OCTETS)
+    {
+        return ngx_astro_api_problem(ctx, NGX_ASTRO_E_UNAVAILABLE,
+                                     "too many at once, try again", NULL);
+    }
+
+    return ngx_astro_group_wait(group, m);
+}
+
+
+static ngx_int_t
+ngx_astro_group_wait(ngx_astro_group_t *group, ngx_astro_member_t *m)
+{
+    m->cleanup = ngx_http_cleanup_add(m->ctx->r, 0);
+
+    if (m->cleanup == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
     m->cleanup->handler = ngx_astro_group_gone;
     m->cleanup->data = m;
 
     ngx_queue_insert_tail(&group->waiting, &m->link);
     group->nwaiting++;
-    ctx->r->main->count++;
+    group->octets += m->octets;
+    m->ctx->r->main->count++;
 
     /* what else this turn of the loop reads goes with it */
 
@@ -140,12 +178,14 @@ ngx_astro_group_gone(void *data)
 
     ngx_queue_remove(&m->link);
     m->group->nwaiting--;
+    m->group->octets -= m->octets;
 }
 
 
 static void
 ngx_astro_group_send(ngx_event_t *ev)
 {
+    size_t               octets;
     ngx_queue_t         *q;
     ngx_astro_group_t   *group;
     ngx_astro_member_t  *m;
@@ -156,12 +196,21 @@ ngx_astro_group_send(ngx_event_t *ev)
         return;
     }
 
+    octets = 0;
+
     while (group->n < NGX_ASTRO_GROUP_MAX && group->nwaiting) {
         q = ngx_queue_head(&group->waiting);
+        m = ngx_queue_data(q, ngx_astro_member_t, link);
+        octets += m->octets;
+
+        if (group->n && octets > NGX_ASTRO_GROUP_OCTETS) {
+            break;
+        }
+
         ngx_queue_remove(q);
         group->nwaiting--;
+        group->octets -= m->octets;
 
-        m = ngx_queue_data(q, ngx_astro_member_t, link);
         m->place = &group->member[group->n];
         group->member[group->n++] = m;
     }
@@ -177,19 +226,19 @@ ngx_astro_group_send(ngx_event_t *ev)
 static ngx_int_t
 ngx_astro_group_call(ngx_astro_group_t *group)
 {
-    int                          i;
-    u_char                      *p, *buf;
-    size_t                       size;
-    ngx_int_t                    rc;
-    ngx_uint_t                   j;
-    const char                  *value;
-    const char                  *values[NGX_ASTRO_API_PARAMS];
-    const ngx_astro_endpoint_t  *route;
+    int                     i;
+    u_char                 *p, *buf;
+    size_t                  size;
+    ngx_int_t               rc;
+    ngx_uint_t              j;
+    const char             *value;
+    const char             *values[NGX_ASTRO_API_PARAMS];
+    const ngx_astro_sql_t  *many;
 
-    route = group->route;
-    size = route->many.nparams * 2;
+    many = group->many;
+    size = many->nparams * 2;
 
-    for (i = 0; i < route->many.nparams; i++) {
+    for (i = 0; i < many->nparams; i++) {
         for (j = 0; j < group->n; j++) {
             value = group->member[j]->values[i];
             size += value ? ngx_strlen(value) * 2 + 4 : sizeof(",NULL");
@@ -204,7 +253,7 @@ ngx_astro_group_call(ngx_astro_group_t *group)
 
     p = buf;
 
-    for (i = 0; i < route->many.nparams; i++) {
+    for (i = 0; i < many->nparams; i++) {
         values[i] = (char *) p;
 
         for (j = 0; j < group->n; j++) {
@@ -224,7 +273,7 @@ ngx_astro_group_call(ngx_astro_group_t *group)
         *p++ = '\0';
     }
 
-    rc = ngx_astro_pg_call(ngx_astro.pg_api, &route->many, values,
+    rc = ngx_astro_pg_call(ngx_astro.pg_api, many, values,
                            ngx_astro_group_done, group);
     ngx_free(buf);
 
@@ -247,6 +296,10 @@ ngx_astro_group_done(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
     alone = rc != NGX_ASTRO_PG_LOST
             && (rc != NGX_ASTRO_PG_OK || !ngx_astro_group_fits(group, res));
 
+    if (group->done && !alone) {
+        group->done(res, group->n);
+    }
+
     for (i = 0; i < group->n; i++) {
 
         m = group->member[i];
@@ -259,7 +312,7 @@ ngx_astro_group_done(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
         m->cleanup->handler = NULL;
 
         if (alone) {
-            status = ngx_astro_api_generic(ctx);
+            status = group->alone(ctx, m->values);
 
         } else if (rc == NGX_ASTRO_PG_OK) {
             status = ngx_astro_api_row(ctx, res, i);

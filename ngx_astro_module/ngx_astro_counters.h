@@ -162,7 +162,7 @@
     H(HTTP_TIME, "http_request_seconds", SECONDS,                             \
       "from a REST request's header to its answer")                           \
     H(GROUP_SIZE, "http_group_requests", NUMBER,                              \
-      "REST reads that were answered by one statement")                       \
+      "REST requests that one statement answered")                       \
     H(CALL_RTT, "call_rtt_seconds", SECONDS,                                  \
       "round trips of calls, as parties have measured them")                  \
     H(CALL_JITTER, "call_jitter_seconds", SECONDS,                            \

@@ -40,6 +40,8 @@ static ngx_int_t ngx_astro_routes_statements(ngx_astro_endpoint_t *route,
     ngx_uint_t n);
 static ngx_int_t ngx_astro_routes_group(ngx_astro_endpoint_t *route,
     ngx_uint_t n);
+static ngx_int_t ngx_astro_routes_alone(ngx_astro_api_ctx_t *ctx,
+    const char *const *values);
 static const char *ngx_astro_routes_type(char param);
 static void ngx_astro_routes_traced(u_char *buf, size_t size,
     const char *type, ngx_uint_t param, ngx_uint_t trace);
@@ -273,10 +275,18 @@ ngx_astro_routes_group(ngx_astro_endpoint_t *route, ngx_uint_t n)
 
     route->many.text = ngx_astro_routes_text(text,
                                              ngx_slprintf(p, last, ")"));
-    route->group = ngx_astro_group_create(route);
+    route->group = ngx_astro_group_create(&route->many,
+                                          ngx_astro_routes_alone, NULL);
 
     return route->many.name && route->many.text && route->group
            ? NGX_OK : NGX_ERROR;
+}
+
+
+static ngx_int_t
+ngx_astro_routes_alone(ngx_astro_api_ctx_t *ctx, const char *const *values)
+{
+    return ngx_astro_api_generic(ctx);
 }
 
 

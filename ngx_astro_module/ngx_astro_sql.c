@@ -67,6 +67,7 @@ ngx_astro_sql_of(otp_verify, 3, "$4", "$1::bigint",
 
 ngx_astro_sql_of(webhook, 2, "$3", "$1::text",
                  ", $2::text");
+ngx_astro_sql(webhook_group, 3, "$1::text[], $2::text[], $3::text[]");
 ngx_astro_sql(payment_order, 2, "$1::bigint, $2::bigint");
 
 ngx_astro_sql(hello_batch, 4, "$1::bigint[], $2::bigint, $3::int[], "

@@ -23,6 +23,7 @@ extern const ngx_astro_sql_t  ngx_astro_sql_outside;
 extern const ngx_astro_sql_t  ngx_astro_sql_otp_request;
 extern const ngx_astro_sql_t  ngx_astro_sql_otp_verify;
 extern const ngx_astro_sql_t  ngx_astro_sql_webhook;
+extern const ngx_astro_sql_t  ngx_astro_sql_webhook_group;
 extern const ngx_astro_sql_t  ngx_astro_sql_payment_order;
 
 extern const ngx_astro_sql_t  ngx_astro_sql_hello_batch;

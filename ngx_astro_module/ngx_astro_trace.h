@@ -9,7 +9,8 @@
  * What a handler asks of the database within the turn of the loop that began
  * with a request is asked under that name; statements whose row is "traced"
  * take it along as their last parameter, and set it for their transaction.
- * What is gathered from many (group commits, groups of reads) has none.
+ * What is gathered from many (group commits, groups of reads) has none; of
+ * webhooks each row is given its own.
  */
 
 #ifndef _NGX_ASTRO_TRACE_H_INCLUDED_

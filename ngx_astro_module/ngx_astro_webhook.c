@@ -7,6 +7,10 @@
  * Whatever is not answered with 2xx is sent again by the vendor for days, so
  * nothing here has to be tried twice.
  *
+ * Those that were verified while a call is under way go together in the next
+ * one, and are committed at once: a vendor that was away for an hour comes back
+ * with thousands.  If that call is refused, each goes for itself.
+ *
  * No session, no cookie, no bearer token proves anything here: the signature
  * alone does.
  */
@@ -25,8 +29,28 @@ static ngx_int_t ngx_astro_webhook(ngx_astro_api_ctx_t *ctx,
     astro_webhook_vendor_e vendor, const char *header);
 static ngx_int_t ngx_astro_webhook_refuse(ngx_astro_api_ctx_t *ctx,
     astro_webhook_rc_e rc);
+static char *ngx_astro_webhook_trace(ngx_astro_api_ctx_t *ctx);
+static ngx_int_t ngx_astro_webhook_alone(ngx_astro_api_ctx_t *ctx,
+    const char *const *values);
 static void ngx_astro_webhook_stored(void *data, ngx_astro_pg_rc_e rc,
     PGresult *res);
+static void ngx_astro_webhook_done(PGresult *res, ngx_uint_t n);
+static ngx_uint_t ngx_astro_webhook_count(PGresult *res, int row);
+
+
+/* of all vendors */
+static ngx_astro_group_t  *ngx_astro_webhooks;
+
+
+ngx_int_t
+ngx_astro_webhook_init(void)
+{
+    ngx_astro_webhooks = ngx_astro_group_create(&ngx_astro_sql_webhook_group,
+                                                ngx_astro_webhook_alone,
+                                                ngx_astro_webhook_done);
+
+    return ngx_astro_webhooks ? NGX_OK : NGX_ERROR;
+}
 
 
 ngx_int_t
@@ -134,7 +158,7 @@ static ngx_int_t
 ngx_astro_webhook(ngx_astro_api_ctx_t *ctx, astro_webhook_vendor_e vendor,
     const char *header)
 {
-    const char                     *values[2];
+    const char                     *values[3];
     astro_webhook_rc_e              rc;
     const ngx_table_elt_t          *h;
     const astro_webhook_secrets_t  *secrets;
@@ -172,9 +196,10 @@ ngx_astro_webhook(ngx_astro_api_ctx_t *ctx, astro_webhook_vendor_e vendor,
 
     values[0] = astro_webhook_vendor_name(vendor);
     values[1] = (char *) ctx->body.data;
+    values[2] = ngx_astro_webhook_trace(ctx);
 
-    return ngx_astro_api_ask(ctx, &ngx_astro_sql_webhook, values,
-                             ngx_astro_webhook_stored);
+    return values[2] ? ngx_astro_group_join(ngx_astro_webhooks, ctx, values)
+                     : NGX_HTTP_INTERNAL_SERVER_ERROR;
 }
 
 
@@ -207,25 +232,88 @@ ngx_astro_webhook_refuse(ngx_astro_api_ctx_t *ctx, astro_webhook_rc_e rc)
 }
 
 
+/* Each row keeps the name of its own request. */
+
+static char *
+ngx_astro_webhook_trace(ngx_astro_api_ctx_t *ctx)
+{
+    size_t   len;
+    u_char  *p, buf[NGX_ASTRO_TRACE_MAX];
+
+    ngx_astro_trace_request(ctx);
+    len = ngx_astro_trace_text(buf);
+    ngx_astro_trace_end();
+
+    p = ngx_pnalloc(ctx->r->pool, len + 1);
+
+    if (p) {
+        ngx_memcpy(p, buf, len + 1);
+    }
+
+    return (char *) p;
+}
+
+
+static ngx_int_t
+ngx_astro_webhook_alone(ngx_astro_api_ctx_t *ctx, const char *const *values)
+{
+    return ngx_astro_api_ask(ctx, &ngx_astro_sql_webhook, values,
+                             ngx_astro_webhook_stored);
+}
+
+
 static void
 ngx_astro_webhook_stored(void *data, ngx_astro_pg_rc_e rc, PGresult *res)
 {
-    if (rc == NGX_ASTRO_PG_OK && PQntuples(res) == 1) {
-
-        if (ngx_astro_pg_int(res, 0, 0) >= 300) {
-            ngx_astro_count(WEBHOOKS_BAD);
-
-        } else if (ngx_astro_pg_bool(res, 0, 2)) {
-            ngx_astro_count(WEBHOOKS_AGAIN);
-
-        } else {
-            ngx_astro_count(WEBHOOKS_STORED);
-            ngx_astro_redis_nudge_inbox();
-        }
-
-    } else {
+    if (rc != NGX_ASTRO_PG_OK || PQntuples(res) != 1) {
         ngx_astro_count(WEBHOOKS_FAILED);
+
+    } else if (ngx_astro_webhook_count(res, 0)) {
+        ngx_astro_redis_nudge_inbox();
     }
 
     ngx_astro_api_answer(data, rc, res);
+}
+
+
+static void
+ngx_astro_webhook_done(PGresult *res, ngx_uint_t n)
+{
+    ngx_uint_t  i, stored;
+
+    if (res == NULL) {
+        ngx_astro_add(WEBHOOKS_FAILED, n);
+        return;
+    }
+
+    stored = 0;
+
+    for (i = 0; i < n; i++) {
+        stored += ngx_astro_webhook_count(res, i);
+    }
+
+    if (stored) {
+        ngx_astro_redis_nudge_inbox();
+    }
+}
+
+
+/* 1: it is stored, and was not before */
+
+static ngx_uint_t
+ngx_astro_webhook_count(PGresult *res, int row)
+{
+    if (ngx_astro_pg_int(res, row, 0) >= 300) {
+        ngx_astro_count(WEBHOOKS_BAD);
+        return 0;
+    }
+
+    if (ngx_astro_pg_bool(res, row, 2)) {
+        ngx_astro_count(WEBHOOKS_AGAIN);
+        return 0;
+    }
+
+    ngx_astro_count(WEBHOOKS_STORED);
+
+    return 1;
 }

@@ -26,6 +26,7 @@
 #include "ngx_astro_slow.h"
 #include "ngx_astro_ticks.h"
 #include "ngx_astro_users.h"
+#include "ngx_astro_webhook.h"
 #include "ngx_astro_whereabouts.h"
 
 #include <time.h>
@@ -65,7 +66,8 @@ ngx_astro_worker_init(ngx_cycle_t *cycle, ngx_astro_conf_t *conf)
     if (ngx_astro.json == NULL || ngx_astro_conns_init(cycle) != NGX_OK
         || ngx_astro_deflate_init() != NGX_OK
         || ngx_astro_tokens_init() != NGX_OK
-        || ngx_astro_routes_init() != NGX_OK)
+        || ngx_astro_routes_init() != NGX_OK
+        || ngx_astro_webhook_init() != NGX_OK)
     {
         return NGX_ERROR;
     }

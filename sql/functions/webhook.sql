@@ -1,6 +1,6 @@
 -- webhook: what vendors say of payments, from the signed octets to the ledger.
 --
--- api.webhook() stores, for the module; the worker applies one event at a time
+-- api.webhook_group() stores, for the module; the worker applies one event at a time
 -- by billing.inbox_next(), a transaction each.  So a kill at any instant leaves
 -- an event either waiting or done.
 --
@@ -23,58 +23,123 @@
 -- what we asked for, the payment itself, the checkout that it was begun by, the
 -- owner's wallets by id; for a payout: the row of the inbox, the payout, the wallets.
 
+SET ROLE astro_owner;
+
+
+-- consult.webhook_read: the event's name and type; both NULL, if it is no JSON object
+-- with a type and what identifies it.  Stripe's events have ids.  Razorpay's are in
+-- a header that is not signed: there the body's digest is the id.
+CREATE OR REPLACE FUNCTION consult.webhook_read(provider text, said text,
+    OUT event text, OUT type text)
+LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    v jsonb;
+BEGIN
+    BEGIN
+        v := said::jsonb;
+    EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
+        RETURN;
+    END;
+
+    IF jsonb_typeof(v) <> 'object' THEN
+        RETURN;
+    END IF;
+
+    IF provider = 'stripe' THEN
+        event := v ->> 'id';
+        type := v ->> 'type';
+    ELSE
+        event := encode(sha256(convert_to(said, 'UTF8')), 'hex');
+        type := v ->> 'event';
+    END IF;
+
+    -- not as {1,255}, which takes longer than all else here
+    IF type IS NULL OR length(type) > 255 OR event IS NULL
+       OR length(event) NOT BETWEEN 1 AND 255 OR event ~ '[^!-~]' THEN
+        event := NULL;
+        type := NULL;
+    END IF;
+END
+$$;
+
+
+REVOKE ALL ON FUNCTION consult.webhook_read(text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION consult.webhook_read(text, text) TO astro_api;
+
+RESET ROLE;
 SET ROLE astro_api;
 
 
--- api.webhook: stores an event whose signature was right.  200 when it is
--- stored, or was (dup); 400 bad_request if it is no JSON object with a type and
--- what identifies it.  Stripe's events have ids.  Razorpay's are in a header
--- that is not signed: there the body's digest is the id.
+-- api.webhook_group: stores events whose signatures were right, each at its place
+-- in the arrays: who said it, the body as it came, and its request's trace or "".
+-- A row for each, in order of ord, its place: 200 when it is stored, or was (dup;
+-- of those that are the same in one call all but the first); 400 bad_request if
+-- webhook_read finds no event in it.
+--
+-- They are put in in order of their names: of two calls that have the same events
+-- none waits for the other one while that waits for it.  And are due in the order
+-- in which they came.
+CREATE OR REPLACE FUNCTION api.webhook_group(providers text[], bodies text[],
+    traces text[])
+RETURNS TABLE (status int, body text, dup boolean, ord int)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    v_now timestamptz := clock_timestamp();
+BEGIN
+    RETURN QUERY
+    WITH said AS MATERIALIZED (
+        SELECT x.ord, x.provider, x.said, x.trace, r.event, r.type
+          FROM unnest(providers, bodies, traces)
+               WITH ORDINALITY AS x(provider, said, trace, ord)
+         CROSS JOIN LATERAL consult.webhook_read(x.provider, x.said) r),
+    new AS (
+        INSERT INTO ledger.webhook_inbox (provider, event_id, type, body,
+                    trace, due_at)
+        SELECT s.provider, s.event, s.type, s.said, nullif(s.trace, ''),
+               v_now + s.ord * interval '1 us'
+          FROM said s
+         WHERE s.event IS NOT NULL
+         ORDER BY s.provider COLLATE "C", s.event COLLATE "C", s.ord
+        ON CONFLICT (provider, event_id) DO NOTHING
+        RETURNING provider, event_id)
+    SELECT CASE WHEN s.event IS NULL THEN 400 ELSE 200 END,
+           CASE WHEN s.event IS NULL
+                THEN '{"code":"bad_request",'
+                     '"message":"a body is an event of the vendor",'
+                     '"field":""}'
+                ELSE '{"received":true}' END,
+           coalesce((s.provider, s.event) NOT IN
+                        (SELECT n.provider, n.event_id FROM new n), false)
+           OR row_number() OVER (PARTITION BY s.provider, s.event
+                                 ORDER BY s.ord) > 1,
+           s.ord::int
+      FROM said s
+     ORDER BY s.ord;
+END
+$$;
+
+
+-- api.webhook: the same of one, whose trace is the transaction's.
 CREATE OR REPLACE FUNCTION api.webhook(provider text, said text)
 RETURNS TABLE (status int, body json, dup boolean)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
-DECLARE
-    v      jsonb;
-    v_id   text;
-    v_type text;
 BEGIN
-    BEGIN
-        v := webhook.said::jsonb;
-    EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
-        v := NULL;
-    END;
-
-    IF webhook.provider = 'stripe' THEN
-        v_id := v ->> 'id';
-        v_type := v ->> 'type';
-    ELSE
-        v_id := encode(sha256(convert_to(webhook.said, 'UTF8')), 'hex');
-        v_type := v ->> 'event';
-    END IF;
-
-    IF jsonb_typeof(v) IS DISTINCT FROM 'object' OR v_type IS NULL
-       OR length(v_type) > 255 OR v_id IS NULL
-       OR v_id !~ '^[!-~]{1,255}$' THEN
-        RETURN QUERY SELECT 400, json_build_object('code', 'bad_request',
-            'message', 'a body is an event of the vendor', 'field', ''), false;
-        RETURN;
-    END IF;
-
-    INSERT INTO ledger.webhook_inbox (provider, event_id, type, body)
-    VALUES (webhook.provider, v_id, v_type, webhook.said)
-    ON CONFLICT (provider, event_id) DO NOTHING;
-
-    dup := NOT FOUND;
-
-    RETURN QUERY SELECT 200, json_build_object('received', true), dup;
+    RETURN QUERY
+    SELECT g.status, g.body::json, g.dup
+      FROM api.webhook_group(ARRAY[webhook.provider], ARRAY[webhook.said],
+                             ARRAY[current_setting('astro.trace', true)]) g;
 END
 $$;
 
 
-REVOKE ALL ON FUNCTION api.webhook(text, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION api.webhook(text, text) TO astro_web;
+REVOKE ALL ON FUNCTION api.webhook_group(text[], text[], text[]),
+    api.webhook(text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION api.webhook_group(text[], text[], text[]),
+    api.webhook(text, text) TO astro_web;
 
 RESET ROLE;
 SET ROLE astro_engine;
@@ -710,7 +775,9 @@ BEGIN
     seen := 0;
     stored := 0;
 
-    FOR o IN SELECT x FROM jsonb_array_elements(v -> 'data') x LOOP
+    -- in order of their names, as api.webhook_group does
+    FOR o IN SELECT x FROM jsonb_array_elements(v -> 'data') x
+              ORDER BY x ->> 'id' COLLATE "C" LOOP
         seen := seen + 1;
         v_made := 0;
 
