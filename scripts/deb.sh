@@ -9,6 +9,7 @@
 #     libnginx-mod-http-astro   the module, for the nginx it was built with
 #     astro-billing-worker      the worker and its systemd unit
 #     astro-sql                 schema, functions, astro-migrate
+#     astro-web                 the web client, which may be left out
 #
 # ASTRO_DEB_VERSION is another version than NGX_ASTRO_VERSION-1.  What is
 # installed where, and how it is upgraded: packaging/README.md.
@@ -68,7 +69,8 @@ begin() {
 }
 
 
-# finish DEPENDS TITLE DESCRIPTION: the conffiles are what is below /etc
+# finish DEPENDS TITLE DESCRIPTION: the conffiles are what is below /etc.
+# DEPENDS may be empty.
 finish() {
     local root=$tree/$package
 
@@ -88,6 +90,7 @@ Depends: $1
 Description: $2
  $3
 CONTROL
+    [ -n "$1" ] || sed -i '/^Depends: $/d' "$root/DEBIAN/control"
     find "$root" -type d -exec chmod 755 {} +
     dpkg-deb --root-owner-group -Zxz -z1 --build "$root" \
         "$out/${package}_${version}_$arch.deb" > /dev/null
@@ -155,5 +158,15 @@ put 755 "$BUILD/astro_password" /usr/bin/astro_password
 finish "postgresql-client, $(libraries "$BUILD/astro_password")" \
     "schema and functions of Astro's database" \
     "astro-migrate brings a database to this version, forward only."
+
+begin astro-web
+(cd "$REPO" && find web -type f ! -name README.md) | while read -r file; do
+    put 644 "$REPO/$file" "/usr/share/astro/$file"
+done
+put 644 "$REPO/web/README.md" "/usr/share/doc/$package/README.md"
+put 644 "$REPO/web/vendor/README.md" \
+    "/usr/share/doc/$package/vendor/README.md"
+finish "" "pages for clients, advisors and operators" \
+    "Static files; /etc/nginx/astro/astro.conf shows the location for them."
 
 ls "$out"/*_"${version}_$arch".deb

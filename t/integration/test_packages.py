@@ -12,6 +12,7 @@ import signal
 import subprocess
 import threading
 import time
+import urllib.request
 
 import pytest
 
@@ -115,14 +116,15 @@ class Machine:
                    f'{self.root}/etc/nginx/nginx.conf', '-e',
                    f'{self.root}/error.log', *args)
 
-    def configure(self, astro=False):
+    def configure(self, astro=False, more=''):
         (self.root / 'etc/nginx/nginx.conf').write_text(SITE.format(
             root=self.root, port=self.port,
             include='include astro/astro.conf;' if astro else '',
-            locations=LOCATIONS if astro else ''))
+            locations=LOCATIONS + more if astro else ''))
 
     def pid(self):
-        return int((self.root / 'run/nginx.pid').read_text())
+        # while it is being written it is empty
+        return int((self.root / 'run/nginx.pid').read_text() or 0)
 
     def visit(self):
         """Somebody asks for the site all the time."""
@@ -189,6 +191,15 @@ def machine(stack, tmp_path):
     assert not machine.failed
 
 
+def pages(machine):
+    """The location of the pages as astro.conf shows it, with this root."""
+    conf = (machine.root / 'etc/nginx/astro/astro.conf').read_text()
+    shown = re.search(r'^#( +)location / \{\n(?:#\1.*\n)+?#\1\}\n', conf,
+                      re.M).group(0)
+    return re.sub('^#', '', shown, flags=re.M).replace(
+        '/usr/share/astro/web', f'{machine.root}/usr/share/astro/web')
+
+
 def ours(machine):
     """astro.conf as the package has it, with the addresses of this stack."""
     conf = machine.root / 'etc/nginx/astro/astro.conf'
@@ -226,6 +237,23 @@ def test_n19_into_a_fleet_that_serves(machine, packages):
     assert json.loads(machine.get('/api/me', person.token)[1])['id'] \
         == person.id
     eventually(lambda: machine.running() == {packages['version']}, 20)
+    machine.still_there()
+
+    # the pages, as they are shown there; of a demonstration nothing
+    machine.configure(astro=True, more=pages(machine))
+    machine.nginx('-t')
+    machine.nginx('-s', 'reload')
+    eventually(lambda: machine.get('/index.html')[0] == 200, 20)
+    for name in ('app.js', 'pages/session.js', 'vendor/preact.js'):
+        assert machine.get(f'/{name}')[0] == 200
+    assert machine.get('/demo.json') == (204, '')
+    assert machine.get('/demo/pay')[0] == 404
+    with urllib.request.urlopen(
+            f'http://127.0.0.1:{machine.port}/index.html') as page, \
+            open(f'{machine.stack.var}/etc/nginx.conf') as of_make_run:
+        policy = page.headers['Content-Security-Policy']
+        assert f'add_header Content-Security-Policy "{policy}"' \
+            in of_make_run.read()
     machine.still_there()
 
     # what does not parse leaves all as it is
@@ -270,7 +298,7 @@ def test_n13_upgraded_in_place(machine, packages):
     os.kill(old, signal.SIGUSR2)
     eventually(lambda: (machine.root / 'run/nginx.pid.oldbin').exists()
                and (machine.root / 'run/nginx.pid').exists()
-               and machine.pid() != old, 20)
+               and machine.pid() not in (0, old), 20)
     eventually(lambda: packages['version'] in machine.running(), 20)
     os.kill(old, signal.SIGQUIT)
     eventually(lambda: not alive(old), 30)
