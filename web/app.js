@@ -24,6 +24,7 @@ const ROUTES = [
     ['earnings', 'earnings', ['advisor'], 'nav.earnings'],
     ['history', 'history', ['client', 'advisor'], 'nav.history'],
     ['history/:id', 'past'],
+    ['bookings', 'bookings', ['client'], 'nav.bookings'],
     ['wallet', 'wallet', ['client'], 'nav.wallet'],
     ['session/:id', 'session'],
     ['live', 'live', ['admin'], 'nav.admin'],

@@ -57,3 +57,13 @@ export const moment = at => new Date(at).toLocaleString(
 
 export const number = n => n === null || n === undefined ? '-'
     : n.toLocaleString(undefined, {maximumFractionDigits: 1});
+
+/* about how long: 45 s, 12 min, 2 h 5 min */
+export function duration(ms) {
+    const s = Math.max(0, Math.floor(ms / 1000)), m = Math.floor(s / 60);
+    const unit = (n, of) => new Intl.NumberFormat(undefined, {
+        style: 'unit', unit: of, unitDisplay: 'short'}).format(n);
+
+    return m == 0 ? unit(s, 'second') : m < 60 ? unit(m, 'minute')
+        : `${unit(Math.floor(m / 60), 'hour')} ${unit(m % 60, 'minute')}`;
+}

@@ -17,6 +17,7 @@ const ENDED_MAX = 50;           /* consultations that are over, remembered */
 const empty = () => ({
     user: null,             /* {id, role, name, currency} */
     line: 'off', why: null, until: 0,
+    skew: 0,                /* the server's clock, beyond ours, ms */
     wallet: null,           /* {balance, held, available}, minor units */
     sessions: new Map(),    /* id: the last snapshot of each live one */
     ended: new Map(),       /* id: session_end's payload */
@@ -179,7 +180,7 @@ async function open(login) {
                                       until: mine.until}));
     mine.on('hello', me => {
         change({user: {id: me.user, role: me.role, name: me.name,
-                       currency: me.currency}});
+                       currency: me.currency}, skew: me.now - Date.now()});
         settle();
         if (watched.length) watch(watched);
     });

@@ -126,7 +126,7 @@ export function useList(path) {
         const mine = ++walk.current;
 
         set(s => ({...s, busy: true, ...s.path != path && {
-            path, rows: [], cursor: null, data: null}}));
+            path, cursor: null, more: false}}));
         try {
             do {
                 const page = await get(path + (cursor

@@ -32,6 +32,7 @@ const WORDS = {
     'nav.find': 'Find an advisor',
     'nav.history': 'Consultations',
     'nav.wallet': 'Wallet',
+    'nav.bookings': 'Bookings',
     'nav.desk': 'My desk',
     'nav.clients': 'Clients',
     'nav.earnings': 'Earnings',
@@ -93,7 +94,7 @@ const WORDS = {
     'role.admin': 'operator',
 
     'find.title': 'Find an advisor',
-    'find.search': 'Name or subject',
+    'find.search': 'Name',
     'find.subject': 'Subject',
     'find.all': 'All',
     'find.by': 'By way of',
@@ -103,7 +104,7 @@ const WORDS = {
     'find.sort.newest': 'Newest',
     'find.sort.name': 'Name',
     'find.here': 'Online now',
-    'find.none': 'Nobody fits. Take a filter away.',
+    'find.none': 'Nobody fits all of that. Take something away:',
     'find.minute': '{money} a minute',
     'find.years': '{n} years of experience',
     'find.reviews': '{average} of 5, {count} reviews',
@@ -116,11 +117,133 @@ const WORDS = {
     'find.queue': 'Wait in line',
     'find.book': 'Book a time',
     'find.told': 'You will be told when {name} is online.',
+    'find.language': 'Language',
+    'find.rated': 'Rated at least',
+    'find.from': '{n} of 5',
+    'find.price': 'At most, a minute',
+    'find.sort.dear': 'Price, highest first',
+    'find.nobody': 'There is nobody yet. Look again later.',
+    'find.without': 'Without: {filter}',
+    'find.widest': 'Show everybody',
+    'find.filter.q': 'name',
+    'find.filter.specialty': 'subject',
+    'find.filter.service': 'chat, voice or video',
+    'find.filter.language': 'language',
+    'find.filter.price': 'price',
+    'find.filter.rating': 'rating',
+    'find.filter.online': 'online now',
+
+    'start.offline': '{name} is offline. Press the star to be told once '
+                     + '{name} is here, or book a time.',
+    'start.lasts': 'your wallet lasts {time}',
+    'start.short': 'Your wallet is too small to begin with {name} at {money} '
+                   + 'a minute. Top up, and go on from here.',
+    'start.now': '{service} with {name} now',
+
+    'times.none': 'No time can be booked at the moment. Look again later.',
+    'times.zone': 'By the clock of {zone}, where you are.',
+    'times.title': 'A time with {name}',
+    'times.note': 'What it is about (not needed)',
+    'times.deposit': 'A deposit of {money} is held until then, and given back '
+                     + 'when you meet: you pay for the seconds alone.',
+    'times.free': 'Cancel before {when}: nothing is lost.',
+    'times.late': 'Cancel later: {money} of it go to the advisor.',
+    'times.absent': 'Cancel after the start, or do not come: all {money} go '
+                    + 'to the advisor.',
+    'times.low': 'Your wallet is too small for the deposit. Top up first.',
+    'times.short': 'The deposit of {money} is more than your wallet has. Top '
+                   + 'up, then book.',
+    'times.book': 'Book',
+
+    'booking.none': 'You have booked nothing. An advisor\'s page shows when '
+                    + 'there is time.',
+    'booking.ahead': 'To come',
+    'booking.past': 'Over',
+    'booking.deposit': '{money} deposit.',
+    'booking.charged': '{money} of it went to the advisor.',
+    'booking.answer': 'To be answered before {when}.',
+    'booking.opens': 'The room opens at {when}.',
+    'booking.enter': 'Go in',
+    'booking.cancel': 'Cancel this booking',
+    'booking.keep': 'Keep it',
+    'booking.do': 'Cancel it',
+    'booking.why': 'Why (not needed)',
+    'booking.back': 'All of your deposit is given back: {rest}.',
+    'booking.loses': '{money} of your deposit go to the advisor, {rest} are '
+                     + 'given back.',
+    'booking.gone': 'Cancelled. {money} are yours again.',
+    'booking.declined': 'declined, the deposit was given back',
+    'booking.expired': 'not answered, the deposit was given back',
+    'booking.cancelled': 'cancelled',
+    'booking.met': 'you met',
+    'booking.missed': 'you missed each other, the deposit was given back',
+    'booking.client_absent': 'you did not come',
+    'booking.advisor_absent': 'the advisor did not come, the deposit was '
+                              + 'given back',
+
+    'coupon.title': 'I have a code',
+    'coupon.code': 'Code',
+    'coupon.use': 'Use it',
+    'coupon.money': '{money} are in your wallet.',
+    'coupon.minutes': '{n} minutes with {name} are free.',
+    'coupon.unknown': 'There is no such code, or it is over. Look at it '
+                      + 'again.',
+    'coupon.used': 'You have used this code.',
+    'coupon.slow': 'Too many wrong codes. Try again in an hour.',
+    'coupon.where': 'This code is for minutes with an advisor: use it on the '
+                    + 'page of the one you want to talk to.',
+
+    'gift.give': 'Give a gift',
+    'gift.title': 'A gift for {name}',
+    'gift.note': 'A word with it (not needed)',
+    'gift.do': 'Give {money}',
+    'gift.given': '{name} has {money} from you.',
+    'gift.short': 'Your wallet has {money}.',
+
+    'limits.title': 'My own limits',
+    'limits.lead': 'Lower is at once. Higher, or none, is a day later: time '
+                   + 'to think about it.',
+    'limits.day': 'At most in a day, {currency}',
+    'limits.week': 'At most in a week, {currency}',
+    'limits.spent': 'Empty: no limit. Spent: {money}.',
+    'limits.next': '{money} from {when} on.',
+    'limits.none': 'No limit from {when} on.',
+    'limits.exclude': 'Take a break for',
+    'limits.days': '{n} days',
+    'limits.day1': 'one day',
+    'limits.out': 'Take a break',
+    'limits.sure': 'Until {when} you cannot begin a consultation or book. '
+                   + 'Nobody can make it shorter.',
+    'limits.away': 'You are taking a break until {when}.',
+
+    'payments.title': 'Payments of this window',
+    'payments.creating': 'being made',
+    'payments.ready': 'not confirmed yet. If you have paid, it is credited by '
+                      + 'itself.',
+    'payments.paid': 'paid',
+    'payments.failed': 'failed: nothing was taken. Try again.',
+
+    'statement.title': 'Statement',
+    'statement.from': 'First day',
+    'statement.to': 'Last day',
+    'statement.wrong': 'The last day is after the first',
+    'statement.show': 'Show it',
+    'statement.csv': 'Download as CSV',
+    'statement.opening': 'Before',
+    'statement.closing': 'After',
+    'statement.promo': '({money} of it from us)',
+    'statement.utc': 'Days are those of UTC, as in the books.',
+    'statement.more': '{n} in all: the file has them.',
 
     'advisor.reviews': 'Reviews',
     'advisor.day': 'Day',
     'advisor.booked': 'Asked for {when}. {money} are held until it is '
                       + 'answered.',
+    'advisor.now': 'Talk now',
+    'advisor.most': 'End it by itself after',
+    'advisor.wallet': 'never: as long as my wallet lasts',
+    'advisor.free': 'The first {time} of a consultation are free for you.',
+    'advisor.queue': '{n} waiting',
 
     'service.chat': 'Chat',
     'service.audio': 'Voice',
@@ -333,9 +456,11 @@ const WORDS = {
     'topup.paying': 'Paying',
     'topup.waiting': 'Waiting for the payment to be confirmed',
     'topup.done': 'Paid.',
-    'topup.failed': 'The payment service said no.',
-    'topup.slow': 'The payment service does not answer. What you paid will '
-                  + 'be credited when it does.',
+    'topup.failed': 'The payment failed, and nothing was taken. Try again, or '
+                    + 'pay another way.',
+    'topup.slow': 'This takes longer than usual. What you paid is credited by '
+                  + 'itself as soon as it is confirmed: do not pay twice.',
+    'topup.sums': 'Sums',
 
     'wallet.available': 'To spend',
     'wallet.held': 'Held for consultations',
@@ -352,6 +477,14 @@ const WORDS = {
     'kind.refund': 'Refund',
     'kind.reversal': 'Given back',
     'kind.deposit': 'Deposit of a booking',
+    'wallet.promo': 'Of it, from us',
+    'wallet.empty': 'Nothing has moved yet. Top up to begin.',
+    'kind.adjustment': 'Put right',
+    'kind.promo_back': 'Credit from us, taken back',
+    'kind.freeze': 'Held: the bank asks about a payment',
+    'kind.release': 'No longer held',
+    'kind.debt': 'Owed',
+    'kind.recovery': 'Paid back',
 
     'wire.lead': 'Each line is a frame that this window sends (→) or hears '
                  + '(←). Break the connection: it comes back by itself, and '
@@ -385,7 +518,7 @@ const WORDS = {
     'wire.closed': 'closed with {code}',
 
     'error.title': 'That did not work',
-    'error.offline': 'There is no connection. It is tried again by itself.',
+    'error.offline': 'There is no connection. Try again when it is back.',
     'error.insufficient_balance': 'The balance is too small for this. Top up '
                                   + 'your wallet first.',
     'error.busy': 'This advisor is in another consultation. You can wait in '

@@ -352,7 +352,8 @@ $$;
 
 -- api.advisor: one advisor, with bio and queue (how many wait).
 --
---   200 as in the list, with "bio" and "queue"
+--   200 as in the list, with "bio", "queue" and, for a client, "free_ms": how
+--       long a session of each service with this advisor is free by now
 --   404 not_found
 --
 -- Called by GET /api/advisors/{id}.
@@ -361,9 +362,31 @@ RETURNS TABLE (status int, body json)
 LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
+DECLARE
+    v_used bigint;
+    v_free text;
 BEGIN
+    PERFORM set_config('astro.caller', caller::text, true);
+
+    -- as api.session_start gives it
+    IF (SELECT p.role FROM identity.account p WHERE p.id = advisor.caller)
+       = 'client' THEN
+        SELECT coalesce(sum(CASE WHEN x.settled
+                                 THEN least(x.billed_ms, x.free_ms)
+                                 ELSE x.free_ms END), 0) INTO v_used
+          FROM consult.conversation c
+          JOIN consult.session x ON x.conversation_id = c.id
+         WHERE c.client_id = advisor.caller AND c.advisor_id = advisor.advisor;
+
+        SELECT json_object_agg(t.service, greatest(
+                   least(t.free_ms + consult.free_given(caller, advisor),
+                         86400000) - v_used, 0))::text INTO v_free
+          FROM ledger.tariff t;
+    END IF;
+
     RETURN QUERY
-    SELECT 200, d.doc::json
+    SELECT 200, (left(d.doc, -1) || coalesce(',"free_ms":' || v_free, '')
+                 || '}')::json
       FROM consult.advisor_docs(ARRAY[advisor], true, false) d;
 
     IF NOT FOUND THEN

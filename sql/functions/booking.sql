@@ -52,6 +52,11 @@ BEGIN
                                * interval '1 millisecond') AS opens_at,
                consult.rfc3339(b.start_at + o.absent_ms
                                * interval '1 millisecond') AS absent_at,
+               consult.rfc3339(b.start_at - o.free_cancel_ms
+                               * interval '1 millisecond') AS free_until,
+               consult.money(div(b.deposit::numeric * o.late_bps,
+                                 10000)::bigint, v_currency)::json
+                   AS late_charge,
                's_' || b.session_id AS session,
                consult.rfc3339(b.created_at) AS created_at,
                consult.rfc3339(b.ended_at) AS ended_at,

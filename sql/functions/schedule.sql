@@ -400,7 +400,8 @@ $$;
 -- api.slots: what can be booked of an advisor; query: from and to, times, at
 -- most 31 days apart.
 --
---   200 {data:[{start,end}],next_cursor:null,time_zone,slot_minutes}
+--   200 {data:[{start,end}],next_cursor:null,time_zone,slot_minutes,
+--        terms:{deposit_bps,free_cancel_ms,late_bps}}
 --       time_zone and slot_minutes are null if the advisor takes no bookings
 --   400 bad_request, with its field
 --   404 not_found                         no such advisor
@@ -441,7 +442,12 @@ BEGIN
                                      || ',"slot_minutes":' || c.slot_min
                                 FROM consult.schedule c
                                WHERE c.advisor_id = slots.advisor),
-                             'null,"slot_minutes":null') || '}')::json
+                             'null,"slot_minutes":null')
+                 || (SELECT ',"terms":{"deposit_bps":' || o.deposit_bps
+                            || ',"free_cancel_ms":' || o.free_cancel_ms
+                            || ',"late_bps":' || o.late_bps || '}'
+                       FROM consult.booking_option o WHERE o.one)
+                 || '}')::json
       FROM consult.slots(slots.advisor, v_from, v_to) s;
 END
 $$;

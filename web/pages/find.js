@@ -8,13 +8,22 @@ import {html, useEffect, useMemo, useState} from '../vendor/preact.js';
 import {say} from '../words.js';
 import {use, watch} from '../live.js';
 import {get} from '../api.js';
-import {money} from '../format.js';
+import {minor} from '../format.js';
 import {Field, List, useData, useList, useTitle} from '../ui.js';
-import {Favorite, Start, state} from '../parts/start.js';
+import {Card} from '../parts/card.js';
+import {useFavorites} from '../parts/favorites.js';
+import {useStatus} from '../parts/status.js';
 
-const SORTS = [['-rating', 'rating'], ['price', 'price'],
-               ['newest', 'newest'], ['name', 'name']];
+const SORTS = [['rating', 'rating'], ['price', 'price'],
+               ['-price', 'dear'], ['newest', 'newest'], ['name', 'name']];
+const LANGUAGES = ['en', 'hi', 'bn', 'gu', 'kn', 'ml', 'mr', 'pa', 'ta', 'te',
+                   'ur', 'de', 'es', 'fr', 'pt'];
+const EMPTY = {q: '', specialty: '', service: '', language: '', price: '',
+               rating: '', online: false};
 const TYPED_MS = 250;
+const WATCHED = 200;                /* more than that nobody looks at */
+
+const tongue = new Intl.DisplayNames(undefined, {type: 'language'});
 
 
 /* what is typed, a moment after the last key */
@@ -31,108 +40,98 @@ function useLater(value) {
 export default function Find() {
     useTitle(say('find.title'));
 
-    const [f, set] = useState({q: '', specialty: '', service: '',
-                               sort: 'rating', online: false});
-    const q = useLater(f.q.trim());
+    const {user} = use();
+    const [f, set] = useState({...EMPTY, sort: 'rating'});
+    const q = useLater(f.q.trim()), price = useLater(f.price);
+    const most = minor(price, user.currency ?? 'INR');
+
     const path = useMemo(() => {
         const query = new URLSearchParams({limit: 20, sort: f.sort});
 
-        for (const name of ['specialty', 'service'])
+        for (const name of ['specialty', 'service', 'language', 'rating'])
             if (f[name]) query.set(name, f[name]);
         if (q) query.set('q', q);
+        if (most >= 0) query.set('price_max', most);
         if (f.online) query.set('online', 'true');
         return `/advisors?${query}`;
-    }, [q, f.specialty, f.service, f.sort, f.online]);
+    }, [q, most, f.specialty, f.service, f.language, f.rating, f.sort,
+        f.online]);
 
     const list = useList(path);
-    const subjects = useData(() => get('/specialties'));
-    const [stars, setStars] = useState(new Set());
-    const here = list.rows.map(a => a.id).join();
+    const subjects = useData(() => get('/specialties?limit=200'));
+    const [stars, star] = useFavorites();
+    const here = list.rows.map(a => a.id).slice(0, WATCHED).join();
+    const narrow = Object.keys(EMPTY).filter(k => f[k]);
 
-    useEffect(() => {
-        get('/favorites?limit=200').then(
-            ({data}) => setStars(new Set(data.map(a => a.id))), () => {});
-    }, []);
+    useEffect(() => watch(here ? here.split(',') : []), [here]);
+    useStatus(path);
 
-    useEffect(() => watch(here ? here.split(',').slice(0, 200) : []), [here]);
+    const field = name => ({value: f[name], onInput: e => {
+        const {value} = e.currentTarget;
 
-    const field = name => ({value: f[name], onInput: e => set(
-        {...f, [name]: e.target.value})});
+        set(old => ({...old, [name]: value}));
+    }});
 
     return html`
         <h1>${say('find.title')}</h1>
         <form class="filters" role="search"
               onSubmit=${e => e.preventDefault()}>
             <${Field} label=${say('find.search')} type="search"
-                      ...${field('q')} />
-            <${Field} label=${say('find.subject')}>
-                <select ...${field('specialty')}>
-                    <option value="">${say('find.all')}</option>
-                    ${(subjects.data?.data ?? []).map(s => html`
-                        <option value=${s.slug}>${s.name}</option>`)}
-                </select>
-            </${Field}>
-            <${Field} label=${say('find.by')}>
-                <select ...${field('service')}>
-                    <option value="">${say('find.all')}</option>
-                    ${['chat', 'audio', 'video'].map(s => html`
-                        <option value=${s}>${say(`service.${s}`)}</option>`)}
-                </select>
-            </${Field}>
+                      maxlength="60" ...${field('q')} />
+            <${Pick} name="specialty" label="find.subject" field=${field}
+                of=${(subjects.data?.data ?? []).map(s => [s.slug, s.name])} />
+            <${Pick} name="service" label="find.by" field=${field}
+                of=${['chat', 'audio', 'video'].map(s =>
+                     [s, say(`service.${s}`)])} />
+            <${Pick} name="language" label="find.language" field=${field}
+                of=${LANGUAGES.map(l => [l, tongue.of(l)])} />
+            <${Pick} name="rating" label="find.rated" field=${field}
+                of=${[4, 3, 2].map(n => [n, say('find.from', {n})])} />
+            <${Field} label=${say('find.price')} inputmode="decimal"
+                error=${price && !(most >= 0) && say('desk.wrong')}
+                ...${field('price')} />
             <${Field} label=${say('find.sort')}>
                 <select ...${field('sort')}>
-                    ${SORTS.map(([, s]) => html`<option value=${s}>
-                        ${say(`find.sort.${s}`)}</option>`)}
+                    ${SORTS.map(([key, name]) => html`<option value=${key}>
+                        ${say(`find.sort.${name}`)}</option>`)}
                 </select>
             </${Field}>
             <label class="check"><input type="checkbox" role="switch"
-                checked=${f.online} onChange=${e => set(
-                {...f, online: e.target.checked})} />${say('find.here')}</label>
+                checked=${f.online} onChange=${e => {
+                    const {checked} = e.currentTarget;
+
+                    set(old => ({...old, online: checked}));
+                }} />${say('find.here')}</label>
         </form>
-        <${List} of=${list} empty=${say('find.none')}>
-            <ul class="cards">${list.rows.map(a => html`<${Card} key=${a.id}
-                advisor=${a} starred=${stars.has(a.id)} onStar=${on => {
-                    const next = new Set(stars);
-                    on ? next.add(a.id) : next.delete(a.id);
-                    setStars(next);
-                }} />`)}</ul>
+        <${List} of=${list} empty=${html`<${Nobody} narrow=${narrow}
+            widen=${k => set(old => ({...old, ...k ? {[k]: EMPTY[k]}
+                                                   : EMPTY}))} />`}>
+            <ul class="cards" aria-busy=${list.busy}>${list.rows.map(a =>
+                html`<${Card} key=${a.id} advisor=${a}
+                    starred=${stars.has(a.id)}
+                    onStar=${on => star(a.id, on)} />`)}</ul>
         </${List}>`;
 }
 
-export function Rating({of}) {
-    return html`<span class="rating">${of.count
-        ? html`<span aria-hidden="true">★ ${of.average.toFixed(1)} <small>(${
-               of.count})</small></span><span class="unseen">${
-               say('find.reviews', of)}</span>`
-        : html`<small>${say('find.unrated')}</small>`}</span>`;
+function Pick({name, label, of, field}) {
+    return html`<${Field} label=${say(label)}>
+        <select name=${name} ...${field(name)}>
+            <option value="">${say('find.all')}</option>
+            ${of.map(([key, word]) => html`<option value=${key}>${
+                word}</option>`)}
+        </select>
+    </${Field}>`;
 }
 
-export function Here({advisor}) {
-    use();
-    const is = state(advisor);
+/* nobody fits: which filter may go */
+function Nobody({narrow, widen}) {
+    if (narrow.length == 0) return say('find.nobody');
 
-    return html`<span class="here ${is}"><i aria-hidden="true"></i>${
-        say(`find.${is}`)}</span>`;
-}
-
-function Card({advisor: a, starred, onStar}) {
-    const least = Math.min(...Object.values(a.rates).filter(Boolean)
-                           .map(r => r.amount));
-    const currency = Object.values(a.rates).find(Boolean)?.currency;
-
-    return html`<li><article class="card">
-        <header>
-            <span class="face" aria-hidden="true">${a.name[0]}</span>
-            <div><h2><a href="#/advisor/${a.id}">${a.name}</a></h2>
-                <${Here} advisor=${a} /></div>
-            <${Favorite} advisor=${a} on=${starred} onChange=${onStar} />
-        </header>
-        ${a.headline && html`<p>${a.headline}</p>`}
-        <p class="facts"><${Rating} of=${a.rating} />
-            ${a.experience > 0 && html`<span>${
-                say('find.years', {n: a.experience})}</span>`}
-            ${currency && html`<span>${say('find.minute', {
-                money: money(least, currency)})}</span>`}</p>
-        <footer class="row"><${Start} advisor=${a} /></footer>
-    </article></li>`;
+    return html`${say('find.none')}
+        <span class="row">${narrow.map(k => html`<button class="small
+            secondary" onClick=${() => widen(k)}>${
+            say('find.without', {filter: say(`find.filter.${k}`)})}</button>`)}
+            ${narrow.length > 1 && html`<button class="small"
+                onClick=${() => widen(null)}>${
+                say('find.widest')}</button>`}</span>`;
 }
