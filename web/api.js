@@ -151,10 +151,13 @@ export async function register(name, email, password) {
     await signIn(email, password);
 }
 
-export async function signOut() {
+export async function signOut(everywhere = false) {
     try {
-        await asked('POST', '/auth/logout', {});
+        await asked('POST', '/auth/logout', {everywhere});
     } finally {
         signed(null);
     }
 }
+
+/* there is nobody any more to sign out */
+export const forget = () => signed(null);

@@ -12,6 +12,7 @@ import {begin, mine, now, takeOver, use} from './live.js';
 import {signOut} from './api.js';
 import {money} from './format.js';
 import {Told, useClock} from './ui.js';
+import {Bell} from './parts/bell.js';
 import {Ring} from './parts/ring.js';
 import {demo} from './demo.js';
 
@@ -27,6 +28,7 @@ const ROUTES = [
     ['bookings', 'bookings', ['client'], 'nav.bookings'],
     ['wallet', 'wallet', ['client'], 'nav.wallet'],
     ['session/:id', 'session'],
+    ['me', 'me'],
     ['live', 'live', ['admin'], 'nav.admin'],
     ['sessions', 'sessions', ['admin'], 'nav.sessions'],
     ['users', 'users', ['admin'], 'nav.users'],
@@ -140,8 +142,10 @@ function Head({at}) {
                 href="#/session/${live.session}">${
                 say('history.live')}</a>`}
             <${Line} />
-            <span class="name">${user.name} <small>${
-                say(`role.${user.role}`)}</small></span>
+            <${Bell} />
+            <a class="name" href="#/me" title=${say('me.title')}
+                aria-current=${at == 'me' ? 'page' : null}>${user.name} <small
+                >${say(`role.${user.role}`)}</small></a>
             <button class="secondary small" onClick=${() => signOut()
                 .catch(() => {})}>${say('nav.out')}</button>
         </span>`}

@@ -131,7 +131,9 @@ const WHAT = {
     session_end: m => over(m.payload),
     billing_tick: ({payload: p}) => change({
         ticks: put(now.ticks, p.session, {...p, at: Date.now()}),
-        ...p.left_s > 180 && now.low?.session == p.session && {low: null}}),
+        /* it only grows when there is more money */
+        ...now.low?.session == p.session && p.left_s > now.low.left_s
+           && {low: null}}),
     billing_low: ({payload: p}) => change({low: {...p, at: Date.now()}}),
     wallet: ({payload: p}) => change({wallet: p}),
     session_media: ({payload: p}) => change({

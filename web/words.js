@@ -304,6 +304,19 @@ const WORDS = {
     'session.free': 'Nothing was charged.',
     'session.back': 'Back to the start',
     'session.gone': 'This consultation is not yours, or is no more.',
+    'session.ringing.free': 'Nothing is charged before both of you are there; '
+                            + 'then {money} a minute.',
+    'session.paused.other': 'Paused by the other side: nobody pays for this '
+                            + 'time.',
+    'session.longer': '{n} minutes more',
+    'session.most': 'It ends by itself after {time}.',
+    'session.switch.none': 'This is not offered any more.',
+    'session.switch.short': '{service} costs {money} a minute: your wallet is '
+                            + 'too small for it. Top up, then switch.',
+    'session.elsewhen': 'You can book a time with {name}, or be told when '
+                        + '{name} is free.',
+    'session.toadvisor': 'To the page of {name}',
+    'session.detail': 'What it cost and what was said',
 
     'reason.client_ended': 'The client has ended it.',
     'reason.advisor_ended': 'The advisor has ended it.',
@@ -339,12 +352,16 @@ const WORDS = {
     'chat.editing': 'Editing',
     'chat.said': '{name}, {time}',
     'chat.closed': 'Messages are for the time of a consultation.',
+    'chat.kept': 'kept until the connection is back',
 
     'review.title': 'How was it?',
     'review.stars': '{n} of 5',
     'review.text': 'In your words',
     'review.send': 'Send review',
     'review.thanks': 'Thank you.',
+    'review.yours': 'Your review',
+    'review.edit': 'Change it',
+    'review.hidden': 'An operator has hidden it from others.',
 
     'history.title': 'Consultations',
     'history.with': 'With',
@@ -357,6 +374,79 @@ const WORDS = {
     'history.live': 'Go to it',
     'history.transcript': 'What was said',
     'history.silent': 'Nothing was written.',
+    'history.none': 'No consultations yet. Find an advisor to begin one.',
+    'history.unread': '{n} unread',
+
+    'charges.title': 'What it cost',
+    'charges.from': 'From',
+    'charges.to': 'To',
+    'charges.how': 'How',
+    'charges.rate': 'Price',
+    'charges.total': '{time} were charged, {money} in all. Time in which one '
+                     + 'of you was not connected is not in it.',
+
+    'notice.title': 'News',
+    'notice.unread': '{n} unread news',
+    'notice.none': 'Nothing yet. Bookings, favourites and decisions show '
+                   + 'here.',
+    'notice.new': 'new',
+    'notice.read': 'Mark all as read',
+    'notice.booking_requested': '{name} asks for a time: {when}.',
+    'notice.booking_confirmed': '{name} has confirmed {when}.',
+    'notice.booking_declined': '{name} has declined {when}. Your deposit is '
+                               + 'yours again.',
+    'notice.booking_expired': 'The booking of {when} was not answered.',
+    'notice.booking_cancelled': 'The booking of {when} with {name} was '
+                                + 'cancelled.',
+    'notice.booking_reminder': 'Soon: {when} with {name}.',
+    'notice.booking_open': 'The room for {when} with {name} is open.',
+    'notice.booking_met': 'You met {name} as booked.',
+    'notice.booking_missed': 'You and {name} missed each other. The deposit '
+                             + 'is given back.',
+    'notice.booking_client_absent': 'The client did not come at {when}: the '
+                                    + 'deposit went to the advisor.',
+    'notice.booking_advisor_absent': 'The advisor did not come at {when}: the '
+                                     + 'deposit is given back.',
+    'notice.favorite_online': '{name} is online.',
+    'notice.review_prompt': 'How was it with {name}? Write a review.',
+    'notice.dispute_opened': 'A complaint about a consultation was made.',
+    'notice.dispute_decided': 'Your complaint was decided: {state}. {money}',
+
+    'me.title': 'My account',
+    'me.devices': 'Where I am signed in',
+    'me.everywhere': 'Sign out of every browser and phone at once, this one '
+                     + 'as well.',
+
+    'profile.title': 'About me',
+    'profile.name': 'Name',
+    'profile.about': 'What advisors may know',
+    'profile.birth': 'Birth: for charts, seen by you alone',
+    'profile.date': 'Date',
+    'profile.time': 'Time',
+    'profile.place': 'Place',
+
+    'phone.title': 'Phone',
+    'phone.number': 'Number, with + and the country',
+    'phone.send': 'Send a code',
+    'phone.code': 'The six digits that were sent',
+    'phone.verify': 'Confirm',
+    'phone.other': 'Another number',
+    'phone.forget': 'Forget it',
+
+    'export.title': 'A copy of my data',
+    'export.lead': 'All that we keep about you, as a file.',
+    'export.ask': 'Make a copy',
+    'export.anew': 'Make it anew',
+    'export.making': 'It is being made. You may leave this page.',
+    'export.ready': 'Made {when}; it is kept until {until}.',
+    'export.save': 'Download it',
+
+    'erase.title': 'Erase my account',
+    'erase.lead': 'Your name, messages and birth data go for good. What the '
+                  + 'books need stays, without your name.',
+    'erase.sure': 'This cannot be taken back. Your password once more:',
+    'erase.lose': 'I give up the {money} in my wallet.',
+    'erase.do': 'Erase it all',
 
     'desk.shown': 'Clients find you.',
     'desk.hidden': 'Clients do not find you.',
@@ -431,7 +521,7 @@ const WORDS = {
     'dispute.why.billing': 'Charged wrongly',
     'dispute.why.other': 'Something else',
     'dispute.send': 'Send to the operator',
-    'dispute.yours': 'You have told the operator.',
+    'dispute.yours': 'You have told the operator',
     'dispute.refunded': 'Refunded:',
     'dispute.refused': 'Refused:',
     'dispute.none': 'Nobody waits for a decision.',
@@ -447,6 +537,11 @@ const WORDS = {
     'dispute.decide': 'Decide',
     'dispute.text': 'Why, for both of them to read',
     'dispute.refuse': 'Refuse',
+    'dispute.mine.open': 'An operator looks into it. You are told what comes '
+                         + 'of it.',
+    'dispute.mine.refunded': 'Refunded.',
+    'dispute.mine.refused': 'Refused.',
+    'dispute.back': '{money} are in your wallet again.',
 
     'topup.amount': 'Amount, {currency}',
     'topup.pay': 'Pay {money}',

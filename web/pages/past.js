@@ -5,14 +5,18 @@
  * and where to go when something was wrong.
  */
 
-import {html} from '../vendor/preact.js';
+import {html, useEffect} from '../vendor/preact.js';
 import {say} from '../words.js';
 import {nameOf, use} from '../live.js';
 import {get} from '../api.js';
-import {clock, moment, money, time} from '../format.js';
-import {List, Wait, useData, useList, useTitle} from '../ui.js';
-import {Review, sayReason} from '../parts/over.js';
+import {clock, duration, moment, money} from '../format.js';
+import {Wait, useData, useTitle} from '../ui.js';
+import {go} from '../app.js';
+import {Charges} from '../parts/charges.js';
 import {Dispute} from '../parts/dispute.js';
+import {sayReason} from '../parts/over.js';
+import {Review} from '../parts/review.js';
+import {Transcript} from '../parts/said.js';
 
 export default function Past({id}) {
     const {user} = use();
@@ -22,32 +26,26 @@ export default function Past({id}) {
 
     useTitle(name);
 
+    /* a link to one that lives leads into it */
+    useEffect(() => {
+        if (s && s.state != 'ended') go(`session/${id}`);
+    }, [s?.state]);
+
     return html`<${Wait} of=${of}>${s && html`<div class="narrow">
         <h1>${say('session.title', {service: say(`service.${s.service}`),
                                     name})}</h1>
         <p>${moment(s.created_at)}. ${sayReason(s.reason, name)} ${
             s.charged > 0 ? say('session.total', {time: clock(s.billed_ms),
                 money: money(s.charged, s.rate.currency)})
-            : say('session.free')}</p>
+            : say('session.free')}
+            ${s.max_ms > 0 && html` ${say('session.most', {
+                time: duration(s.max_ms)})}`}</p>
+        ${client && html`<p><a href="#/advisor/${s.advisor}">${
+            say('session.toadvisor', {name})}</a></p>`}
+        <${Charges} session=${s} />
         ${client && s.billed_ms > 0 && html`<${Review}
             session=${s.session} />`}
         <${Transcript} session=${s} me=${user.id} name=${name} />
         <${Dispute} session=${s.session} />
     </div>`}</${Wait}>`;
-}
-
-function Transcript({session: s, me, name}) {
-    const list = useList(`/sessions/${s.session}/transcript?limit=100`);
-    const said = list.rows.filter(m => m.type == 'chat_message');
-
-    return html`<section><h2>${say('history.transcript')}</h2>
-        <${List} of=${{...list, rows: said}} empty=${say('history.silent')}>
-        <ul class="plain">${said.map(m => html`<li key=${m.seq}>
-            <strong>${say('chat.said', {time: time(m.ts),
-                name: (m.from ?? m.payload.from) == me
-                    ? say('session.mine') : name})}</strong>
-            <span class="prose"> ${m.payload.deleted ? say('chat.deleted')
-                                  : m.payload.text}</span></li>`)}</ul>
-        </${List}>
-    </section>`;
 }

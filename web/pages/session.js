@@ -4,41 +4,60 @@
  * One consultation, from ringing to its review.
  */
 
-import {html, useEffect, useReducer, useState} from '../vendor/preact.js';
-import {known, say} from '../words.js';
+import {html, useEffect, useReducer, useRef, useState}
+    from '../vendor/preact.js';
+import {say, sayError} from '../words.js';
 import {change, line, nameOf, now, use} from '../live.js';
 import {get} from '../api.js';
-import {money} from '../format.js';
-import {Act, Dialog, tellError, useClock, useTitle} from '../ui.js';
+import {Act, tellError, useTitle} from '../ui.js';
 import {Call} from '../call.js';
+import {Controls} from '../parts/controls.js';
 import {Messages} from '../parts/messages.js';
 import {Meter} from '../parts/meter.js';
-import {Stage} from '../parts/stage.js';
 import {Over} from '../parts/over.js';
+import {Ringing} from '../parts/ringing.js';
+import {Stage} from '../parts/stage.js';
 import {TopUp} from '../parts/topup.js';
 
 const JOINED = ['accepted', 'connecting', 'active', 'reconnecting', 'paused'];
 
 
-/* the snapshot that the line told, or what REST says of one that is over */
+/*
+ * The snapshot that the line told, or what REST says of one that is over;
+ * between the two what was known last.
+ */
 function useSession(id) {
     const {sessions, ended, line: state} = use();
     const [old, set] = useState(null);
+    const [round, again] = useReducer(n => n + 1, 0);
+    const last = useRef(null);
     const live = sessions.get(id);
+
+    if (live) last.current = live;
 
     useEffect(() => {
         if (live || (state != 'ready' && !ended.has(id))) return;
 
+        let here = true;
+
         get(`/sessions/${id}`).then(s => {
-            if (s.state != 'ended') change({sessions: new Map(now.sessions)
-                .set(id, {...s, at: Date.now()})});
-            else set(s);
-        }, error => set({error}));
-    }, [id, !live, state, ended.has(id)]);
+            if (!here) return;
+            if (s.state == 'ended') return set(s);
+
+            /* the line may have said more meanwhile */
+            if (!now.sessions.has(id) && !now.ended.has(id))
+                change({sessions: new Map(now.sessions)
+                    .set(id, {...s, at: Date.now()})});
+        }, error => here && set({error, again}));
+
+        return () => { here = false; };
+    }, [id, !live, state, ended.has(id), round]);
 
     /* the end is told when all is paid; REST may have answered before that */
-    return live ?? (old && {...old, ...ended.get(id)?.totals
-                                    && {totals: ended.get(id).totals}});
+    const end = ended.get(id);
+
+    return live ?? (old && {...old, ...end?.totals && {totals: end.totals}})
+           ?? (last.current && end ? {...last.current, ...end} : null);
 }
 
 /* takes part for as long as this page is there and the session lives */
@@ -74,103 +93,50 @@ export default function Session({id}) {
     const {user} = use();
     const s = useSession(id);
     const call = useCall(s);
-    const [topUp, setTopUp] = useState(false);
+    const [short, setShort] = useState(null);   /* why to top up, or '' */
     const name = s && !s.error ? nameOf(s) : '';
+    const client = s?.client == user.id;
 
     useTitle(name && say('session.title',
                          {service: say(`service.${s.service}`), name}));
 
     if (!s) return null;
-    if (s.error) return html`<p role="alert">${say('session.gone')}</p>`;
+    if (s.error) return html`<p role="alert">${s.error.status == 404
+        ? say('session.gone') : html`${sayError(s.error)} <${Act}
+            class="secondary small" does=${async () => s.again()}>${
+            say('app.again')}</${Act}>`}</p>`;
 
     if (s.state == 'ringing')
-        return html`<${Ringing} session=${s} name=${name}
-                                client=${s.client == user.id} />`;
+        return html`<${Ringing} session=${s} name=${name} client=${client} />`;
 
     if (s.state == 'ended')
-        return html`<${Over} session=${s} name=${name}
-                             client=${s.client == user.id} />`;
+        return html`<${Over} session=${s} name=${name} client=${client} />`;
 
     return html`<div class="session ${s.service}">
         <header>
             <h1>${say('session.title', {service: say(`service.${s.service}`),
                                         name})}</h1>
             <${State} session=${s} />
-            <${Meter} session=${s} onTopUp=${() => setTopUp(true)} />
-            <${Controls} session=${s} client=${s.client == user.id} />
+            <${Meter} session=${s} onTopUp=${() => setShort('')} />
+            <${Controls} session=${s} name=${name} client=${client}
+                onShort=${(why = '') => setShort(why)} />
         </header>
         ${call && s.service != 'chat' && html`<${Stage} call=${call}
             session=${s} name=${name} />`}
         <${Messages} conv=${s.conv} me=${user.id} name=${name} open=${true} />
-        ${topUp && html`<${TopUp} onClose=${() => setTopUp(false)} />`}
-    </div>`;
-}
-
-
-function Ringing({session: s, name, client}) {
-    const at = useClock(1000);
-    const left = Math.max(0, Math.ceil((s.at + 45000 - at) / 1000));
-    const ask = type => line.ask(type, {session: s.session});
-
-    return html`<div class="narrow center">
-        <p class="face large ring" aria-hidden="true">${name[0]}</p>
-        <h1>${say('session.title', {service: say(`service.${s.service}`),
-                                    name})}</h1>
-        <p role="status">${say('session.ringing', {name})}</p>
-        <p aria-hidden="true">${left} s</p>
-        ${client && html`<${Act} class="secondary"
-            does=${() => ask('session_cancel')}>${
-            say('session.cancel')}</${Act}>`}
+        ${short !== null && html`<${TopUp} lead=${short}
+            onClose=${() => setShort(null)} onDone=${() => setShort(null)} />`}
     </div>`;
 }
 
 function State({session: s}) {
-    const {line: state} = use();
+    const {line: state, user} = use();
     const key = state != 'ready' ? 'session.reconnecting.me'
         : s.state == 'paused' && s.reason == 'unpaid' ? 'session.unpaid'
+        : s.state == 'paused' && s.reason == (user.id == s.client
+            ? 'advisor_paused' : 'client_paused') ? 'session.paused.other'
         : `session.${s.state}`;
 
     return html`<p class="state ${state == 'ready' ? s.state : 'away'}"
                    role="status">${say(key)}</p>`;
-}
-
-function Controls({session: s, client}) {
-    const [rates, setRates] = useState({});
-    const [wants, want] = useState(null);
-    const this_ = {session: s.session};
-
-    useEffect(() => {
-        if (client) get(`/advisors/${s.advisor}`).then(a => setRates(a.rates),
-                                                       () => {});
-    }, [s.advisor]);
-
-    return html`<p class="row">
-        ${Object.entries(rates).filter(([service, rate]) => rate
-                                       && service != s.service)
-            .map(([service]) => html`<button class="secondary small"
-                onClick=${() => want(service)}>${say('session.switch', {
-                service: say(`service.${service}`)})}</button>`)}
-        ${s.state == 'active' && html`<${Act} class="secondary small"
-            does=${() => line.ask('session_pause', this_)}>${
-            say('session.pause')}</${Act}>`}
-        ${s.state == 'paused' && s.reason != 'unpaid' && html`<${Act}
-            class="small" does=${() => line.ask('session_resume', this_)}>${
-            say('session.resume')}</${Act}>`}
-        <${Act} class="end small" does=${() => line.ask('session_end', this_)}
-            >${say('session.end')}</${Act}>
-        ${wants && html`<${Dialog} title=${say('session.switch', {
-                service: say(`service.${wants}`)})} onClose=${() => want(null)}>
-            <p>${say('session.switch.ask', {
-                service: say(`service.${wants}`),
-                money: money(rates[wants])})}</p>
-            <footer class="row"><button class="secondary"
-                onClick=${() => want(null)}>${say('app.cancel')}</button>
-            <${Act} does=${async () => {
-                await line.ask('session_mode', {...this_, service: wants,
-                    confirm_rate: rates[wants].amount});
-                want(null);
-            }}>${say('session.switch.yes', {
-                money: money(rates[wants])})}</${Act}></footer>
-        </${Dialog}>`}
-    </p>`;
 }

@@ -5,13 +5,14 @@
  * give it up, and what of the deposit is given back then.
  */
 
-import {html, useRef, useState} from '../vendor/preact.js';
+import {html, useState} from '../vendor/preact.js';
 import {known, say} from '../words.js';
 import {change, now} from '../live.js';
 import {post} from '../api.js';
 import {moment, money} from '../format.js';
 import {Act, Dialog, Field, tell, useClock} from '../ui.js';
 import {go} from '../app.js';
+import {useOnce} from './once.js';
 import {lookIntoPurse} from './purse.js';
 
 export const OPEN = ['requested', 'confirmed'];
@@ -60,7 +61,7 @@ export function Booking({booking: b, onChange}) {
 
 function Cancel({booking: b, onDone, onClose}) {
     const [reason, set] = useState('');
-    const key = useRef(crypto.randomUUID());
+    const once = useOnce([reason]);
     const at = useClock(1000) + now.skew;
     const minus = lost(b, at), {currency} = b.deposit;
 
@@ -74,8 +75,9 @@ function Cancel({booking: b, onDone, onClose}) {
             <button class="secondary" onClick=${onClose}>${
                 say('booking.keep')}</button>
             <${Act} class="end" does=${async () => {
-                const done = await post(`/bookings/${b.id}/cancel`, {
-                    ...reason.trim() && {reason: reason.trim()}}, key.current);
+                const done = await once(key => post(
+                    `/bookings/${b.id}/cancel`, {...reason.trim()
+                    && {reason: reason.trim()}}, key));
 
                 tell(say('booking.gone', {money: money(
                     b.deposit.amount - done.charged.amount, currency)}));

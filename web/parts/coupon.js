@@ -4,11 +4,12 @@
  * A code: money from us, or free minutes with an advisor.
  */
 
-import {html, useRef, useState} from '../vendor/preact.js';
+import {html, useState} from '../vendor/preact.js';
 import {say} from '../words.js';
 import {post} from '../api.js';
 import {money} from '../format.js';
 import {Act, Field} from '../ui.js';
+import {useOnce} from './once.js';
 import {lookIntoPurse} from './purse.js';
 
 const WRONG = {not_found: 'coupon.unknown', conflict: 'coupon.used',
@@ -18,18 +19,16 @@ const WRONG = {not_found: 'coupon.unknown', conflict: 'coupon.used',
 export function Coupon({advisor, onDone}) {
     const [code, set] = useState('');
     const [said, tell] = useState(null);
-    const key = useRef(null);
+    const once = useOnce([code]);
 
     async function redeem() {
         tell(null);
-        key.current ??= crypto.randomUUID();
 
         try {
-            const c = await post('/wallet/coupons', {
+            const c = await once(key => post('/wallet/coupons', {
                 code: code.trim(), ...advisor && {advisor: advisor.id}},
-                key.current);
+                key));
 
-            key.current = null;
             set('');
             tell({text: c.amount ? say('coupon.money', {money: money(c.amount)})
                 : say('coupon.minutes', {n: c.free_minutes,
@@ -38,7 +37,6 @@ export function Coupon({advisor, onDone}) {
             onDone?.();
         } catch (e) {
             if (!WRONG[e.code]) throw e;
-            key.current = null;
             tell({wrong: say(WRONG[e.code])});
         }
     }
@@ -46,10 +44,7 @@ export function Coupon({advisor, onDone}) {
     return html`<form class="coupon" onSubmit=${e => e.preventDefault()}>
         <${Field} label=${say('coupon.code')} value=${code} maxlength="64"
             autocomplete="off" autocapitalize="characters" spellcheck="false"
-            error=${said?.wrong} onInput=${e => {
-                key.current = null;
-                set(e.currentTarget.value);
-            }} />
+            error=${said?.wrong} onInput=${e => set(e.currentTarget.value)} />
         <${Act} class="secondary" disabled=${!code.trim()} does=${redeem}>${
             say('coupon.use')}</${Act}>
         <p role="status">${said?.text}</p>

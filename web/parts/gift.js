@@ -4,12 +4,13 @@
  * Something for an advisor, beside what a consultation costs.
  */
 
-import {html, useRef, useState} from '../vendor/preact.js';
+import {html, useState} from '../vendor/preact.js';
 import {say} from '../words.js';
 import {use} from '../live.js';
 import {post} from '../api.js';
 import {minor, money} from '../format.js';
 import {Act, Dialog, Field, tell} from '../ui.js';
+import {useOnce} from './once.js';
 import {lookIntoPurse} from './purse.js';
 
 /* path: of the session, or of the advisor */
@@ -26,8 +27,7 @@ function Give({path, name, onClose}) {
     const {user, wallet} = use();
     const [text, set] = useState('50');
     const [note, setNote] = useState('');
-    const cid = useRef(crypto.randomUUID());    /* of this gift, however often
-                                                   it is pressed */
+    const once = useOnce([text, note]);
     const currency = user.currency ?? 'INR';
     const amount = minor(text, currency);
     const short = wallet && amount > wallet.available;
@@ -45,9 +45,9 @@ function Give({path, name, onClose}) {
             <button class="secondary" onClick=${onClose}>${
                 say('app.cancel')}</button>
             <${Act} disabled=${!(amount > 0) || short} does=${async () => {
-                await post(`${path}/gifts`, {
-                    amount, cid: cid.current,
-                    ...note.trim() && {note: note.trim()}}, cid.current);
+                await once(cid => post(`${path}/gifts`, {
+                    amount, cid,
+                    ...note.trim() && {note: note.trim()}}, cid));
                 tell(say('gift.given', {money: money(amount, currency), name}));
                 lookIntoPurse().catch(() => {});
                 onClose();

@@ -13,6 +13,10 @@ import {moment, time} from '../format.js';
 import {Act, tellError} from '../ui.js';
 import {EmojiButton} from './emoji_button.js';
 
+/* a message of nothing else */
+const EMOJI = new RegExp('^[\\p{Extended_Pictographic}\\p{Emoji_Modifier}'
+                         + '\\u200d\\ufe0f]{1,20}$', 'u');
+
 const QUICK = ['👍', '❤️', '🙏', '😊', '😢'];
 
 
@@ -84,6 +88,7 @@ const MINUTES = 60000;
 
 function Message({m, chat, own, name, about}) {
     const [open, set] = useState(false);
+    const {line: state} = use();
     const mark = own ? chat.mark(m) : null;
     const who = own ? say('session.mine') : name;
 
@@ -100,7 +105,8 @@ function Message({m, chat, own, name, about}) {
             ${m.edited && !m.deleted && html` ${say('chat.edited')}`}
             ${mark && html` <span class="mark ${mark}">${
                 mark == 'failed' ? sayError(m.error)
-                                 : say(`chat.${mark}`)}</span>`}
+                : say(mark == 'sending' && state != 'ready' ? 'chat.kept'
+                      : `chat.${mark}`)}</span>`}
             ${mark == 'failed' && html` <button class="plain small"
                 onClick=${() => chat.forget(m.cid)}>${
                 say('app.close')}</button>`}
@@ -154,7 +160,8 @@ function Write({chat, about, setAbout}) {
         if (!said) return;
 
         const done = about?.edit ? chat.edit(about.edit.seq, said)
-                                 : chat.send(said, {reply: about?.reply?.seq});
+            : chat.send(said, {reply: about?.reply?.seq,
+                               kind: EMOJI.test(said) ? 'emoji' : 'text'});
 
         done.catch(error => about?.edit && tellError(error));
         set('');

@@ -4,11 +4,14 @@
  * What a consultation came to, and how it was.
  */
 
-import {html, useEffect, useState} from '../vendor/preact.js';
+import {html} from '../vendor/preact.js';
 import {known, say} from '../words.js';
-import {get, post} from '../api.js';
 import {clock, money} from '../format.js';
-import {Act} from '../ui.js';
+import {Gift} from './gift.js';
+import {Review} from './review.js';
+
+/* that nobody came: there are other ways */
+const AGAIN = ['missed', 'rejected', 'cancelled'];
 
 export function sayReason(reason, name) {
     const key = `reason.${reason}`;
@@ -26,37 +29,15 @@ export function Over({session: s, name, client}) {
             ? say('session.total', {time: clock(ms),
                                     money: money(charged, s.rate.currency)})
             : say('session.free')}</p>
+        ${client && AGAIN.includes(s.reason) && html`<p>
+            ${say('session.elsewhen', {name})}</p>`}
         ${client && ms > 0 && html`<${Review} session=${s.session} />`}
+        <p class="row">
+            ${client && html`<a href="#/advisor/${s.advisor}" role="button"
+                class="secondary">${say('session.toadvisor', {name})}</a>`}
+            ${client && ms > 0 && html`<${Gift} name=${name}
+                path="/advisors/${s.advisor}" />`}</p>
+        <p><a href="#/history/${s.session}">${say('session.detail')}</a></p>
         <p><a href="#/">${say('session.back')}</a></p>
     </div>`;
-}
-
-export function Review({session}) {
-    const [had, setHad] = useState(undefined);
-    const [rating, setRating] = useState(0);
-    const [text, setText] = useState('');
-
-    useEffect(() => {
-        get(`/sessions/${session}/review`).then(setHad, () => setHad(null));
-    }, [session]);
-
-    if (had === undefined) return null;
-    if (had) return html`<p role="status">${say('review.thanks')} ${
-        '★'.repeat(had.rating)}</p>`;
-
-    return html`<form onSubmit=${e => e.preventDefault()}>
-        <fieldset class="stars"><legend>${say('review.title')}</legend>
-            ${[1, 2, 3, 4, 5].map(n => html`<label class=${
-                n <= rating ? 'lit' : ''}><input type="radio" name="rating"
-                value=${n} checked=${rating == n}
-                onChange=${() => setRating(n)} /><span aria-hidden="true"
-                >★</span><span class="unseen">${
-                say('review.stars', {n})}</span></label>`)}
-        </fieldset>
-        <label>${say('review.text')}<textarea rows="3" maxlength="2000"
-            onInput=${e => setText(e.target.value)}>${text}</textarea></label>
-        <${Act} disabled=${!rating} does=${async () => setHad(
-            await post(`/sessions/${session}/review`, {rating, text}))}>${
-            say('review.send')}</${Act}>
-    </form>`;
 }

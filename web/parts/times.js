@@ -6,12 +6,13 @@
  * before.
  */
 
-import {html, useEffect, useRef, useState} from '../vendor/preact.js';
+import {html, useState} from '../vendor/preact.js';
 import {say} from '../words.js';
 import {use} from '../live.js';
 import {get, post} from '../api.js';
 import {day, duration, moment, money, time} from '../format.js';
 import {Act, Dialog, Field, Wait, tell, useData} from '../ui.js';
+import {useOnce} from './once.js';
 import {lookIntoPurse} from './purse.js';
 import {TopUp} from './topup.js';
 
@@ -61,14 +62,12 @@ function Book({slot, advisor, terms, onClose, onBooked}) {
     const [service, set] = useState(services[0]?.[0]);
     const [note, setNote] = useState('');
     const [short, setShort] = useState(false);
-    const key = useRef(crypto.randomUUID());
+    const once = useOnce([service, note]);
     const rate = advisor.rates[service];
     const minutes = (Date.parse(slot.end) - Date.parse(slot.start)) / 60000;
     const deposit = terms && rate && Math.floor(
         rate.amount * minutes * terms.deposit_bps / 10000);
     const sum = n => money(n, rate.currency);
-
-    useEffect(() => { key.current = crypto.randomUUID(); }, [service, note]);
 
     if (short) return html`<${TopUp} onClose=${() => setShort(false)}
         onDone=${() => setShort(false)} lead=${say('times.short', {
@@ -76,9 +75,9 @@ function Book({slot, advisor, terms, onClose, onBooked}) {
 
     async function book() {
         try {
-            const b = await post('/bookings', {
+            const b = await once(key => post('/bookings', {
                 advisor: advisor.id, start: slot.start, service,
-                ...note.trim() && {note: note.trim()}}, key.current);
+                ...note.trim() && {note: note.trim()}}, key));
 
             tell(say('advisor.booked', {when: moment(b.start),
                                         money: money(b.deposit)}));
@@ -87,7 +86,6 @@ function Book({slot, advisor, terms, onClose, onBooked}) {
             onBooked();
         } catch (e) {
             if (e.code != 'insufficient_balance') throw e;
-            key.current = crypto.randomUUID();
             setShort(true);
         }
     }

@@ -16,6 +16,7 @@ import {demo} from '../demo.js';
 import {get, post} from '../api.js';
 import {digits, minor, money} from '../format.js';
 import {Act, Dialog, Field} from '../ui.js';
+import {useOnce} from './once.js';
 import {remember} from './paying.js';
 import {lookIntoPurse} from './purse.js';
 
@@ -52,7 +53,7 @@ export function Pay({onDone}) {
     const [step, setStep] = useState(null);
     const [door, setDoor] = useState(undefined);
     const here = useRef(true);
-    const key = useRef(null);           /* of this sum, until it is begun */
+    const once = useOnce([text]);
     const amount = minor(text, currency);
     const whole = n => money(n * 10 ** digits(currency), currency);
 
@@ -61,22 +62,15 @@ export function Pay({onDone}) {
         return () => { here.current = false; };
     }, []);
 
-    const change = value => {
-        key.current = null;
-        set(value);
-    };
     const show = name => here.current && setStep(name);
 
     async function pay() {
         show('creating');
 
         try {
-            key.current ??= crypto.randomUUID();
+            const {id} = await once(key => post(
+                '/payments', {provider: 'stripe', amount}, key));
 
-            const {id} = await post('/payments', {provider: 'stripe', amount},
-                                    key.current);
-
-            key.current = null;
             remember(id);
 
             let p = await until(id, here, 'ready', 'failed');
@@ -108,11 +102,11 @@ export function Pay({onDone}) {
         <div class="row" role="group" aria-label=${say('topup.sums')}>${
             SUMS.map(n => html`<button type="button"
             class="secondary small" aria-pressed=${text == String(n)
-            ? 'true' : 'false'} onClick=${() => change(String(n))}>${
+            ? 'true' : 'false'} onClick=${() => set(String(n))}>${
             whole(n)}</button>`)}</div>
         <${Field} label=${say('topup.amount', {currency})} inputmode="decimal"
             value=${text} error=${!(amount > 0) && say('desk.wrong')}
-            onInput=${e => change(e.currentTarget.value)} />
+            onInput=${e => set(e.currentTarget.value)} />
         ${door === null && html`<p>${say('topup.none')}</p>`}
         ${door && html`<${Act} disabled=${!(amount > 0)} does=${pay}>${
                      say('topup.pay', {money: money(amount || 0, currency)})}
