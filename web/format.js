@@ -45,6 +45,10 @@ export function clock(ms) {
 export const time = at => new Date(at).toLocaleTimeString(
     undefined, {hour: '2-digit', minute: '2-digit'});
 
+/* to the second: of what is charged */
+export const instant = at => new Date(at).toLocaleTimeString(
+    undefined, {timeStyle: 'medium'});
+
 export const day = at => new Date(at).toLocaleDateString(
     undefined, {dateStyle: 'medium'});
 

@@ -9,7 +9,7 @@ import {html, useEffect} from '../vendor/preact.js';
 import {say} from '../words.js';
 import {nameOf, use} from '../live.js';
 import {get} from '../api.js';
-import {clock, duration, moment, money} from '../format.js';
+import {clock, moment, money} from '../format.js';
 import {Wait, useData, useTitle} from '../ui.js';
 import {go} from '../app.js';
 import {Charges} from '../parts/charges.js';
@@ -37,9 +37,7 @@ export default function Past({id}) {
         <p>${moment(s.created_at)}. ${sayReason(s.reason, name)} ${
             s.charged > 0 ? say('session.total', {time: clock(s.billed_ms),
                 money: money(s.charged, s.rate.currency)})
-            : say('session.free')}
-            ${s.max_ms > 0 && html` ${say('session.most', {
-                time: duration(s.max_ms)})}`}</p>
+            : say('session.free')}</p>
         ${client && html`<p><a href="#/advisor/${s.advisor}">${
             say('session.toadvisor', {name})}</a></p>`}
         <${Charges} session=${s} />

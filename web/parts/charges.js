@@ -6,7 +6,7 @@
 
 import {html} from '../vendor/preact.js';
 import {say} from '../words.js';
-import {clock, money, time} from '../format.js';
+import {clock, instant, money} from '../format.js';
 
 /* segments: each service with the price that held from then on */
 export function Charges({session: s}) {
@@ -22,7 +22,8 @@ export function Charges({session: s}) {
                 <th scope="col" class=${k == 'rate' ? 'n' : ''}>${
                 say(`charges.${k}`)}</th>`)}</tr></thead>
             <tbody>${rows.map((r, n) => html`<tr>
-                <td>${time(r.from)}</td><td>${until(n) && time(until(n))}</td>
+                <td>${instant(r.from)}</td>
+                <td>${until(n) && instant(until(n))}</td>
                 <td>${say(`service.${r.service}`)}</td>
                 <td class="n">${say('find.minute', {money: money(r.rate)})}</td>
             </tr>`)}</tbody>

@@ -15,7 +15,7 @@ export function Transcript({session: s, me, name}) {
 
     return html`<section><h2>${say('history.transcript')}</h2>
         <${List} of=${{...list, rows: said}} empty=${say('history.silent')}>
-        <ol class="plain transcript">${said.map((m, n) => html`
+        <ul class="plain transcript">${said.map((m, n) => html`
             ${day(m.ts) != (n ? day(said[n - 1].ts) : '')
               && html`<li class="day"><small>${day(m.ts)}</small></li>`}
             <li key=${m.seq}>
@@ -23,7 +23,7 @@ export function Transcript({session: s, me, name}) {
                 name: (m.from ?? m.payload.from) == me
                     ? say('session.mine') : name})}</strong>
             <span class="prose"> ${m.payload.deleted ? say('chat.deleted')
-                                  : m.payload.text}</span></li>`)}</ol>
+                                  : m.payload.text}</span></li>`)}</ul>
         </${List}>
     </section>`;
 }
