@@ -413,6 +413,7 @@ const WORDS = {
     'notice.dispute_decided': 'Your complaint was decided: {state}. {money}',
 
     'me.title': 'My account',
+    'me.out': 'Sign out everywhere',
     'me.devices': 'Where I am signed in',
     'me.everywhere': 'Sign out of every browser and phone at once, this one '
                      + 'as well.',

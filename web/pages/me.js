@@ -27,7 +27,7 @@ export default function Me() {
         <section class="narrow"><h2>${say('me.devices')}</h2>
             <p>${say('me.everywhere')}</p>
             <${Act} class="secondary" does=${() => signOut(true)}>${
-                say('users.logout')}</${Act}></section>
+                say('me.out')}</${Act}></section>
         <${Export} />
         ${user.role != 'admin' && of.data && html`<${Erase}
             email=${of.data.email} />`}`;
