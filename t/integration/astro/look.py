@@ -5,6 +5,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import zlib
 
 from .browser import Browser
@@ -121,8 +122,17 @@ class Window:
                 'location.hash + " " + JSON.stringify(window.wrong) + " "'
                 '+ document.body.innerText')) from None
 
+    def word(self, key):
+        """The catalogue's words of that key, up to what is filled in;
+        anything else as it is."""
+        if not re.fullmatch(r'[a-z]+(\.[a-z]+)+', key):
+            return key
+        return self.get(f"import('/words.js').then(m => m.say({key!r})"
+                        ".split('{')[0].trim())")
+
     def shows(self, text, within='main'):
-        """Waits until it is there to read."""
+        """Waits until it, or what its key stands for, is there to read."""
+        text = self.word(text)
         return self.until(f'document.querySelector({json.dumps(within)})'
                           f'?.textContent.includes({json.dumps(text)})')
 
@@ -132,6 +142,7 @@ class Window:
                    " && document.querySelector('main h1')")
 
     def click(self, text, within='main'):
+        text = self.word(text)
         self.until(f"""(() => {{
             const found = [...document.querySelectorAll({json.dumps(within)}
                 + ' :is(button, a, summary)')].find(e => (e.ariaLabel

@@ -23,6 +23,10 @@ ADVISORS = [
     ('ليلى الحسيني', 'الأبراج والأسماء', 'بيروت', ['Arabic'], 9,
      ['numerology'], (2000, None, None)),
 ]
+# in the place of the third, for pictures
+PLAIN = ('Ingrid Dahl', 'Western charts and transits', 'Bergen',
+         ['Norwegian', 'English'], 11, ['western', 'love'],
+         (3300, 4700, 7100))
 BIO = """I have read charts for fourteen years, first in Pune, now wherever \
 you are.
 
@@ -52,9 +56,11 @@ class Talk(Consultation):
 
 
 class Town:
-    def __init__(self, stack):
+    def __init__(self, stack, plain=False):
+        """plain: nothing too long or too large, and no demo."""
         self.stack = stack
-        self.asha = self.person('Asha Verma', 'client', 123456789)
+        self.asha = self.person('Asha Verma', 'client',
+                                250000 if plain else 123456789)
         self.ben = self.person('Ben Okafor', 'client', 20000)
         self.boss = self.person('Administrator', 'admin')
         with stack.db() as db:
@@ -63,10 +69,15 @@ class Town:
                 db.execute('INSERT INTO identity.specialty (slug, name)'
                            ' VALUES (%s, %s) ON CONFLICT DO NOTHING',
                            (word, word.capitalize()))
-        self.advisors = [self.advisor(*a) for a in ADVISORS]
-        self.meera, self.tomas, self.long, self.leila = self.advisors
-        # what the client's page asks of a demo
-        with open(f'{stack.var}/www/web/demo.json', 'w',
+        self.meera, self.tomas, self.long, self.leila = [
+            self.advisor(*(PLAIN if plain and a[0] == LONG else a))
+            for a in ADVISORS]
+        if not plain:
+            self.demo()
+
+    def demo(self):
+        """What the client asks of a demonstration."""
+        with open(f'{self.stack.var}/www/web/demo.json', 'w',
                   encoding='utf-8') as f:
             json.dump({'pay': '/pay', 'people': [
                 {'name': 'Asha Verma', 'role': 'client', 'email': 'a@b.test',
