@@ -16,18 +16,34 @@
  *
  *     call.close();
  *
- * It lives as long as the session, not as long as the connection: after every
- * hello it joins again, and takes new ICE servers, whose credentials end.
+ * It lives as long as the session, not as long as the connection.  What can go
+ * wrong, and who mends it:
  *
- * The other party's page may be reloaded in mid-call: what it then sends is of
- * another RTCPeerConnection, with keys of its own, and its "o=" says so (JSEP,
- * RFC 9429, section 5.2.1: one id for the life of a connection).  Ours is made
- * anew, too, whoever is polite: the one it talked to is gone.
+ * - the line went away: after every hello it joins again, asks again what was
+ *   not answered, and takes another path if this one does not carry;
+ * - an offer or its answer was lost: whoever has made the offer repeats it;
+ * - the path is gone: both restart ICE, with credentials that are good today;
+ * - credentials end: new ones are taken before;
+ * - the other one's page was loaded again: its offers come from another
+ *   connection than the one that ours is with, so ours begins anew, too.
  */
 
-const STATS_MS = 2000;
-const TELL_EVERY = 3;               /* quality, to the server */
-const HEAL_MS = 3000;
+import {Capture} from './capture.js';
+
+const BEAT_MS = 2000;
+const TELL_EVERY = 3;               /* beats: quality, to the server */
+const REPEAT_EVERY = 2;             /* beats: an offer that has no answer */
+const QUIET_MS = 2000;              /* of the line, before it is asked */
+const PATIENCE_MS = 2500;           /* most paths come back by themselves */
+const HEAL_MS = 4000;
+const RENEW_MIN_MS = 5000;
+
+const AWAY = ['disconnected', 'failed'];
+
+const wait = ms => new Promise(ok => setTimeout(ok, ms));
+
+/* which connection a description is of (RFC 9429, section 5.2.1) */
+const origin = description => /^o=\S+ (\S+)/m.exec(description?.sdp)?.[1];
 
 
 export class Call {
@@ -37,22 +53,40 @@ export class Call {
 
         this.pc = this.servers = null;
         this.senders = new Map();           /* audio, video: RTCRtpSender */
-        this.peer = null;                   /* which connection of theirs */
         this.polite = false;
-        this.offering = false;
+        this.offering = this.healing = this.closed = false;
         this.handling = Promise.resolve();
-        this.local = new MediaStream();
         this.remote = new MediaStream();
-        this.screen = null;
-        this.wants = {mic: false, cam: false};
-        this.quality = null;
-        this.closed = false;
-        this.beats = 0;
+        this.quality = this.told = null;
+        this.beats = this.unanswered = 0;
+
+        this.capture = new Capture({
+            onTrack: kind => this.send(kind), onError,
+            onChange: () => { this.say(); this.changed(); }});
 
         this.offs = ['signal_offer', 'signal_answer', 'signal_ice_candidate']
             .map(type => line.on(type, m => this.signal(m)));
-        this.offs.push(line.on('hello', () => this.join()
-            .catch(onError)));
+        this.offs.push(line.on('hello', () => this.again()));
+        this.listen();
+    }
+
+    /*
+     * While somebody pays it matters at once that the line is gone, though no
+     * packet says so: a silence is asked into, and one that goes on is its end.
+     */
+    listen() {
+        let heard = Date.now(), asked = false;
+
+        this.offs.push(this.line.on('heard', () => {
+            heard = Date.now();
+            asked = false;
+        }));
+        this.pulse = setInterval(() => {
+            if (asked || Date.now() - heard < QUIET_MS
+                || this.line.state != 'ready') return;
+            asked = true;
+            this.line.poke(QUIET_MS);
+        }, QUIET_MS / 4);
     }
 
     async join() {
@@ -63,17 +97,47 @@ export class Call {
         this.polite = polite;
         this.servers = ice_servers;
         this.pc?.setConfiguration(this.config());
+        this.renew();
+        this.attach();
+        this.say();
         this.changed();
     }
 
-    /* devices may answer before the server has said which servers there are */
-    async known() {
-        if (!this.servers) await this.join();
+    /* the line is ready once more */
+    async again() {
+        this.told = null;
+
+        try {
+            await this.join();
+        } catch (e) {
+            return;         /* gone again, or over: the line says which */
+        }
+
+        if (this.pc?.signalingState == 'have-local-offer') this.describe();
+        else if (AWAY.includes(this.path)) this.pc.restartIce();
     }
 
     config() {
         return {iceServers: this.servers, bundlePolicy: 'max-bundle',
                 iceTransportPolicy: this.relayed ? 'relay' : 'all'};
+    }
+
+    /*
+     * A user name at the relay begins with the second that it ends in.  Paths
+     * that are there stay; the other side's next restart finds ours good.
+     */
+    renew() {
+        const ends = this.servers.map(s => parseInt(s.username, 10))
+                                 .filter(s => s > 0);
+
+        clearTimeout(this.renewal);
+        if (ends.length == 0) return;
+
+        const left = Math.min(...ends) * 1000 - Date.now();
+
+        this.renewal = setTimeout(
+            () => this.join().catch(() => {}),      /* the next hello's */
+            Math.min(Math.max(left * 0.75, RENEW_MIN_MS), 2 ** 31 - 1));
     }
 
     /* when one of the two has something to show: a chat needs none */
@@ -87,30 +151,32 @@ export class Call {
             'signal_ice_candidate', {session: this.session, candidate});
         pc.oniceconnectionstatechange = () => { this.heal(); this.changed(); };
         pc.ontrack = ({track}) => {
-            for (const old of this.remote.getTracks())
-                if (old.kind == track.kind) this.remote.removeTrack(old);
-
+            this.forget(track.kind);
             this.remote.addTrack(track);
             this.changed();
         };
 
-        this.timer ??= setInterval(() => this.measure().catch(() => {}),
-                                   STATS_MS);
+        this.timer ??= setInterval(() => this.beat(), BEAT_MS);
     }
 
-    /* another connection in the place of this one; nothing is sent yet */
-    renew() {
-        this.pc.close();
-        this.pc = this.peer = this.counted = null;
-        this.offering = false;
+    /* another one in its place, with nothing negotiated */
+    reopen() {
+        const old = this.pc;
+
+        old.onnegotiationneeded = old.onicecandidate = old.ontrack
+            = old.oniceconnectionstatechange = null;
+        old.close();
+        this.pc = this.quality = this.counted = null;
         this.senders.clear();
-        this.remote.getTracks().forEach(t => this.remote.removeTrack(t));
+        this.forget('audio');
+        this.forget('video');
         this.open();
+        this.attach();
     }
 
-    /* what this window has, over it */
-    async resend() {
-        for (const track of this.local.getTracks()) await this.add(track);
+    forget(kind) {
+        for (const old of this.remote.getTracks())
+            if (old.kind == kind) this.remote.removeTrack(old);
     }
 
     changed() {
@@ -122,140 +188,74 @@ export class Call {
         return this.pc?.iceConnectionState ?? 'new';
     }
 
+    get away() {
+        return !this.closed && AWAY.includes(this.path);
+    }
+
 
     /* -- what is sent -- */
 
+    get local() { return this.capture.stream; }
+    get wants() { return this.capture.wants; }
+    get screen() { return this.capture.screen; }
+
+    media(wants) { return this.capture.want(wants); }
+    choose(what, id) { return this.capture.choose(what, id); }
+    share(on) { return this.capture.share(on); }
+
     /*
-     * Whatever is switched off is let go of, so that its light goes out; the
-     * sender stays, and the next track takes its place without an offer.
+     * A sender stays when its track is let go of, and the next track takes its
+     * place without an offer.  Before there are servers nothing is opened.
      */
-    async media(wants) {
+    send(kind) {
+        const track = this.capture.of(kind), sender = this.senders.get(kind);
+
         if (this.closed) return;
+        if (sender) return void sender.replaceTrack(track).catch(this.onError);
+        if (!track || !this.servers) return;
 
-        const {mic, cam} = Object.assign(this.wants, wants);
-
-        await this.have('audio', mic);
-        if (!this.screen) await this.have('video', cam);
-        this.say();
-    }
-
-    async have(kind, on) {
-        const old = this.local.getTracks().find(t => t.kind == kind);
-
-        if (on == !!old) return;
-
-        if (old) {
-            old.stop();
-            this.local.removeTrack(old);
-            await this.senders.get(kind)?.replaceTrack(null);
-            return this.changed();
-        }
-
-        const stream = await navigator.mediaDevices.getUserMedia(
-            kind == 'audio' ? {audio: this.device('mic')}
-                            : {video: {...this.device('cam'),
-                                       width: {ideal: 640},
-                                       height: {ideal: 480}}});
-
-        for (const track of stream.getTracks()) await this.give(track);
-    }
-
-    device(what) {
-        const id = this.devices?.[what];
-
-        return id ? {deviceId: {exact: id}} : what == 'mic' ? true : {};
-    }
-
-    async give(track) {
-        const old = this.local.getTracks().find(t => t.kind == track.kind);
-
-        if (old) {
-            old.stop();
-            this.local.removeTrack(old);
-        }
-
-        this.local.addTrack(track);
-        await this.add(track);
-        this.changed();
-    }
-
-    async add(track) {
-        const sender = this.senders.get(track.kind);
-
-        if (sender) return sender.replaceTrack(track);
-        await this.known();
-        if (this.closed) return track.stop();
         this.open();
-        this.senders.set(track.kind, this.pc.addTrack(track, this.local));
+        this.senders.set(kind, this.pc.addTrack(track, this.local));
     }
 
-    /* another microphone or camera, while it goes on */
-    async choose(what, id) {
-        this.devices = {...this.devices, [what]: id};
-
-        const kind = what == 'mic' ? 'audio' : 'video';
-
-        if (!this.local.getTracks().some(t => t.kind == kind)) return;
-        if (kind == 'video' && this.screen) return;
-
-        const stream = await navigator.mediaDevices.getUserMedia(
-            {[kind]: this.device(what)});
-
-        await this.give(stream.getTracks()[0]);
-        this.say();
+    attach() {
+        for (const {kind} of this.local.getTracks())
+            if (!this.senders.has(kind)) this.send(kind);
     }
 
-    async share(on) {
-        if (!on) {
-            this.screen?.stop();
-            this.screen = null;
-            await this.have('video', false);
-            return this.media({});
-        }
-
-        const stream = await navigator.mediaDevices.getDisplayMedia(
-            {video: true});
-
-        [this.screen] = stream.getVideoTracks();
-        this.screen.onended = () => this.share(false).catch(this.onError);
-        await this.give(this.screen);
-        this.say();
-    }
-
+    /* what is on, for the other one to see; once for each change */
     say() {
-        this.line.ask('session_media', {
-            session: this.session, mic: this.wants.mic, cam: this.wants.cam,
-            screen: !!this.screen}).catch(() => {});
+        const {mic, cam} = this.wants, screen = !!this.screen;
+        const told = `${mic} ${cam} ${screen}`;
+
+        if (this.closed || !this.servers || told == this.told) return;
+
+        this.told = told;
+        this.line.ask('session_media', {session: this.session, mic, cam,
+                                        screen})
+            .catch(() => { this.told = null; });
     }
 
 
     /* -- negotiation -- */
 
     async offer(pc) {
-        if (pc != this.pc) return;
-
         try {
             this.offering = true;
             await pc.setLocalDescription();
             if (pc == this.pc) this.describe();
         } catch (e) {
-            if (!this.closed && pc == this.pc) this.onError(e);
+            if (pc == this.pc && !this.closed) this.onError(e);
         } finally {
-            if (pc == this.pc) this.offering = false;
+            this.offering = false;
         }
     }
 
-    /* an offer that nobody answers may not have arrived: it is sent again */
+    /* what does not arrive is said again by beat() or again() */
     describe() {
         const {type, sdp} = this.pc.localDescription;
 
-        clearTimeout(this.unanswered);
-        if (type == 'offer')
-            this.unanswered = setTimeout(() => {
-                if (this.pc?.signalingState == 'have-local-offer')
-                    this.describe();
-            }, HEAL_MS);
-
+        this.unanswered = 0;
         this.line.ask(`signal_${type}`, {session: this.session, sdp})
             .catch(() => {});
     }
@@ -266,61 +266,63 @@ export class Call {
 
         this.handling = this.handling
             .then(() => this.negotiate(m))
-            .catch(e => this.closed || this.onError(e));
+            .catch(e => this.closed || e.code == 'offline' || this.onError(e));
     }
 
     async negotiate({type, payload: {sdp, candidate}}) {
-        await this.known();
-        if (this.closed) return;
+        if (!this.servers) await this.join();
         this.open();
+        if (this.closed) return;
 
-        /* of a connection that is no more, or of an offer that was ignored */
-        if (type == 'signal_ice_candidate')
+        if (type == 'signal_ice_candidate') {
+            /* of an offer that was ignored, or lost: one way less to try */
             return this.pc.addIceCandidate(candidate ?? undefined)
                 .catch(() => {});
-
-        const kind = type.slice('signal_'.length);
-        const peer = /^o=\S+ (\S+)/m.exec(sdp)?.[1];
-        const other = this.peer !== null && this.peer != peer;
-
-        if (other) this.renew();
-
-        const pc = this.pc;
-
-        if (kind == 'answer') {
-            if (other) return this.resend();
-            if (pc.signalingState != 'have-local-offer') return;
-
-        } else {
-            const glare = this.offering || pc.signalingState != 'stable';
-
-            if (glare && !this.polite) return;
         }
 
-        await pc.setRemoteDescription({type: kind, sdp});
-        this.peer = peer;
-        if (kind == 'answer') return;
-        if (other) await this.resend();
-        await pc.setLocalDescription();
+        const kind = type.slice('signal_'.length);
+        const state = this.pc.signalingState;
+
+        if (kind == 'answer') {
+            if (state != 'have-local-offer') return;    /* the second one */
+
+            /* to an offer of this one, from one that knows nothing of it */
+            if (this.other({sdp})) return this.reopen();
+            return this.pc.setRemoteDescription({type: kind, sdp});
+        }
+
+        if ((this.offering || state != 'stable') && !this.polite) return;
+
+        if (this.other({sdp})) this.reopen();
+
+        await this.pc.setRemoteDescription({type: kind, sdp});
+        await this.pc.setLocalDescription();
         this.describe();
+    }
+
+    /* than the one that ours is with */
+    other(description) {
+        const before = origin(this.pc.currentRemoteDescription);
+
+        return before && before != origin(description);
     }
 
     /* the path is gone: another, with credentials that are good today */
     async heal() {
-        const away = () => !this.closed && ['disconnected', 'failed']
-                           .includes(this.pc.iceConnectionState);
-
-        if (this.healing || !away()) return;
+        if (this.away) this.quality = null;
+        if (this.healing || !this.away) return;
         this.healing = true;
 
-        while (away()) {
+        if (this.path == 'disconnected') await wait(PATIENCE_MS);
+
+        while (this.away) {
             try {
                 await this.join();
-                this.pc.restartIce();
+                if (this.away) this.pc.restartIce();
             } catch (e) {
                 /* not connected now: after the next hello */
             }
-            await new Promise(ok => setTimeout(ok, HEAL_MS));
+            await wait(HEAL_MS);
         }
 
         this.healing = false;
@@ -329,20 +331,30 @@ export class Call {
 
     /* -- how it is -- */
 
+    beat() {
+        if (this.pc.signalingState != 'have-local-offer') this.unanswered = 0;
+        else if (++this.unanswered >= REPEAT_EVERY) this.describe();
+
+        this.measure().catch(() => {});
+    }
+
     async measure() {
-        const all = [...(await this.pc.getStats()).values()];
-        const pair = all.find(s => s.type == 'candidate-pair' && s.nominated
-                                   && s.state == 'succeeded');
+        const {pc} = this;
+        const by = await pc.getStats(), all = [...by.values()];
+        const pair = by.get(all.find(s => s.type == 'transport')
+                            ?.selectedCandidatePairId);
         const ins = all.filter(s => s.type == 'inbound-rtp');
         const sum = name => ins.reduce((n, s) => n + (s[name] ?? 0), 0);
         const got = sum('packetsReceived'), lost = sum('packetsLost');
+
+        if (pc != this.pc) return;
+
         const before = this.counted ?? {got: 0, lost: 0};
         const fell = Math.max(0, lost - before.lost);
         const came = Math.max(0, got - before.got);
 
         this.counted = {got, lost};
-        this.frames = sum('framesDecoded');
-        if (!pair || came + fell == 0) return;
+        if (!pair || this.away || came + fell == 0) return;
 
         this.quality = {
             rtt: Math.round((pair.currentRoundTripTime ?? 0) * 1000),
@@ -360,10 +372,10 @@ export class Call {
         if (this.closed) return;
         this.closed = true;
         clearInterval(this.timer);
-        clearTimeout(this.unanswered);
+        clearTimeout(this.renewal);
         this.offs.forEach(off => off());
-        this.local.getTracks().forEach(t => t.stop());
-        this.screen?.stop();
+        clearInterval(this.pulse);
+        this.capture.close();
         this.pc?.close();
     }
 }

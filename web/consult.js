@@ -178,13 +178,13 @@ export class Consult {
      * The network is back, the page is shown again, the machine was asleep: no
      * use in waiting on, and a socket may be dead without a word.
      */
-    poke() {
+    poke(patience = PROBE_MS) {
         if (this.state == 'waiting') {
             this.clock.clear(this.timer);
             this.connect();
 
         } else if (this.open) {
-            this.alive(PROBE_MS);
+            this.alive(patience);
             this.send(this.ws, {type: 'ping', payload: {}});
         }
     }

@@ -98,8 +98,8 @@ export class Outbox {
         if (login) line.refresh();
 
         /* a message needs a session that is joined, and that goes with the
-         * socket: it may not be joined again yet */
-        const early = e.code == 'session_state'
+         * socket: it may not be joined again yet, and then not paid for yet */
+        const early = e.code == 'unpaid' || e.code == 'session_state'
             && line.clock.now() - line.since < FINAL_MS;
 
         if (e.retry || early || login) {

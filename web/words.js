@@ -299,6 +299,8 @@ const WORDS = {
     'session.theirs.muted': '{name} is muted',
     'session.quality.good': 'Good connection',
     'session.quality.poor': 'Poor connection',
+    'session.path': 'Sound and picture are interrupted. Looking for another '
+                    + 'way.',
     'session.ended': 'The consultation is over.',
     'session.total': '{time} for {money}.',
     'session.free': 'Nothing was charged.',
@@ -628,6 +630,8 @@ const WORDS = {
     'error.NotAllowedError': 'The browser was not allowed to use microphone '
                              + 'or camera. Allow it beside the address.',
     'error.NotFoundError': 'No microphone or camera was found.',
+    'error.unplugged': 'The microphone or camera was unplugged. Plug it in or '
+                       + 'choose another one, and switch it on again.',
     'error.NotReadableError': 'Microphone or camera are in use elsewhere.'
 };
 

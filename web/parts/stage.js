@@ -36,6 +36,7 @@ export function Stage({call, session, name}) {
                    && (!media || media.cam || media.screen);
     const own = has(call.local, 'video');
     const video = session.service == 'video';
+    const away = ['disconnected', 'failed'].includes(call.path);
 
     const flip = (on, off, is, does) => html`<${Act} class="secondary"
         aria-pressed=${is} does=${does}>${say(is ? off : on)}</${Act}>`;
@@ -49,9 +50,12 @@ export function Stage({call, session, name}) {
                 video ? say('session.theirs.off', {name}) : name}</small></p>`}
             ${media && !media.mic && html`<p class="muted">${
                 say('session.theirs.muted', {name})}</p>`}
-            <div class="own"><${Video} stream=${call.local} mine=${true}
-                shown=${own} label=${say('session.mine')} /></div>
+            <div class="own ${screen ? 'screen' : ''}">
+                <${Video} stream=${call.local} mine=${true} shown=${own}
+                label=${say('session.mine')} /></div>
             <${Quality} call=${call} />
+            <p class="path" role="status">${
+                away && say('session.path')}</p>
         </div>
         <div class="row controls">
             ${flip('session.mic.on', 'session.mic.off', mic,
@@ -95,7 +99,7 @@ function Devices({call, video, onClose}) {
     }, []);
 
     const pick = (what, kind, label) => {
-        const used = call.local.getTracks().find(
+        const used = call.capture.chosen[what] ?? call.local.getTracks().find(
             t => t.kind == kind.slice(0, 5))?.getSettings().deviceId;
 
         return html`<${Field} label=${label}>

@@ -2,6 +2,7 @@
 one JSON object after the other, each ended by a NUL.  It ends when its pipe
 does, so none outlives the test that started it."""
 
+import base64
 import json
 import os
 import select
@@ -32,8 +33,15 @@ class Broken(AssertionError):
     """The browser ended, or the page threw."""
 
 
+# What a page says of itself from its first script on: a violation of the policy
+# is an error on its console, as exceptions are, which DevTools report.
+WATCH = """document.addEventListener('securitypolicyviolation', e =>
+    console.error('CSP', e.violatedDirective, e.blockedURI, e.sourceFile));"""
+
+
 class Browser:
-    def __init__(self):
+    def __init__(self, *flags):
+        self.pages = {}
         self.home = tempfile.mkdtemp(prefix='astro-chromium-')
         self.ids, self.rest = 0, b''
         theirs, self.to = os.pipe()
@@ -43,7 +51,8 @@ class Browser:
             self.process = subprocess.Popen(
                 ['bash', '-c', f'exec 3<&{theirs} 4>&{ours}; exec "$@"', '-',
                  'chromium-headless-shell', '--remote-debugging-pipe',
-                 f'--user-data-dir={self.home}/data', *FLAGS, 'about:blank'],
+                 f'--user-data-dir={self.home}/data', *FLAGS, *flags,
+                 'about:blank'],
                 pass_fds=(theirs, ours), stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log)
         os.close(theirs)
@@ -65,6 +74,7 @@ class Browser:
                 if 'error' in answer:
                     raise Broken(f'{method}: {answer["error"]}')
                 return answer['result']
+            self.event(answer)
 
     def read(self, seconds):
         while b'\0' not in self.rest:
@@ -79,9 +89,19 @@ class Browser:
         one, self.rest = self.rest.split(b'\0', 1)
         return json.loads(one)
 
-    def page(self, url, *scripts):
-        """A page of that URL, with these files evaluated in it."""
-        return Page(self, url, scripts)
+    def event(self, message):
+        page = self.pages.get(message.get('sessionId'))
+        if page and 'method' in message:
+            page.event(message['method'], message['params'])
+
+    def page(self, url, *scripts, context=None, watch=False, kind=None):
+        """A page of that URL, with these files evaluated in it.  context: of
+        context(); watch: page.problems has what went wrong in it."""
+        return (kind or Page)(self, url, scripts, context, watch)
+
+    def context(self):
+        """A browser of its own: it shares no login, no cache with others."""
+        return self.call('Target.createBrowserContext')['browserContextId']
 
     def close(self):
         os.close(self.to)
@@ -95,13 +115,21 @@ class Browser:
 
 
 class Page:
-    def __init__(self, browser, url, scripts):
+    def __init__(self, browser, url, scripts=(), context=None, watch=False):
         self.browser = browser
-        self.target = browser.call('Target.createTarget',
-                                   url='about:blank')['targetId']
+        self.problems = []
+        self.target = browser.call(
+            'Target.createTarget', url='about:blank',
+            **({'browserContextId': context} if context else {}))['targetId']
         self.session = browser.call('Target.attachToTarget', flatten=True,
                                     targetId=self.target)['sessionId']
+        browser.pages[self.session] = self
         self.call('Page.enable')
+        if watch:
+            for domain in ('Runtime', 'Log'):
+                self.call(f'{domain}.enable')
+            self.call('Page.addScriptToEvaluateOnNewDocument', source=WATCH)
+            self.call('Emulation.setFocusEmulationEnabled', enabled=True)
         went = self.call('Page.navigate', url=url)
         assert 'errorText' not in went, went
         until = time.monotonic() + PATIENCE
@@ -117,6 +145,28 @@ class Page:
     def call(self, method, **params):
         return self.browser.call(method, self.session, **params)
 
+    def event(self, method, params):
+        """What went wrong: on the console, thrown, of the network."""
+        if method == 'Runtime.exceptionThrown':
+            told = params['exceptionDetails']
+            self.problems.append('exception: ' + str(
+                told.get('exception', {}).get('description') or told['text']))
+        elif method == 'Runtime.consoleAPICalled' \
+                and params['type'] in ('error', 'assert'):
+            self.problems.append('console: ' + ' '.join(
+                str(a.get('value', a.get('description')))
+                for a in params['args']))
+        elif method == 'Log.entryAdded' \
+                and params['entry']['level'] == 'error':
+            entry = params['entry']
+            self.problems.append(f'{entry["source"]}: {entry["text"]}'
+                                 f' {entry.get("url", "")}')
+
+    def screenshot(self, path):
+        image = self.call('Page.captureScreenshot', format='png')['data']
+        with open(path, 'wb') as f:
+            f.write(base64.b64decode(image))
+
     def get(self, expression):
         """The value of a JavaScript expression; of a promise, what becomes
         of it."""
@@ -130,3 +180,4 @@ class Page:
 
     def close(self):
         self.browser.call('Target.closeTarget', targetId=self.target)
+        self.browser.pages.pop(self.session, None)
