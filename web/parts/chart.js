@@ -32,6 +32,9 @@ export function data(of, series) {
     return out;
 }
 
+const gaps = of => of.filter((f, i) => i && f.at - of[i - 1].at > SILENT_MS)
+    .length;
+
 /* seconds are of use only while there are few minutes */
 const clock = (u, at) => at.map(s => at.at(-1) - at[0] < 120
     ? new Date(s * 1000).toLocaleTimeString() : time(s * 1000));
@@ -84,7 +87,8 @@ export function Chart({title, of, series, unit = number}) {
     useEffect(() => plot.current?.setData(data(of, series)), [of]);
 
     return html`<section><h2>${title}</h2>
-        <div ref=${box} class="chart" role="img" aria-label="${title}: ${
+        <div ref=${box} class="chart" data-points=${of.length}
+            data-gaps=${gaps(of)} role="img" aria-label="${title}: ${
             series.map(([name, value]) => `${name} ${
                 unit(value(of.at(-1)))}`).join(', ')}"></div></section>`;
 }
