@@ -84,21 +84,29 @@ async function call(method, path, body, headers = {}) {
 }
 
 
+/* Whoever has signed out meanwhile stays out, and the next one in. */
+async function renew(of) {
+    try {
+        const answer = await call('POST', '/auth/refresh',
+                                  {refresh_token: of.refresh});
+
+        if (login == of) signed(answer);
+    } catch (e) {
+        if (login == of && !e.retry) signed(null);
+        throw e;
+    }
+}
+
+
 /* {fresh}: another one than the last.  Signed out if there is none any more. */
 export async function token({fresh = false} = {}) {
     if (!login) throw new Problem(401, {code: 'unauthorized'});
     if (!fresh && Date.now() < login.until - EARLY_MS) return login.token;
 
-    renewing ??= call('POST', '/auth/refresh', {refresh_token: login.refresh})
-        .then(signed)
-        .catch(e => {
-            if (!e.retry) signed(null);
-            throw e;
-        })
-        .finally(() => { renewing = null; });
+    renewing ??= renew(login).finally(() => { renewing = null; });
 
     await renewing;
-    return login.token;
+    return token();
 }
 
 

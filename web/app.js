@@ -6,8 +6,9 @@
  * fetched when somebody goes there.
  */
 
-import {h, html, render, useEffect, useState} from './vendor/preact.js';
-import {say, sayError} from './words.js';
+import {h, html, render, useEffect, useErrorBoundary, useState}
+    from './vendor/preact.js';
+import {say} from './words.js';
 import {begin, mine, now, takeOver, use} from './live.js';
 import {signOut} from './api.js';
 import {money} from './format.js';
@@ -16,7 +17,7 @@ import {Bell} from './parts/bell.js';
 import {Ring} from './parts/ring.js';
 import {demo} from './demo.js';
 
-/* pattern, file, who sees it in the menu, and under which name */
+/* pattern, file, whose it is (everybody's), its name in the menu */
 const ROUTES = [
     ['find', 'find', ['client'], 'nav.find'],
     ['advisor/:id', 'advisor'],
@@ -32,7 +33,7 @@ const ROUTES = [
     ['live', 'live', ['admin'], 'nav.admin'],
     ['sessions', 'sessions', ['admin'], 'nav.sessions'],
     ['users', 'users', ['admin'], 'nav.users'],
-    ['users/:id', 'user'],
+    ['users/:id', 'user', ['admin']],
     ['money', 'money', ['admin'], 'nav.money'],
     ['disputes', 'disputes', ['admin'], 'nav.disputes'],
     ['stats', 'stats', ['admin'], 'nav.stats'],
@@ -46,15 +47,27 @@ const HOME = {client: 'find', advisor: 'desk', admin: 'live'};
 
 export const go = path => { location.hash = `#/${path}`; };
 
-function match(path) {
-    for (const [pattern, file] of ROUTES) {
-        const at = path.split('?')[0].split('/'), of = pattern.split('/');
+/* a part of an address, which somebody may have typed; null: it is none */
+function decoded(text) {
+    try {
+        return decodeURIComponent(text);
+    } catch (e) {
+        return null;
+    }
+}
 
-        if (at.length == of.length
+function match(path, role) {
+    const at = path.split('?')[0].split('/').map(decoded);
+
+    if (at.includes(null)) return null;
+
+    for (const [pattern, file, roles] of ROUTES) {
+        const of = pattern.split('/');
+
+        if (at.length == of.length && (!roles || roles.includes(role))
             && of.every((part, i) => part[0] == ':' || part == at[i]))
             return {file, path, args: Object.fromEntries(of.flatMap(
-                (part, i) => part[0] == ':'
-                    ? [[part.slice(1), decodeURIComponent(at[i])]] : []))};
+                (part, i) => part[0] == ':' ? [[part.slice(1), at[i]]] : []))};
     }
     return null;
 }
@@ -130,7 +143,7 @@ function Head({at}) {
         <a class="brand" href="#/"><img src="icon.svg" alt="" width="28"
             height="28" />${say('app.name')}</a>
         ${user && html`<nav aria-label=${say('app.menu')}>
-            ${ROUTES.filter(r => r[2]?.includes(user.role)).map(r =>
+            ${ROUTES.filter(r => r[3] && r[2].includes(user.role)).map(r =>
                 html`<a href="#/${r[0]}" aria-current=${
                     at == r[1] ? 'page' : null}>${say(r[3])}</a>`)}
         </nav>
@@ -146,12 +159,30 @@ function Head({at}) {
             <a class="name" href="#/me" title=${say('me.title')}
                 aria-current=${at == 'me' ? 'page' : null}>${user.name} <small
                 >${say(`role.${user.role}`)}</small></a>
-            <button class="secondary small" onClick=${() => signOut()
-                .catch(() => {})}>${say('nav.out')}</button>
+            <button class="secondary small" onClick=${leave}>${
+                say('nav.out')}</button>
         </span>`}
     </header>`;
 }
 
+
+/* whoever comes next does not begin where this one was */
+const leave = () => signOut().catch(() => {}).finally(() => go(''));
+
+
+/*
+ * A page that cannot be had, or that fails, takes nothing else with it.  The
+ * likeliest is that it is of a newer version than what is loaded already.
+ */
+const Failed = () => html`<p role="alert">${say('app.failed')} <button
+    class="secondary small" onClick=${() => location.reload()}>${
+    say('app.reload')}</button></p>`;
+
+function Safe({children}) {
+    const [error] = useErrorBoundary(reportError);
+
+    return error ? html`<${Failed} />` : children;
+}
 
 /* what a demonstration says beside the pages */
 function useHint() {
@@ -159,7 +190,7 @@ function useHint() {
 
     useEffect(() => {
         demo.then(d => d.people?.length && import('./parts/hint.js')
-            .then(m => set(() => m.default)));
+            .then(m => set(() => m.default), () => {}));
     }, []);
     return hint;
 }
@@ -168,7 +199,7 @@ function App() {
     const {user} = use();
     const path = useRoute();
     const found = !user ? {file: 'login', args: {}, path: ''}
-                        : match(path || HOME[user.role]);
+                        : match(path || HOME[user.role], user.role);
     const page = usePage(found?.file ?? 'lost');
     const Hint = useHint();
 
@@ -177,9 +208,9 @@ function App() {
         <${Broken} />
         ${user && Hint && html`<${Hint} at=${found?.file} />`}
         <main id="main" tabindex="-1" class=${found?.file ?? ''}>
-            ${page?.error ? html`<p role="alert">${sayError(page.error)}</p>`
-              : page && html`<${page.Page} key=${found?.path}
-                                          ...${found?.args} />`}
+            ${page?.error ? html`<${Failed} />`
+              : page && html`<${Safe} key=${found?.path}><${page.Page}
+                                          ...${found?.args} /></${Safe}>`}
         </main>
         ${user?.role == 'advisor' && html`<${Ring} />`}
         <${Told} />`;

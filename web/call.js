@@ -133,7 +133,10 @@ export class Call {
         clearTimeout(this.renewal);
         if (ends.length == 0) return;
 
-        const left = Math.min(...ends) * 1000 - Date.now();
+        /* by the server's clock, which said what it was when we came */
+        const {me, since} = this.line;
+        const left = Math.min(...ends) * 1000 - Date.now()
+                     - ((me?.now ?? since) - since);
 
         this.renewal = setTimeout(
             () => this.join().catch(() => {}),      /* the next hello's */
@@ -172,6 +175,8 @@ export class Call {
         this.forget('video');
         this.open();
         this.attach();
+        this.told = null;           /* whoever is new has not heard it */
+        this.say();
     }
 
     forget(kind) {

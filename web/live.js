@@ -116,8 +116,14 @@ function session({payload: s}) {
     if (s.state == 'ended')
         return now.ended.has(s.session) || over(s);
 
-    change({sessions: put(now.sessions, s.session, {
-        ...now.sessions.get(s.session), ...s, at: Date.now()})});
+    /* said before its end, and come after it */
+    if (now.ended.has(s.session)) return;
+
+    const had = now.sessions.get(s.session), at = Date.now();
+
+    /* from: since when it is in this state, by our clock */
+    change({sessions: put(now.sessions, s.session, {...had, ...s, at,
+        from: had?.state == s.state ? had.from : at})});
 }
 
 function told(m) {
@@ -125,12 +131,18 @@ function told(m) {
             unread: now.unread + 1});
 }
 
+/* a tick says what is in the wallet; what is held there stays held */
+const charged = (wallet, balance) => !wallet || balance === undefined ? wallet
+    : {...wallet, balance, available: wallet.available
+                                      + balance - wallet.balance};
+
 const WHAT = {
     session_update: session,
     session_incoming: session,
     session_end: m => over(m.payload),
-    billing_tick: ({payload: p}) => change({
+    billing_tick: ({payload: p}) => now.ended.has(p.session) || change({
         ticks: put(now.ticks, p.session, {...p, at: Date.now()}),
+        wallet: charged(now.wallet, p.balance),
         /* it only grows when there is more money */
         ...now.low?.session == p.session && p.left_s > now.low.left_s
            && {low: null}}),
@@ -168,13 +180,18 @@ async function open(login) {
     line?.stop();
     line = null;
     now = empty();
+    names.clear();                  /* who the others are depends on oneself */
+    watched = [];
     change({user: login ? {...login.user, name: '', currency: null} : null});
     if (!login) return;
 
+    const id = await device();
+
+    if (who() != login.user) return;    /* it is somebody else's by now */
+
     const mine = line = new Consult({
         url: `wss://${location.host}/ws`, token, box: sessionStorage,
-        name: `consult.kept.${login.user.id}`, device: await device(),
-        app: 'web/1'});
+        name: `consult.kept.${login.user.id}`, device: id, app: 'web/1'});
 
     for (const [type, ear] of Object.entries(WHAT)) mine.on(type, ear);
 
@@ -184,14 +201,17 @@ async function open(login) {
         change({user: {id: me.user, role: me.role, name: me.name,
                        currency: me.currency}, skew: me.now - Date.now()});
         settle();
+        news(mine).catch(() => {});
         if (watched.length) watch(watched);
     });
     mine.start();
+}
 
-    const notices = await get('/notifications?limit=20');
+/* what one was told while there was no line, too */
+async function news(mine) {
+    const {data, unread} = await get('/notifications?limit=20');
 
-    if (mine == line)
-        change({notices: notices.data, unread: notices.unread});
+    if (mine == line) change({notices: data, unread});
 }
 
 /* whenever a connection may have died without a word, or may be had again */

@@ -17,6 +17,9 @@ const WORDS = {
     'app.save': 'Save',
     'app.saved': 'Saved.',
     'app.again': 'Try again',
+    'app.failed': 'This page could not be shown. There may be a newer version '
+                  + 'of it, or no connection.',
+    'app.reload': 'Load it again',
     'app.where': 'There is no such page.',
     'app.back': 'To the start',
 
@@ -106,8 +109,8 @@ const WORDS = {
     'find.here': 'Online now',
     'find.none': 'Nobody fits all of that. Take something away:',
     'find.minute': '{money} a minute',
-    'find.years': '{n} years of experience',
-    'find.reviews': '{average} of 5, {count} reviews',
+    'find.years': '{n} {n:year|years} of experience',
+    'find.reviews': '{average} of 5, {count} {count:review|reviews}',
     'find.unrated': 'No reviews yet',
     'find.online': 'online',
     'find.offline': 'offline',
@@ -185,7 +188,7 @@ const WORDS = {
     'coupon.code': 'Code',
     'coupon.use': 'Use it',
     'coupon.money': '{money} are in your wallet.',
-    'coupon.minutes': '{n} minutes with {name} are free.',
+    'coupon.minutes': '{n} {n:minute|minutes} with {name} {n:is|are} free.',
     'coupon.unknown': 'There is no such code, or it is over. Look at it '
                       + 'again.',
     'coupon.used': 'You have used this code.',
@@ -209,7 +212,7 @@ const WORDS = {
     'limits.next': '{money} from {when} on.',
     'limits.none': 'No limit from {when} on.',
     'limits.exclude': 'Take a break for',
-    'limits.days': '{n} days',
+    'limits.days': '{n} {n:day|days}',
     'limits.day1': 'one day',
     'limits.out': 'Take a break',
     'limits.sure': 'Until {when} you cannot begin a consultation or book. '
@@ -250,7 +253,7 @@ const WORDS = {
     'service.video': 'Video',
 
     'queue.waiting': 'You are number {position} in line for {name}.',
-    'queue.eta': 'About {minutes} minutes.',
+    'queue.eta': 'About {minutes} {minutes:minute|minutes}.',
     'queue.offered': '{name} is free for you now.',
     'queue.leave': 'Leave the line',
     'queue.start': 'Start now',
@@ -275,6 +278,7 @@ const WORDS = {
     'session.cost': 'Cost',
     'session.earned': 'Earned',
     'session.balance': 'Balance',
+    'session.away': 'The call goes on in another window of yours.',
     'session.left': 'Time left',
     'session.low': 'Your balance will do for {left}.',
     'session.topup': 'Top up',
@@ -465,7 +469,7 @@ const WORDS = {
                           + 'do, what it costs and when you work.',
     'desk.queue.none': 'Nobody waits in line for you.',
     'desk.queue.one': 'One client waits in line for you.',
-    'desk.queue.some': '{n} clients wait in line for you.',
+    'desk.queue.some': '{n} {n:client waits|clients wait} in line for you.',
     'desk.queue.how': 'Whoever is first is told as soon as you are free, and '
                       + 'has a while to call you before the next one is.',
     'desk.queue.away': 'They are told when you are online.',
@@ -704,9 +708,12 @@ const WORDS = {
 /* more of them, of pages that few people see */
 export const learn = words => Object.assign(WORDS, words);
 
+/* {name} is what is given by that name; {n:year|years} goes by how many */
 export function say(key, with_ = {}) {
-    return (WORDS[key] ?? key).replace(/\{(\w+)\}/g,
-                                       (all, name) => with_[name] ?? all);
+    return (WORDS[key] ?? key).replace(
+        /\{(\w+)(?::([^{|}]*)\|([^{|}]*))?\}/g, (all, name, one, many) =>
+            many === undefined ? with_[name] ?? all
+                               : with_[name] == 1 ? one : many);
 }
 
 /* what to tell people of an error, and what to do about it */

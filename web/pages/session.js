@@ -60,11 +60,26 @@ function useSession(id) {
            ?? (last.current && end ? {...last.current, ...end} : null);
 }
 
+/*
+ * Of all windows that one person has in this browser the last one has the
+ * call: two of them would answer, and take it from each other without end.
+ * lost() is told by the one that no longer has it.
+ */
+function hold(what, lost) {
+    let free = () => {};
+
+    navigator.locks?.request(what, {steal: true}, () => new Promise(
+        ok => { free = ok; })).catch(lost);
+    return () => free();
+}
+
 /* takes part for as long as this page is there and the session lives */
-function useCall(s) {
+function useCall(s, me) {
     const [, draw] = useReducer(n => n + 1, 0);
     const [call, set] = useState(null);
-    const on = !!s && JOINED.includes(s.state);
+    const [away, setAway] = useState(false);    /* in another window */
+    const voice = useRef(false);
+    const on = !!s && JOINED.includes(s.state) && !away;
 
     useEffect(() => {
         if (!on) return;
@@ -72,27 +87,39 @@ function useCall(s) {
         const relayed = new URLSearchParams(location.search).has('relay');
         const c = new Call(line, s.session, {relayed, onChange: draw,
                                              onError: tellError});
+        const free = hold(`astro.call.${me}.${s.session}`,
+                          () => c.closed || setAway(true));
 
         c.join().catch(tellError);
         set(c);
-        return () => { c.close(); set(null); };
+        voice.current = false;
+        return () => { c.close(); free(); set(null); };
     }, [on, s?.session]);
 
-    /* what the service needs; more or less than that is one's own choice */
+    /*
+     * What the service needs; more or less than that is one's own choice: who
+     * was silent stays so when a picture is added.
+     */
     useEffect(() => {
-        if (!call || !s?.service) return;
-        call.media({mic: s.service != 'chat', cam: s.service == 'video'})
+        if (!call || call.closed || !s?.service) return;
+
+        const had = voice.current, has = s.service != 'chat';
+
+        voice.current = has;
+        if (s.service != 'video' && call.screen)
+            call.share(false).catch(tellError);
+        call.media({...has != had && {mic: has}, cam: s.service == 'video'})
             .catch(tellError);
     }, [call, s?.service]);
 
-    return call;
+    return {call, away, take: () => setAway(false)};
 }
 
 
 export default function Session({id}) {
     const {user} = use();
     const s = useSession(id);
-    const call = useCall(s);
+    const {call, away, take} = useCall(s, user.id);
     const [short, setShort] = useState(null);   /* why to top up, or '' */
     const name = s && !s.error ? nameOf(s) : '';
     const client = s?.client == user.id;
@@ -121,6 +148,9 @@ export default function Session({id}) {
             <${Controls} session=${s} name=${name} client=${client}
                 onShort=${(why = '') => setShort(why)} />
         </header>
+        ${away && html`<p class="banner" role="alert">${
+            say('session.away')} <button class="small" onClick=${take}>${
+            say('line.use')}</button></p>`}
         ${call && s.service != 'chat' && html`<${Stage} call=${call}
             session=${s} name=${name} />`}
         <${Messages} conv=${s.conv} me=${user.id} name=${name} open=${true} />

@@ -18,7 +18,8 @@ export function Meter({session: s, onTopUp}) {
     const active = s.state == 'active';
     const at = useClock(1000, active);
     const tick = ticks.get(s.session);
-    const ahead = active && tick ? Math.min(at - tick.at, AHEAD_MS) : 0;
+    const since = Math.max(tick?.at ?? 0, s.from ?? at);
+    const ahead = active ? Math.min(Math.max(0, at - since), AHEAD_MS) : 0;
     const client = user.id == s.client;
     const currency = s.rate.currency;
     const left = tick?.left_s === undefined ? null
@@ -32,7 +33,7 @@ export function Meter({session: s, onTopUp}) {
                 <dd>${money(client ? tick?.charged ?? s.charged
                                    : tick?.earned ?? 0, currency)}</dd></div>
             ${client && html`<div><dt>${say('session.balance')}</dt><dd>${
-                money(tick?.balance ?? wallet?.balance, currency)}</dd></div>`}
+                money(wallet?.available, currency)}</dd></div>`}
             ${client && left !== null && html`<div><dt>${
                 say('session.left')}</dt><dd>${clock(left)}</dd></div>`}
         </dl>
