@@ -699,7 +699,8 @@ const WORDS = {
     'error.not_found': 'It is not there any more.',
     'error.NotAllowedError': 'The browser was not allowed to use microphone '
                              + 'or camera. Allow it beside the address.',
-    'error.NotFoundError': 'No microphone or camera was found.',
+    'error.NotFoundError': 'No microphone or camera was found. You can see, '
+                           + 'hear and write all the same.',
     'error.unplugged': 'The microphone or camera was unplugged. Plug it in or '
                        + 'choose another one, and switch it on again.',
     'error.NotReadableError': 'Microphone or camera are in use elsewhere.'
@@ -718,7 +719,8 @@ export function say(key, with_ = {}) {
 
 /* what to tell people of an error, and what to do about it */
 export function sayError(e) {
-    const key = `error.${e.code ?? e.name}`;
+    /* a browser's own errors have numbers for codes */
+    const key = `error.${typeof e.code == 'string' ? e.code : e.name}`;
 
     return WORDS[key] ?? e.message ?? String(e);
 }
