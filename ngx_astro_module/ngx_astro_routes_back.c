@@ -13,8 +13,8 @@
 
 const ngx_astro_route_row_t  ngx_astro_routes_back[] = {
 
-    { GET, ngx_string("/api/admin/payments"), ADMIN, "payments_all", "uQlc",
-      0, NULL },
+    { GET, ngx_string("/api/admin/payments"), ADMIN | SLOW, "payments_all",
+      "uQlc", 0, NULL },
     { POST, ngx_string("/api/admin/payments/{m}/refund"), ADMIN | MONEY,
       "payment_refund", "upb", OPT, NULL },
 

@@ -15,7 +15,8 @@ other.
 
 It waits for no lock on a table for more than 3 s, since everybody else who
 wants the table waits behind it (for a pg_dump, say): it gives way for a
-second, and tries again, 60 times.  ASTRO_MIGRATE_TRIES is another number.
+second, and tries again, 60 times; after a deadlock, too.  ASTRO_MIGRATE_TRIES
+is another number.
 
 CONNINFO is what psql -d takes: a database name, "host=/run/x dbname=astro",
 or a URI.  Without it: $ASTRO_PG_ADMIN.  The database must exist.  Connect
@@ -237,7 +238,7 @@ while :; do
     tries=$((tries - 1))
 
     if [ "$status" != 3 ] || [ "$tries" -le 0 ] \
-        || ! grep -q 'due to lock timeout' "$said"
+        || ! grep -qe 'due to lock timeout' -e 'deadlock detected' "$said"
     then
         exit "$status"
     fi

@@ -123,7 +123,12 @@ BEGIN
     b.answer_by := least(clock_timestamp()
                          + o.answer_ms * interval '1 millisecond', b.start_at);
 
-    PERFORM consult.cap_spend(b.client_id, b.deposit);
+    -- what the live session has charged and holds stays as it is
+    PERFORM 1 FROM consult.session s
+      WHERE s.client_id = b.client_id AND s.state <> 'ended'
+      ORDER BY s.id FOR NO KEY UPDATE;
+
+    PERFORM consult.cap_spend(b.client_id, b.deposit, 'infinity');
 
     INSERT INTO consult.booking (client_id, advisor_id, client_wallet,
            advisor_wallet, service, rate_minor, commission_bps, start_at,
@@ -143,6 +148,7 @@ BEGIN
                              'top up: the deposit is ' || b.deposit);
     END IF;
 
+    PERFORM consult.cap_again(b.client_id);
     PERFORM consult.booking_tell(b.advisor_id, 'booking_requested', b);
 
     RETURN b;

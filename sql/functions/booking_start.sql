@@ -346,9 +346,9 @@ BEGIN
         PERFORM consult.fail('busy', 'the advisor is in a session');
     END;
 
+    PERFORM consult.booking_began(b, s.id, caller);
     PERFORM consult.cap_begin(s.id, consult.price(t, b.rate_minor, NULL,
                                                   ready_ms));
-    PERFORM consult.booking_began(b, s.id, caller);
 
     RETURN consult.outcome(s, 201, false);
 END

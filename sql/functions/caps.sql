@@ -5,8 +5,9 @@
 -- have charged and hold, on the day on which they were started, to their end;
 -- gifts, and deposits that became an advisor's, when they did.  Promo counts as
 -- money does; what is given back later does not come off.  A deposit that was
--- promised is kept, whatever the cap has become; a new booking needs room for
--- its deposit.
+-- promised is kept, whatever the cap has become: what bookings that begin within
+-- the day, or the week, hold is no room for anything else; and a new booking needs
+-- room beside what all bookings hold.
 --
 -- A session's cap (consult.session.cap_minor) is what there was room for when it
 -- started.  A gift, or a lower limit, lowers it at once, but never below what the
@@ -94,11 +95,28 @@ END
 $$;
 
 
+-- consult.promised: what an account's bookings hold that begin before until, but
+-- for that of one session (or NULL).
+CREATE OR REPLACE FUNCTION consult.promised(account bigint,
+    until timestamptz, but bigint) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off AS $$
+BEGIN
+    RETURN coalesce((SELECT sum(b.held) FROM consult.booking b
+                      WHERE b.client_id = account AND b.ended_at IS NULL
+                        AND b.start_at < until
+                        AND (but IS NULL
+                             OR b.session_id IS DISTINCT FROM but)), 0);
+END
+$$;
+
+
 -- consult.cap_room: what an account may still spend on the day and in the week of
--- this instant, besides what one session (or NULL) takes of it; NULL: as much as
--- it has.
+-- this instant, besides what one session (or NULL) takes of it, and what is
+-- promised until their end, or until then; NULL: as much as it has.
 CREATE OR REPLACE FUNCTION consult.cap_room(account bigint, at timestamptz,
-    but bigint) RETURNS bigint
+    but bigint, until timestamptz) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -108,10 +126,16 @@ DECLARE
 BEGIN
     RETURN least(CASE WHEN l.day_minor IS NOT NULL
                       THEN l.day_minor - consult.spent(account, v_day,
-                               v_day + interval '24 h', but) END,
+                               v_day + interval '24 h', but)
+                           - consult.promised(account,
+                               greatest(until, v_day + interval '24 h'), but)
+                      END,
                  CASE WHEN l.week_minor IS NOT NULL
                       THEN l.week_minor - consult.spent(account, v_mon,
-                               v_mon + interval '168 h', but) END);
+                               v_mon + interval '168 h', but)
+                           - consult.promised(account,
+                               greatest(until, v_mon + interval '168 h'), but)
+                      END);
 END
 $$;
 
@@ -130,7 +154,7 @@ DECLARE
 BEGIN
     SELECT x.* INTO STRICT s FROM consult.session x WHERE x.id = session;
 
-    v_room := consult.cap_room(s.client_id, s.created_at, s.id);
+    v_room := consult.cap_room(s.client_id, s.created_at, s.id, NULL);
 
     -- of a booking, by the advisor, who need not know why
     IF consult.caller() <> s.client_id
@@ -168,7 +192,7 @@ BEGIN
               WHERE x.client_id = account AND x.state <> 'ended'
               ORDER BY x.id FOR NO KEY UPDATE
     LOOP
-        v_cap := consult.cap_room(account, s.created_at, s.id);
+        v_cap := consult.cap_room(account, s.created_at, s.id, NULL);
         CONTINUE WHEN v_cap IS NULL;
 
         -- what is begun is paid for, and what is held was told of
@@ -185,15 +209,17 @@ $$;
 
 
 -- consult.cap_spend: an account is about to spend amount beside its sessions, in
--- this transaction, under the advisory lock: refuses it if there is no room.
-CREATE OR REPLACE FUNCTION consult.cap_spend(account bigint, amount bigint)
-RETURNS void
+-- this transaction, under the advisory lock: refuses it if there is no room beside
+-- that and what is promised, as cap_room.
+CREATE OR REPLACE FUNCTION consult.cap_spend(account bigint, amount bigint,
+    until timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM consult.not_excluded(account);
 
-    IF consult.cap_room(account, clock_timestamp(), NULL) < amount THEN
+    IF consult.cap_room(account, clock_timestamp(), NULL, until)
+       < amount THEN
         PERFORM consult.fail('conflict', 'the limit of what you want to '
                              'spend is reached');
     END IF;
@@ -286,17 +312,23 @@ END
 $$;
 
 
+-- Of the version before.
+DROP FUNCTION IF EXISTS consult.cap_room(bigint, timestamptz, bigint),
+    consult.cap_spend(bigint, bigint);
+
+
 REVOKE ALL ON FUNCTION consult.limit_of(bigint),
     consult.not_excluded(bigint),
     consult.spent(bigint, timestamptz, timestamptz, bigint),
-    consult.cap_room(bigint, timestamptz, bigint),
+    consult.promised(bigint, timestamptz, bigint),
+    consult.cap_room(bigint, timestamptz, bigint, timestamptz),
     consult.cap_begin(bigint, numeric), consult.cap_again(bigint),
-    consult.cap_spend(bigint, bigint),
+    consult.cap_spend(bigint, bigint, timestamptz),
     consult.limit_set(bigint, boolean, bigint, boolean, bigint, timestamptz),
     consult.limit_body(bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION consult.not_excluded(bigint),
     consult.cap_begin(bigint, numeric),
-    consult.cap_spend(bigint, bigint),
+    consult.cap_spend(bigint, bigint, timestamptz),
     consult.limit_set(bigint, boolean, bigint, boolean, bigint, timestamptz),
     consult.limit_body(bigint) TO astro_api;
 

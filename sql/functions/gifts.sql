@@ -27,7 +27,7 @@ BEGIN
       WHERE s.client_id = gift_pay.client AND s.state <> 'ended'
       ORDER BY s.id FOR NO KEY UPDATE;
 
-    PERFORM consult.cap_spend(client, amount);
+    PERFORM consult.cap_spend(client, amount, NULL);
 
     SELECT g.transfer_id, g.balance INTO STRICT transfer_id, balance
       FROM billing.gift(client, advisor, amount, session,
@@ -51,7 +51,8 @@ SET ROLE astro_owner;
 
 
 -- consult.gift_do: of both functions below; the caller is the client of the
--- conversation.
+-- conversation.  An advisor who is blocked, has left or is not approved gets
+-- nothing.
 CREATE OR REPLACE FUNCTION consult.gift_do(caller bigint, advisor bigint,
     conv bigint, session bigint, doc json, once text)
 RETURNS api.session_outcome
@@ -90,6 +91,15 @@ BEGIN
         END IF;
 
     ELSE
+        PERFORM 1 FROM identity.advisor d
+           JOIN identity.account a ON a.id = d.account_id
+          WHERE d.account_id = gift_do.advisor AND a.role = 'advisor'
+            AND NOT a.blocked AND d.approved_at IS NOT NULL;
+
+        IF NOT FOUND THEN
+            PERFORM consult.fail('not_found', 'no such advisor');
+        END IF;
+
         p := consult.gift_pay(caller, advisor, v_amount, session, v_cid);
         e := consult.append_event(conv, 'gift', caller, v_cid, v_payload);
         r.event_seq := e.seq;
@@ -131,7 +141,8 @@ SET ROLE astro_api;
 --   201 {conv,seq,session,amount,note}; event_frame is told to both.  200, dup:
 --       it was given
 --   400 bad_request, with its field; 403 forbidden: it is for the client, or who
---       has excluded himself; 404 not_participant
+--       has excluded himself; 404 not_participant; not_found: the advisor is no
+--       more
 --   402 insufficient_balance; 409 session_state, conflict (a spend cap)
 --   422 idempotency_mismatch, field "/cid"
 --
@@ -183,6 +194,7 @@ DECLARE
     v_conv bigint;
 BEGIN
     PERFORM set_config('astro.caller', caller::text, true);
+    PERFORM pg_advisory_xact_lock(1, hashint8(caller));
 
     PERFORM api.conversation_open(caller,
                                   json_build_object('advisor', 'u_' || advisor));

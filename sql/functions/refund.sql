@@ -321,7 +321,8 @@ $$;
 
 
 -- consult.payments_list: payments of this account, in this state, or of all;
--- newest first, with their refunds: (id, a document).  For admins.
+-- newest first, with their refunds: (id, a document).  For admins.  (One of the
+-- two, each along its index.)
 CREATE OR REPLACE FUNCTION consult.payments_list(account bigint, state text,
     before bigint, cap int)
 RETURNS TABLE (id bigint, doc text)
@@ -332,13 +333,19 @@ SET enable_seqscan = off AS $$
 BEGIN
     RETURN QUERY
     SELECT p.id, row_to_json(x)::text
-      FROM (SELECT y.* FROM ledger.payment y
-             WHERE y.id < payments_list.before
-               AND (payments_list.account IS NULL
-                    OR y.owner_id = payments_list.account)
-               AND (payments_list.state IS NULL
-                    OR y.status = payments_list.state)
-             ORDER BY y.id DESC LIMIT cap) p
+      FROM ((SELECT y.* FROM ledger.payment y
+              WHERE payments_list.account IS NULL
+                AND y.id < payments_list.before
+                AND (payments_list.state IS NULL
+                     OR y.status = payments_list.state)
+              ORDER BY y.id DESC LIMIT cap)
+            UNION ALL
+            (SELECT y.* FROM ledger.payment y
+              WHERE y.owner_id = payments_list.account
+                AND y.id < payments_list.before
+                AND (payments_list.state IS NULL
+                     OR y.status = payments_list.state)
+              ORDER BY y.owner_id DESC, y.id DESC LIMIT cap)) p
      CROSS JOIN LATERAL (
            SELECT 'm_' || p.id AS id, 'u_' || p.owner_id AS "user",
                   p.provider, p.payment_id AS vendor_id, p.status AS state,

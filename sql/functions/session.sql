@@ -232,9 +232,9 @@ BEGIN
                o.free_ms, 'ringing', consult.ms(clock_timestamp()))
         RETURNING * INTO s;
 
+        PERFORM consult.session_begun(s.id, s.client_id, s.advisor_id);
         PERFORM consult.cap_begin(s.id, consult.price(o, v_rate,
                     session_start.max_minor, ready_ms));
-        PERFORM consult.session_begun(s.id, s.client_id, s.advisor_id);
 
         RETURN consult.outcome(s, 201, false);
 

@@ -153,7 +153,7 @@ def test_x7_who_is_excluded_begins_nothing(bench, web):     # noqa: F811
         == "bad_request"
     assert web.start(who, advisor)[0] == "forbidden"
     with pytest.raises(psycopg.Error, match="excluded"):
-        bench.rows("SELECT consult.cap_spend(%s, 1)", who)
+        bench.rows("SELECT consult.cap_spend(%s, 1, NULL)", who)
     bench.rows("UPDATE ledger.spend_limit SET excluded_until = now()"
                " WHERE account_id = %s", who)
     assert web.start(who, advisor)[0] == 201
@@ -201,3 +201,50 @@ def test_x7_whatever_one_does_it_is_not_passed(bench, web):     # noqa: F811
         talk.accept()
 
     bench.clean()
+
+
+def test_x7_what_is_promised_is_no_room(bench, web):     # noqa: F811
+    """Bookings hold deposits: of the same day they are no room for a session or
+    a gift, of any day none for another booking."""
+    who, one, two = bench.account("client", 100000), *(
+        bench.account("advisor") for _ in range(2))
+    bench.gateway().be_online(one)
+
+    def book(seconds):
+        return bench.one(
+            "SELECT (consult.booking_make(jsonb_populate_record("
+            "NULL::consult.booking, jsonb_build_object('client_id', %s::bigint,"
+            " 'advisor_id', %s::bigint, 'service', 'chat', 'rate_minor', 100,"
+            " 'commission_bps', 0, 'note', '',"
+            " 'start_at', now() + make_interval(secs => %s),"
+            " 'end_at', now() + make_interval(secs => %s)))))"
+            ".deposit", who, two, seconds, seconds + 3600)
+
+    def spend(amount, until="infinity"):
+        bench.rows("SELECT consult.cap_spend(%s, %s, %s)", who, amount, until)
+
+    def cap():
+        return bench.one("SELECT cap_minor FROM consult.session"
+                         " WHERE client_id = %s", who)
+
+    day = 86400
+    deposit = book(20 * day)
+    assert deposit > 0
+    limit = 30 * deposit
+    assert web.limits(who, day=limit)[0] == 200
+    spend(29 * deposit)
+    with pytest.raises(psycopg.Error, match="limit"):
+        spend(29 * deposit + 1)
+    spend(30 * deposit, None)       # of another day: a gift has room
+    assert web.start(who, one)[0] == 201
+    assert cap() == limit
+    book(30 * day)
+    assert cap() == limit
+    book(1)
+    assert cap() == limit - deposit
+    with pytest.raises(psycopg.Error, match="limit"):
+        spend(29 * deposit + 1, None)
+    assert web.limits(who, day=4 * deposit)[0] == 200
+    book(40 * day)
+    with pytest.raises(psycopg.Error, match="limit"):
+        book(50 * day)

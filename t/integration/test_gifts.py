@@ -201,3 +201,23 @@ def test_x7_limits_over_rest(stack):
         'advisor': advisor.id, 'service': 'chat', 'cid': str(uuid.uuid4())},
         who.token)
     assert (begun.status, begun.code) == (403, 'forbidden')
+
+
+def test_g8_who_has_left_is_given_nothing(stack):
+    """A session, or a conversation, of before changes nothing about it."""
+    talk = Consultation(stack).active()
+    talk.end()
+    cid = str(uuid.uuid4())
+    with stack.db() as db:
+        db.execute('UPDATE identity.account SET blocked = true WHERE id = %s',
+                   (talk.advisor.number,))
+    had = wallet(stack, talk.client)
+    for path in (f'sessions/{talk.id}', f'advisors/{talk.advisor.id}'):
+        refused = give(stack, talk.client, path, 5, cid=cid)
+        assert (refused.status, refused.code) == (404, 'not_found')
+    assert wallet(stack, talk.client) == had
+    with stack.db() as db:
+        db.execute('UPDATE identity.account SET blocked = false WHERE id = %s',
+                   (talk.advisor.number,))
+    assert give(stack, talk.client, f'sessions/{talk.id}', 5,
+                cid=cid).status == 201
