@@ -62,6 +62,9 @@ export const moment = at => new Date(at).toLocaleString(
 export const number = n => n === null || n === undefined ? '-'
     : n.toLocaleString(undefined, {maximumFractionDigits: 1});
 
+/* what stands for a name in a circle; no half of a character */
+export const initial = name => [...name][0] ?? '';
+
 /* about how long: 45 s, 12 min, 2 h 5 min */
 export function duration(ms) {
     const s = Math.max(0, Math.floor(ms / 1000)), m = Math.floor(s / 60);

@@ -9,7 +9,7 @@ import {html, useEffect, useState} from '../vendor/preact.js';
 import {say} from '../words.js';
 import {change, now, use, watch} from '../live.js';
 import {get} from '../api.js';
-import {day, duration} from '../format.js';
+import {day, duration, initial} from '../format.js';
 import {Field, List, Wait, useData, useList, useTitle} from '../ui.js';
 import {Here, Rating} from '../parts/card.js';
 import {Coupon} from '../parts/coupon.js';
@@ -49,7 +49,7 @@ export default function Advisor({id}) {
 
     return html`<${Wait} of=${of}>${a && html`
         <header class="row">
-            <span class="face" aria-hidden="true">${a.name[0]}</span>
+            <span class="face" aria-hidden="true">${initial(a.name)}</span>
             <div><h1>${a.name}</h1><${Here} advisor=${a} /></div>
             ${client && html`<${Favorite} advisor=${a} on=${stars.has(id)}
                 onChange=${on => star(id, on)} />`}

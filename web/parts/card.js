@@ -7,7 +7,7 @@
 import {html} from '../vendor/preact.js';
 import {say} from '../words.js';
 import {use} from '../live.js';
-import {money} from '../format.js';
+import {initial, money} from '../format.js';
 import {Favorite, Start, state} from './start.js';
 
 
@@ -34,7 +34,7 @@ export function Card({advisor: a, starred, onStar}) {
 
     return html`<li data-advisor=${a.id}><article class="card">
         <header>
-            <span class="face" aria-hidden="true">${a.name[0]}</span>
+            <span class="face" aria-hidden="true">${initial(a.name)}</span>
             <div><h2><a href="#/advisor/${a.id}">${a.name}</a></h2>
                 <${Here} advisor=${a} /></div>
             <${Favorite} advisor=${a} on=${starred} onChange=${onStar} />

@@ -7,7 +7,7 @@
 import {html, useEffect, useLayoutEffect, useReducer, useRef, useState}
     from '../vendor/preact.js';
 import {say, sayError} from '../words.js';
-import {line, use} from '../live.js';
+import {line, now, use} from '../live.js';
 import {Chat} from '../chat.js';
 import {moment, time} from '../format.js';
 import {Act, tellError} from '../ui.js';
@@ -129,8 +129,8 @@ function Message({m, chat, own, name, about}) {
                 set(false);
                 about({reply: m});
             }}>${say('chat.reply')}</button>
-            ${own && Date.now() - m.ts < 10 * MINUTES && html`<button
-                class="plain small" onClick=${() => {
+            ${own && Date.now() + now.skew - m.ts < 10 * MINUTES
+              && html`<button class="plain small" onClick=${() => {
                     set(false);
                     about({edit: m});
                 }}>${say('chat.edit')}</button>`}

@@ -16,6 +16,7 @@ import {go} from '../app.js';
 
 const QUIET = 'astro.quiet';
 const BLINK_MS = 1200;
+const RING_S = 45;                  /* then it is missed */
 
 /* whether this browser's rings are to be heard: of all its windows */
 export function useSound() {
@@ -38,23 +39,23 @@ function useNotes(on) {
     useEffect(() => {
         if (!on || !navigator.userActivation?.hasBeenActive) return;
 
-        const audio = new AudioContext();
+        const audio = new AudioContext(), begin = audio.currentTime;
         const note = (hz, at) => {
             const tone = audio.createOscillator(), loud = audio.createGain();
 
             tone.frequency.value = hz;
-            loud.gain.setValueAtTime(0.12, audio.currentTime + at);
-            loud.gain.exponentialRampToValueAtTime(
-                0.001, audio.currentTime + at + 0.5);
+            loud.gain.setValueAtTime(0.12, begin + at);
+            loud.gain.exponentialRampToValueAtTime(0.001, begin + at + 0.5);
             tone.connect(loud).connect(audio.destination);
-            tone.start(audio.currentTime + at);
-            tone.stop(audio.currentTime + at + 0.5);
+            tone.start(begin + at);
+            tone.stop(begin + at + 0.5);
         };
-        const ring = () => { note(660, 0); note(880, 0.25); };
-        const timer = setInterval(ring, 2500);
-
-        ring();
-        return () => { clearInterval(timer); audio.close(); };
+        /* all at once: a window that is not seen has a timer a minute */
+        for (let at = 0; at < RING_S; at += 2.5) {
+            note(660, at);
+            note(880, at + 0.25);
+        }
+        return () => { audio.close(); };
     }, [on]);
 }
 

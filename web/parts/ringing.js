@@ -8,7 +8,7 @@
 import {html} from '../vendor/preact.js';
 import {say} from '../words.js';
 import {line, use} from '../live.js';
-import {clock, money} from '../format.js';
+import {clock, initial, money} from '../format.js';
 import {Act, useClock} from '../ui.js';
 
 export function Ringing({session: s, name, client}) {
@@ -17,7 +17,7 @@ export function Ringing({session: s, name, client}) {
     const ask = type => line.ask(type, {session: s.session});
 
     return html`<div class="narrow center">
-        <p class="face large ring" aria-hidden="true">${name[0]}</p>
+        <p class="face large ring" aria-hidden="true">${initial(name)}</p>
         <h1>${say('session.title', {service: say(`service.${s.service}`),
                                     name})}</h1>
         <p role="status">${say('session.ringing', {name})}</p>

@@ -7,6 +7,7 @@
 import {html, useEffect, useRef, useState} from '../vendor/preact.js';
 import {say} from '../words.js';
 import {use} from '../live.js';
+import {initial} from '../format.js';
 import {Act, Dialog, Field, tellError} from '../ui.js';
 
 function Video({stream, label, mine, shown}) {
@@ -46,7 +47,7 @@ export function Stage({call, session, name}) {
             <${Video} stream=${call.remote} shown=${theirs}
                 label=${say('session.theirs', {name})} />
             ${!theirs && html`<p class="face large"><span
-                aria-hidden="true">${name[0]}</span><small>${
+                aria-hidden="true">${initial(name)}</span><small>${
                 video ? say('session.theirs.off', {name}) : name}</small></p>`}
             ${media && !media.mic && html`<p class="muted">${
                 say('session.theirs.muted', {name})}</p>`}

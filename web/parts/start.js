@@ -40,6 +40,10 @@ export async function start(advisor, service, most) {
     }
 
     cids.delete(what);
+
+    /* nobody heard that it rang, and it is over: another one, then */
+    if (s.state == 'ended') return start(advisor, service, most);
+
     change({sessions: new Map(now.sessions).set(
         s.session, {...s, at: Date.now()})});
     go(`session/${s.session}`);
