@@ -123,6 +123,13 @@ bench: build
 	@exec env ASTRO_BUILD=$(BUILD) t/bench/run.sh $(ARGS)
 
 
+# a picture of each page into $(BUILD)/shots, and those of the README
+.PHONY: shots
+shots: build
+	@ASTRO_BUILD=$(BUILD) ASTRO_SHOTS=$(abspath $(BUILD))/shots $(PYTHON) \
+	    -m pytest -q t/integration/test_web_look.py
+	@ASTRO_BUILD=$(BUILD) $(PYTHON) t/shots.py docs
+
 .PHONY: deb
 deb: build
 	@ASTRO_BUILD=$(BUILD) scripts/deb.sh
@@ -159,6 +166,7 @@ help:
 	@echo 'make mainline     compiles the module against NGINX_SRC'
 	@echo 'make bench        figures, beside those of peers'
 	@echo 'make docs         the page of the API, into build/docs; served at /docs/'
+	@echo 'make shots        pictures of all pages into $(BUILD)/shots, and docs/*.png'
 	@echo 'make deb          Debian packages of it, into $(BUILD)/deb'
 	@echo 'make setup        installs the packages that the above need'
 	@echo 'make clean        removes build/ (var/ stays)'

@@ -43,7 +43,7 @@ SAID = [('c', 'Good evening! I was offered a position in another city.'),
 
 def camera(path, wall, coat, skin, hair):
     """A film of somebody who sits there and sways: Y4M."""
-    dark, light = (38, 26, 30), tuple(min(255, int(c * 1.18)) for c in wall)
+    dark = (38, 26, 30)
 
     def ellipse(x, y, rx, ry):
         """Below 0 within, in heights of the picture."""
@@ -51,15 +51,14 @@ def camera(path, wall, coat, skin, hair):
 
     def colour(x, y):
         side = abs(x)
-        down = max(0, min(1, y + .5))
-        now = [p + (q - p) * down for p, q in zip(light, wall)]
+        now = wall
         for tone, distance in (
                 (hair, ellipse(x, y + .04, .2, .29)),
                 (skin, max(side - .062, -y, y - .36)),
                 (coat, ellipse(x, y - .62, .43, .34)),
                 (skin, ellipse(x, y - .29, .06, .05)),
                 (skin, ellipse(x, y + .03, .142, .19)),
-                (hair, ellipse(x + .03, y + .215, .17, .085)),
+                (hair, ellipse(x, y + .22, .15, .085)),
                 (hair, ellipse(side - .15, y + .06, .035, .16)),
                 (dark, ellipse(side - .056, y + .03, .011, .014)),
                 (hair, ellipse(side - .056, y + .07, .027, .005)),

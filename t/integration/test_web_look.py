@@ -114,10 +114,14 @@ def page(window, path, name, title, *shown):
 
 @contextlib.contextmanager
 def dialog(window, opener, name):
-    """Opened with Enter; Escape closes it and one is where one was."""
-    opener = window.word(opener)
-    window.until(f"(window.opener_ = [...document.querySelectorAll('main"
-                 f" button')].find(b => b.textContent.trim() == {opener!r}))")
+    """Opened with Enter (at a selector, or at what begins with that word);
+    Escape closes it and one is where one was."""
+    if opener[0] == '.':
+        found = f'document.querySelector({opener!r})'
+    else:
+        found = ("[...document.querySelectorAll('main button')].find(b =>"
+                 f' b.textContent.trim().startsWith({window.word(opener)!r}))')
+    window.until(f'(window.opener_ = {found})')
     window.get('opener_.focus()')
     window.press('Enter')
     window.until("document.querySelector('dialog[open]')")
@@ -199,6 +203,10 @@ def test_w2_an_advisor_and_a_booking(windows, town):
     window = windows(town.asha)
     page(window, f'advisor/{town.meera.id}', 'advisor', 'Meera Joshi',
          'Come back in spring')
+    with dialog(window, '.slots button', 'advisor-booking'):
+        window.until("document.querySelector('dialog [type=radio]')")
+    page(windows(town.ben), 'bookings', 'bookings', 'nav.bookings',
+         'Meera Joshi')
 
 
 def test_w2_slow_answers_show(windows, town, browser):
@@ -237,6 +245,14 @@ def test_w4_wallet(windows, town):
          'topup.pay')
 
 
+def test_w4_too_little(windows, town):
+    """Who cannot pay for a consultation can there and then."""
+    window = windows(town.person('Poor One', 'client'))
+    window.go('find').shows('Meera Joshi')
+    with dialog(window, 'service.chat', 'find-topup'):
+        window.shows('topup.amount', 'dialog')
+
+
 # -- W5: history and reviews -------------------------------------------------
 
 def test_w5_history(windows, town):
@@ -244,6 +260,10 @@ def test_w5_history(windows, town):
     page(window, 'history', 'history', 'history.title', 'Meera Joshi')
     page(window, f'history/{town.first.id}', 'past', 'Meera Joshi',
          'tenth house')
+
+
+def test_w5_me(windows, town):
+    page(windows(town.asha), 'me', 'me', 'me.title')
 
 
 def test_w5_review_and_dispute(windows, town):
@@ -264,6 +284,8 @@ def test_w5_review_and_dispute(windows, town):
 def test_w6_desk(windows, town):
     window = windows(town.meera)
     page(window, 'desk', 'desk', 'nav.desk', 'Ben Okafor', 'Monday')
+    with dialog(window, '.bell', 'notices'):
+        window.shows('notice.title', 'dialog')
     page(window, 'earnings', 'earnings', 'nav.earnings',
          'earnings.total')
 
@@ -314,6 +336,7 @@ def test_w7_lists(windows, town):
     window.shows(town.first.id)
     looked_at(window, 'sessions')
     page(window, 'users', 'users', 'nav.users', 'Asha Verma')
+    page(window, f'users/{town.asha.id}', 'user', 'Asha Verma', 'Asha Verma')
     page(window, 'money', 'money', 'nav.money', 'money.payouts')
     page(window, 'stats', 'stats', 'nav.stats')
     page(window, 'settings', 'settings', 'nav.settings')
