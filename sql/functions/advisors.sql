@@ -378,9 +378,10 @@ BEGIN
           JOIN consult.session x ON x.conversation_id = c.id
          WHERE c.client_id = advisor.caller AND c.advisor_id = advisor.advisor;
 
-        SELECT json_object_agg(t.service, greatest(
+        SELECT '{' || string_agg(to_json(t.service)::text || ':' || greatest(
                    least(t.free_ms + consult.free_given(caller, advisor),
-                         86400000) - v_used, 0))::text INTO v_free
+                         86400000) - v_used, 0), ',' ORDER BY t.service) || '}'
+          INTO v_free
           FROM ledger.tariff t;
     END IF;
 

@@ -449,7 +449,8 @@ def test_advisors(sql, web):
         "languages": [], "experience": 0, "city": "",
         "rates": {"chat": inr(6000), "audio": inr(9000), "video": None},
         "rating": {"average": None, "count": 0}, "queue": 0,
-        "online": True, "busy": False, "status": "online"}
+        "online": True, "busy": False, "status": "online",
+        "free_ms": {"audio": 0, "chat": 0, "video": 0}}
     assert call1(web, "advisor", caller, caller)["status"] == 404
     assert call1(web, "advisor", caller, hidden)["status"] == 404
 
