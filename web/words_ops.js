@@ -189,7 +189,8 @@ learn({
     'payouts.counted': 'It would be {n}, {money}.',
     'payouts.made': '{n} were made, {money}.',
     'payouts.nowhere': '{n} have nowhere to be paid to.',
-    'payouts.waiting': 'Waits for a billing worker.',
+    'payouts.waiting': 'Waits for a billing worker that has a key of the '
+                       + 'payment service.',
     'payouts.running': 'Under way.',
     'payouts.pending': 'about to be sent',
     'payouts.submitted': 'sent to the bank',
@@ -226,7 +227,7 @@ learn({
     'books.title': 'The books',
     'books.right': 'Audited {when}: {sessions} consultations and {transfers} '
                    + 'transfers, all right.',
-    'books.wrong': 'Audited {when}: {n} things are wrong. First: {said}. '
+    'books.wrong': 'Audited {when}: wrong in {n}. First: {said}. '
                    + 'Stop payouts and run billing_worker audit for all of '
                    + 'them.',
     'books.unasked': 'No worker has asked the payment services what nobody '
@@ -245,6 +246,7 @@ learn({
 
     'fee.title': 'What we keep',
     'fee.base': '{percent}, unless it says otherwise here.',
+    'fee.own': 'What each advisor\'s account says: nothing else was said.',
     'fee.every': 'All services',
     'fee.none': 'none of its own',
     'fee.from': 'from {when}',
@@ -306,7 +308,7 @@ learn({
     'alarm.pg': 'PostgreSQL is away.',
     'alarm.pg.do': 'Sessions go on for what is paid ahead, nothing new can '
                    + 'begin. See whether it runs.',
-    'alarm.hosts': '{n} hosts fell silent.',
+    'alarm.hosts': 'Hosts that fell silent: {n}.',
     'alarm.hosts.do': 'Their people connect to the others. See whether they '
                       + 'run and reach Redis.',
     'alarm.unpaid': 'Sessions pass what is paid ahead ({n} messages refused).',
@@ -314,7 +316,7 @@ learn({
     'alarm.billers': 'No billing worker is heard of.',
     'alarm.billers.do': 'Sessions end at what is paid ahead. Start one, or '
                         + 'look at its log.',
-    'alarm.shards': '{n} shards have no billing worker.',
+    'alarm.shards': 'Shards without a billing worker: {n}.',
     'alarm.shards.do': 'Their sessions end at what is paid ahead. Start a '
                        + 'worker; if there is one, its log says why.',
     'alarm.late': 'Charges come {n} ms late.',
@@ -338,33 +340,32 @@ learn({
     'alarm.billerredis': 'A billing worker has lost Redis.',
     'alarm.billerredis.do': 'Ends and payments are heard of a second late; '
                             + 'nothing is lost.',
-    'alarm.workers': '{n} workers of nginx died within 15 minutes.',
+    'alarm.workers': 'Workers of nginx died within 15 minutes: {n}.',
     'alarm.workers.do': 'Others took over. The error log says why.',
-    'alarm.seatless': '{n} workers of nginx found no place.',
+    'alarm.seatless': 'Workers of nginx without a place: {n}.',
     'alarm.seatless.do': 'They serve, others do not hear of it. Too many old '
                          + 'workers are left: see who still runs.',
-    'alarm.faults': '{n} times somebody was told of a fault of ours within 5 '
-                    + 'minutes.',
+    'alarm.faults': 'Faults of ours that somebody was told of within 5 '
+                    + 'minutes: {n}.',
     'alarm.faults.do': 'The error log has each of them.',
-    'alarm.parked': '{n} calls to vendors were given up.',
+    'alarm.parked': 'Calls to vendors that were given up: {n}.',
     'alarm.parked.do': 'Payouts or refunds may be among them: billing_worker '
                        + 'outbox lists them and says why.',
     'alarm.outboxold': 'A call to a vendor has waited for {n} minutes.',
     'alarm.outboxold.do': 'The vendor is away or does not take our key: the '
                           + 'log says which.',
-    'alarm.inbox': '{n} webhooks fit no payment.',
+    'alarm.inbox': 'Webhooks that fit no payment: {n}.',
     'alarm.inbox.do': 'billing_worker reconcile lists them.',
-    'alarm.audit': 'The audit found {n} things wrong in the books: {said}',
+    'alarm.audit': 'The books are wrong ({n}): {said}',
     'alarm.audit.do': 'Stop payouts, and look there first.',
 
-    'close.1000': 'closed',
-    'close.1001': 'left',
+    'close.reset': 'lost',
+    'close.peer': 'closed by the other side',
     'close.1002': 'wrong frames',
-    'close.1005': 'without a word',
-    'close.1006': 'lost',
+    'close.1003': 'no text',
     'close.1007': 'no UTF-8',
-    'close.1008': 'refused',
     'close.1009': 'too large',
+    'close.1011': 'failed',
     'close.4400': 'bad message',
     'close.4401': 'not signed in',
     'close.4403': 'blocked',
@@ -376,7 +377,8 @@ learn({
     'close.4503': 'host restarted',
     'close.4504': 'too slow',
     'close.4505': 'to begin anew',
-    'close.4510': 'lost',
+    'close.4510': 'no answer to a ping',
+    'close.other': 'others',
 
     'decide.title': 'Decide {id}',
     'decide.how': 'Decision',

@@ -202,7 +202,7 @@ def test_w7_redis_and_a_worker_are_missed(busy, screen):
     screen.looks('redis', '')
 
     busy.kill_nginx_worker(min(busy.serving()))
-    screen.sees('1 workers of nginx died', 40)
+    screen.sees('Workers of nginx died within 15 minutes: 1.', 40)
     screen.looks('connections', 'warn')
 
 

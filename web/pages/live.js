@@ -150,7 +150,8 @@ function Tables({of}) {
     const closed = code => host.closes[code] < (first[code] ?? 0)
         ? host.closes[code] : host.closes[code] - (first[code] ?? 0);
     const codeOf = code => known(`close.${code}`)
-        ? `${code} ${say(`close.${code}`)}` : code;
+        ? `${/^\d/.test(code) ? `${code} ` : ''}${say(`close.${code}`)}`
+        : code;
 
     return html`<div class="charts">
         <section><h2>${say('live.states')}</h2>${!billing

@@ -51,7 +51,8 @@ export function Chart({title, of, series, unit = number}) {
         import('../vendor/uplot.js').then(({default: Plot}) => {
             if (!here) return;
 
-            const ink = getComputedStyle(box.current).color;
+            /* asked for at each drawing: dark may become light */
+            const ink = () => getComputedStyle(box.current).color;
             const axis = {stroke: ink, grid: {stroke: '#8884', width: 1},
                           ticks: {stroke: '#8884'}};
 
@@ -61,7 +62,7 @@ export function Chart({title, of, series, unit = number}) {
                 cursor: {show: false},
                 scales: {y: {range: (u, from, to) => [
                     Math.min(0, from ?? 0), Math.max(to ?? 0, 1) * 1.1]}},
-                axes: [{...axis, values: clock, space: 70},
+                axes: [{...axis, values: clock, space: 90},
                        {...axis, size: 64,
                         values: (u, at) => at.map(n => unit(n))}],
                 series: [{}, ...series.map(([label], i) => ({

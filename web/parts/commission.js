@@ -25,6 +25,8 @@ export function Commission({advisor, name, base}) {
         <${Wait} of=${of}>
         ${base && html`<p>${say('fee.base', {
             percent: percent(base.commission_bps)})}</p>`}
+        ${!base && of.data?.commission.length == 0 && html`<p>${
+            say('fee.own')}</p>`}
         <ul>${of.data?.commission.map(t => html`<li>${t.service
             ? say(`service.${t.service}`) : say('fee.every')}: ${
             t.bps === null ? say('fee.none') : percent(t.bps)}${
