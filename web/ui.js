@@ -33,6 +33,14 @@ export function Told() {
         return () => clearTimeout(timer);
     }, [said]);
 
+    /* what was wrong on a page does not follow to the next one */
+    useEffect(() => {
+        const gone = () => set(s => s?.kind == 'error' ? null : s);
+
+        addEventListener('hashchange', gone);
+        return () => removeEventListener('hashchange', gone);
+    }, []);
+
     return html`<div class="told" role=${said?.kind == 'error' ? 'alert'
                                                              : 'status'}>
         ${said && html`<p class=${said.kind}>${said.text}

@@ -107,7 +107,7 @@ const WORDS = {
     'find.sort.newest': 'Newest',
     'find.sort.name': 'Name',
     'find.here': 'Online now',
-    'find.none': 'Nobody fits all of that. Take something away:',
+    'find.none': 'Nobody fits. Take a filter away:',
     'find.minute': '{money} a minute',
     'find.years': '{n} {n:year|years} of experience',
     'find.reviews': '{average} of 5, {count} {count:review|reviews}',
@@ -138,6 +138,8 @@ const WORDS = {
 
     'start.offline': '{name} is offline. Press the star to be told once '
                      + '{name} is here, or book a time.',
+    'start.refused': 'This is not possible: {why}. Your own limits are in your '
+                     + 'wallet.',
     'start.lasts': 'your wallet lasts {time}',
     'start.short': 'Your wallet is too small to begin with {name} at {money} '
                    + 'a minute. Top up, and go on from here.',
@@ -150,6 +152,7 @@ const WORDS = {
     'times.deposit': 'A deposit of {money} is held until then, and given back '
                      + 'when you meet: you pay for the seconds alone.',
     'times.free': 'Cancel before {when}: nothing is lost.',
+    'times.soon': 'Cancel before it is confirmed: nothing is lost.',
     'times.late': 'Cancel later: {money} of it go to the advisor.',
     'times.absent': 'Cancel after the start, or do not come: all {money} go '
                     + 'to the advisor.',

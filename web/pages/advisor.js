@@ -84,12 +84,13 @@ function Now({advisor: a, again}) {
     return html`<section class="now"><h2>${say('advisor.now')}</h2>
         ${free(a) > 0 && html`<p class="banner free">${say('advisor.free', {
             time: duration(free(a))})}</p>`}
-        ${is == 'online' && html`<${Field} label=${say('advisor.most')}>
+        ${is == 'online' && html`<div class="short"><${Field} label=${say('advisor.most')}>
             <select name="most" value=${most}
                 onInput=${e => set(e.currentTarget.value)}>
                 <option value="">${say('advisor.wallet')}</option>
                 ${MOST.map(n => html`<option value=${n}>${
-                    duration(n * 60000)}</option>`)}</select></${Field}>`}
+                    duration(n * 60000)}</option>`)}</select></${Field}>
+            </div>`}
         <div class="row"><${Start} advisor=${a} most=${+most || undefined}
             full=${true} /></div>
         <div class="row">

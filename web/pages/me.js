@@ -9,6 +9,7 @@ import {say} from '../words.js';
 import {use} from '../live.js';
 import {get, signOut} from '../api.js';
 import {Act, useData, useTitle} from '../ui.js';
+import {go} from '../app.js';
 import {Erase, Export} from '../parts/privacy.js';
 import {Phone} from '../parts/phone.js';
 import {Profile} from '../parts/profile.js';
@@ -26,7 +27,10 @@ export default function Me() {
         <${Phone} />
         <section class="narrow"><h2>${say('me.devices')}</h2>
             <p>${say('me.everywhere')}</p>
-            <${Act} class="secondary" does=${() => signOut(true)}>${
+            <${Act} class="secondary" does=${async () => {
+                await signOut(true);
+                go('');
+            }}>${
                 say('me.out')}</${Act}></section>
         <${Export} />
         ${user.role != 'admin' && of.data && html`<${Erase}

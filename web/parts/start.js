@@ -36,6 +36,8 @@ export async function start(advisor, service, most) {
     } catch (e) {
         if (e.code != 'offline') cids.delete(what);
         if (e.code == 'busy') sayBusy(advisor, true);
+        if (e.code == 'conflict' || e.code == 'forbidden')
+            throw new Error(say('start.refused', {why: e.message}));
         throw e;
     }
 

@@ -8,7 +8,7 @@
 
 import {html, useState} from '../vendor/preact.js';
 import {say} from '../words.js';
-import {use} from '../live.js';
+import {now, use} from '../live.js';
 import {get, post} from '../api.js';
 import {day, duration, moment, money, time} from '../format.js';
 import {Act, Dialog, Field, Wait, tell, useData} from '../ui.js';
@@ -41,10 +41,11 @@ export function Times({advisor}) {
     return html`<section><h2>${say('find.book')}</h2>
         <${Wait} of=${of}>${days.size == 0
         ? html`<p>${say('times.none')}</p>` : html`
-        <${Field} label=${say('advisor.day')}>
+        <div class="short"><${Field} label=${say('advisor.day')}>
             <select class="day" value=${chosen} onInput=${e =>
                 setDate(e.currentTarget.value)}>${[...days.keys()].map(d =>
                 html`<option value=${d}>${d}</option>`)}</select></${Field}>
+        </div>
         <p><small>${say('times.zone', {zone: Intl.DateTimeFormat()
             .resolvedOptions().timeZone})}</small></p>
         <div class="slots">${days.get(chosen).map(s => html`<button
@@ -67,6 +68,7 @@ function Book({slot, advisor, terms, onClose, onBooked}) {
     const minutes = (Date.parse(slot.end) - Date.parse(slot.start)) / 60000;
     const deposit = terms && rate && Math.floor(
         rate.amount * minutes * terms.deposit_bps / 10000);
+    const free = Date.parse(slot.start) - (terms?.free_cancel_ms ?? 0);
     const sum = n => money(n, rate.currency);
 
     if (short) return html`<${TopUp} onClose=${() => setShort(false)}
@@ -97,14 +99,15 @@ function Book({slot, advisor, terms, onClose, onBooked}) {
         <fieldset><legend>${say('find.by')}</legend>
             ${services.map(([s, r]) => html`<label><input type="radio"
                 name="service" value=${s} checked=${service == s}
-                onChange=${() => set(s)} />${say(`service.${s}`)} <small>${
-                say('find.minute', {money: money(r)})}</small></label>`)}
+                onChange=${() => set(s)} />${say(`service.${s}`)}, ${
+                say('find.minute', {money: money(r)})}</label>`)}
         </fieldset>
         <${Field} label=${say('times.note')} value=${note} maxlength="500"
             onInput=${e => setNote(e.currentTarget.value)} />
         ${terms && html`<p>${say('times.deposit', {money: sum(deposit)})}</p>
-            <ul><li>${say('times.free', {when: moment(
-                    Date.parse(slot.start) - terms.free_cancel_ms)})}</li>
+            <ul><li>${free > Date.now() + now.skew
+                    ? say('times.free', {when: moment(free)})
+                    : say('times.soon')}</li>
                 <li>${say('times.late', {money: sum(Math.floor(
                     deposit * terms.late_bps / 10000))})}</li>
                 <li>${say('times.absent', {money: sum(deposit)})}</li></ul>
