@@ -74,3 +74,9 @@ export function duration(ms) {
     return m == 0 ? unit(s, 'second') : m < 60 ? unit(m, 'minute')
         : `${unit(Math.floor(m / 60), 'hour')} ${unit(m % 60, 'minute')}`;
 }
+
+const tongues = new Intl.DisplayNames(undefined, {type: 'language'});
+
+/* a tag of a language ("hi") by its name; a name as it is */
+export const tongue = tag => /^[a-z]{2,3}(-|$)/.test(tag) ? tongues.of(tag)
+                                                          : tag;

@@ -9,7 +9,7 @@ import {html, useEffect, useState} from '../vendor/preact.js';
 import {say} from '../words.js';
 import {change, now, use, watch} from '../live.js';
 import {get} from '../api.js';
-import {day, duration, initial} from '../format.js';
+import {day, duration, initial, tongue} from '../format.js';
 import {Field, List, Wait, useData, useList, useTitle} from '../ui.js';
 import {Here, Rating} from '../parts/card.js';
 import {Coupon} from '../parts/coupon.js';
@@ -20,7 +20,6 @@ import {useStatus} from '../parts/status.js';
 import {Times} from '../parts/times.js';
 
 const MOST = [10, 20, 30, 60];
-const tongue = new Intl.DisplayNames(undefined, {type: 'language'});
 
 /* one's place in line may be from before this page was loaded */
 function usePlace(id) {
@@ -58,7 +57,7 @@ export default function Advisor({id}) {
         <p class="facts"><${Rating} of=${a.rating} />
             ${a.city && html`<span>${a.city}</span>`}
             ${a.languages.length > 0 && html`<span>${a.languages.map(
-                l => tongue.of(l)).join(', ')}</span>`}
+                tongue).join(', ')}</span>`}
             ${a.specialties.length > 0 && html`<span>${
                 a.specialties.join(', ')}</span>`}
             ${a.experience > 0 && html`<span>${
@@ -84,7 +83,8 @@ function Now({advisor: a, again}) {
     return html`<section class="now"><h2>${say('advisor.now')}</h2>
         ${free(a) > 0 && html`<p class="banner free">${say('advisor.free', {
             time: duration(free(a))})}</p>`}
-        ${is == 'online' && html`<div class="short"><${Field} label=${say('advisor.most')}>
+        ${is == 'online' && html`<div class="short"><${Field}
+            label=${say('advisor.most')}>
             <select name="most" value=${most}
                 onInput=${e => set(e.currentTarget.value)}>
                 <option value="">${say('advisor.wallet')}</option>

@@ -4,11 +4,12 @@
  * The list of advisors: filters, live presence, and the ways to talk to one.
  */
 
-import {html, useEffect, useMemo, useState} from '../vendor/preact.js';
+import {html, useEffect, useMemo, useRef, useState}
+    from '../vendor/preact.js';
 import {say} from '../words.js';
 import {use, watch} from '../live.js';
 import {get} from '../api.js';
-import {minor} from '../format.js';
+import {minor, tongue} from '../format.js';
 import {Field, List, useData, useList, useTitle} from '../ui.js';
 import {Card} from '../parts/card.js';
 import {useFavorites} from '../parts/favorites.js';
@@ -16,15 +17,20 @@ import {useStatus} from '../parts/status.js';
 
 const SORTS = [['rating', 'rating'], ['price', 'price'],
                ['-price', 'dear'], ['newest', 'newest'], ['name', 'name']];
-const LANGUAGES = ['en', 'hi', 'bn', 'gu', 'kn', 'ml', 'mr', 'pa', 'ta', 'te',
-                   'ur', 'de', 'es', 'fr', 'pt'];
 const EMPTY = {q: '', specialty: '', service: '', language: '', price: '',
                rating: '', online: false};
 const TYPED_MS = 250;
 const WATCHED = 200;                /* more than that nobody looks at */
 
-const tongue = new Intl.DisplayNames(undefined, {type: 'language'});
 
+/* the languages of those who were seen: there is no catalogue of them */
+function useLanguages(rows) {
+    const all = useRef(new Set());
+
+    for (const a of rows) for (const l of a.languages) all.current.add(l);
+    return [...all.current].map(l => [l, tongue(l)])
+        .sort(([, a], [, b]) => a.localeCompare(b));
+}
 
 /* what is typed, a moment after the last key */
 function useLater(value) {
@@ -59,6 +65,7 @@ export default function Find() {
 
     const list = useList(path);
     const subjects = useData(() => get('/specialties?limit=200'));
+    const languages = useLanguages(list.rows);
     const [stars, star] = useFavorites();
     const here = list.rows.map(a => a.id).slice(0, WATCHED).join();
     const narrow = Object.keys(EMPTY).filter(k => f[k]);
@@ -84,7 +91,7 @@ export default function Find() {
                 of=${['chat', 'audio', 'video'].map(s =>
                      [s, say(`service.${s}`)])} />
             <${Pick} name="language" label="find.language" field=${field}
-                of=${LANGUAGES.map(l => [l, tongue.of(l)])} />
+                of=${languages} />
             <${Pick} name="rating" label="find.rated" field=${field}
                 of=${[4, 3, 2].map(n => [n, say('find.from', {n})])} />
             <${Field} label=${say('find.price')} inputmode="decimal"
