@@ -9,6 +9,7 @@
 import {useEffect, useReducer} from './vendor/preact.js';
 import {Consult} from './consult.js';
 import {get, onLogin, token, who} from './api.js';
+import {tellError} from './ui.js';
 
 const DEVICE = 'astro.device';
 const NAME_MS = 5000;           /* a name that was not to be had */
@@ -197,6 +198,8 @@ async function open(login) {
 
     mine.on('state', state => change({line: state, why: mine.why,
                                       until: mine.until}));
+    /* said before a reload, and refused: its page may not be open */
+    mine.on('lost', ({error}) => tellError(error));
     mine.on('hello', me => {
         change({user: {id: me.user, role: me.role, name: me.name,
                        currency: me.currency}, skew: me.now - Date.now()});

@@ -43,7 +43,7 @@ export default function Earnings() {
 /* how much of what clients paid one keeps, as it was; none: nothing paid */
 function share({charged, fee}) {
     return charged.amount > 0
-        ? Math.round(1000 * (1 - fee.amount / charged.amount)) / 10 : null;
+        ? Math.round(100 * (1 - fee.amount / charged.amount)) : null;
 }
 
 function Figures({of}) {
