@@ -11,6 +11,7 @@ import threading
 
 import pytest
 
+from astro.browser import Browser, Page
 from astro.rest import Rest
 from astro.stack import Stack, alive, eventually, free_ports
 from astro.template import template
@@ -18,6 +19,18 @@ from astro.ws import REPO, SLOW
 
 RUN = f'{REPO}/scripts/run.sh'
 PARTS = ('nginx', 'worker', 'redis', 'turn', 'vendor')
+
+
+class Opened(Page):
+    """A window that a page has opened."""
+
+    def __init__(self, browser, target):
+        self.browser, self.target, self.problems = browser, target, []
+        self.session = browser.call('Target.attachToTarget', flatten=True,
+                                    targetId=target)['sessionId']
+        browser.pages[self.session] = self
+        for domain in ('Runtime', 'Log'):
+            self.call(f'{domain}.enable')
 
 
 class Run:
@@ -124,6 +137,52 @@ def test_w1_there_is_somebody_of_each_role(run):
     assert all(a['headline'] and a['languages'] for a in shown)
     past = run.rest.get('/api/sessions', token).json['data']
     assert past and past[0]['state'] == 'ended'
+
+
+SAYS = 'document.querySelector(".hint")?.textContent ?? ""'
+WHO = 'JSON.parse(sessionStorage.getItem("astro.login"))?.user.role'
+
+
+def through(page, role):
+    """A click at a door: the window behind it."""
+    browser = page.browser
+
+    def windows():
+        return {t['targetId'] for t in browser.call(
+            'Target.getTargets')['targetInfos'] if t['type'] == 'page'}
+
+    door = f"document.querySelector('a[href=\"#/as/{role}%40demo.test\"]')"
+    eventually(lambda: page.get(f'!!{door}'), 30, f'a door for {role}')
+    before = windows()
+    page.call('Runtime.evaluate', expression=f'{door}.click()',
+              userGesture=True)
+    return Opened(browser, eventually(
+        lambda: windows() - before, 30, f'a window for {role}').pop())
+
+
+def test_w1_doors_are_windows_of_different_people(run):
+    """From the first page on, with nothing but what one sees."""
+    browser = Browser()
+    try:
+        first = browser.page(f'https://127.0.0.1:{run.port}/', watch=True)
+        pages = [first, through(first, 'client')]
+        client = pages[1]
+        eventually(lambda: 'Nobody is online' in client.get(SAYS), 30,
+                   'who is missing')
+        pages.append(through(client, 'advisor'))
+        eventually(lambda: 'press Video' in client.get(SAYS), 30,
+                   'what to do next')
+        pages.append(through(first, 'admin'))
+        eventually(lambda: [p.get(WHO) for p in pages]
+                   == [None, 'client', 'advisor', 'admin'], 30,
+                   'three people, and nobody at the first page')
+        # one of them is enough for the ways to talk to show
+        eventually(lambda: client.get(
+            '[...document.querySelectorAll(".card footer button")]'
+            '.some(b => b.textContent.startsWith("Video"))'), 30)
+        assert [p.problems for p in pages] == [[], [], [], []]
+    finally:
+        browser.close()
 
 
 def test_w4_a_wallet_is_topped_up_by_the_vendor_on_loopback(run):
