@@ -47,25 +47,18 @@ const HOME = {client: 'find', advisor: 'desk', admin: 'live'};
 
 export const go = path => { location.hash = `#/${path}`; };
 
-/* a part of an address, which somebody may have typed; null: it is none */
-function decoded(text) {
-    try {
-        return decodeURIComponent(text);
-    } catch (e) {
-        return null;
-    }
-}
+/* of what is no id, which somebody may have made up, nothing is asked */
+const ID = /^\w+$/;
 
 function match(path, role) {
-    const at = path.split('?')[0].split('/').map(decoded);
-
-    if (at.includes(null)) return null;
+    const at = path.split('?')[0].split('/');
 
     for (const [pattern, file, roles] of ROUTES) {
         const of = pattern.split('/');
 
         if (at.length == of.length && (!roles || roles.includes(role))
-            && of.every((part, i) => part[0] == ':' || part == at[i]))
+            && of.every((part, i) => part[0] == ':' ? ID.test(at[i])
+                                                    : part == at[i]))
             return {file, path, args: Object.fromEntries(of.flatMap(
                 (part, i) => part[0] == ':' ? [[part.slice(1), at[i]]] : []))};
     }
@@ -125,10 +118,15 @@ function Broken() {
     const {line, why} = use();
 
     if (line != 'stopped' || why?.code == 4401) return null;
-    return html`<p class="banner" role="alert">
-        ${say(why?.code == 4403 ? 'line.blocked' : 'line.elsewhere')}
-        ${why?.code == 4409 && html`<button class="small"
-            onClick=${takeOver}>${say('line.use')}</button>`}</p>`;
+
+    const [word, button, does] = {
+        4403: ['line.blocked'],
+        4409: ['line.elsewhere', 'line.use', takeOver]
+    }[why?.code] ?? ['line.refused', 'app.reload', () => location.reload()];
+
+    return html`<p class="banner" role="alert">${say(word)} ${button
+        && html`<button class="small" onClick=${does}>${say(button)}
+        </button>`}</p>`;
 }
 
 function Head({at}) {
@@ -179,7 +177,7 @@ const Failed = () => html`<p role="alert">${say('app.failed')} <button
     say('app.reload')}</button></p>`;
 
 function Safe({children}) {
-    const [error] = useErrorBoundary(reportError);
+    const [error] = useErrorBoundary(e => reportError(e));
 
     return error ? html`<${Failed} />` : children;
 }

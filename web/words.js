@@ -31,6 +31,7 @@ const WORDS = {
     'line.elsewhere': 'This window was opened a second time. It goes on there.',
     'line.blocked': 'This account has been blocked.',
     'line.use': 'Use it here',
+    'line.refused': 'The server does not understand this page any more.',
 
     'nav.find': 'Find an advisor',
     'nav.history': 'Consultations',
