@@ -24,9 +24,11 @@ sys.path.insert(0, os.path.join(HERE, 'integration'))
 
 from astro import browser as chromium                   # noqa: E402
 from astro import look                                  # noqa: E402
+from astro.png import shrunk                            # noqa: E402
 from astro.stack import Stack                           # noqa: E402
 from astro.town import Talk, Town                       # noqa: E402
 
+PICTURES = ('find', 'session', 'live')
 MOST = 150_000                  # bytes of a picture
 WIDE, HIGH = 640, 480
 LOAD_S = 45                     # so long it is busy before it is looked at
@@ -131,18 +133,18 @@ def busy(town, until):
         until.wait(.15)
 
 
-def save(window, folder, name):
-    window.shot(name)
-    path = f'{folder}/{name}.png'
-    with open(path, 'rb') as f:
-        png = look.shrunk(f.read())
-    with open(path, 'wb') as f:
-        f.write(png)
-    print(f'{path}: {len(png)} bytes')
-    assert len(png) < MOST, f'{path} is larger than {MOST} bytes'
+def small(folder):
+    for name in PICTURES:
+        path = f'{folder}/{name}.png'
+        with open(path, 'rb') as f:
+            png = shrunk(f.read())
+        with open(path, 'wb') as f:
+            f.write(png)
+        print(f'{path}: {len(png)} bytes')
+        assert len(png) < MOST, f'{path} is larger than {MOST} bytes'
 
 
-def session(town, films, folder):
+def session(town, films):
     mine, theirs = (eyes(film) for film in films)
     try:
         asha = look.Window(mine, town.stack, town.asha)
@@ -150,7 +152,7 @@ def session(town, films, folder):
         for window in (asha, meera):
             window.media()
             window.open('wire')
-        find(asha, folder)
+        find(asha)
         talk = Talk(town.stack, town.asha, town.meera, 'video')
         town.asha.connect()
         talk.ring()
@@ -168,25 +170,21 @@ def session(town, films, folder):
         time.sleep(12)                  # some seconds to pay for
         with contextlib.suppress(AssertionError):
             asha.until("document.querySelector('.quality.good')", 60)
-        save(asha, folder, 'session')
-        meera.go('desk').shows('nav.desk')
+        asha.shot('session')
         talk.end()
-        meera.size(1200, 760)
-        meera.settled()
-        save(meera, folder, 'desk')
     finally:
         mine.close()
         theirs.close()
 
 
-def find(window, folder):
+def find(window):
     window.size(1200, 640)
     window.go('find').shows('Meera Joshi')
     window.settled()
-    save(window, folder, 'find')
+    window.shot('find')
 
 
-def live(town, folder):
+def live(town):
     town.stack.audit()
     until = threading.Event()
     crowd = threading.Thread(target=busy, args=(town, until))
@@ -198,7 +196,7 @@ def live(town, folder):
         boss.open('live')
         boss.size(1200, 960)
         time.sleep(LOAD_S)
-        save(boss, folder, 'live')
+        boss.shot('live')
     finally:
         until.set()
         crowd.join()
@@ -220,11 +218,11 @@ def main():
                     ('meera', (226, 206, 184), (138, 52, 70), (176, 122, 88),
                      (28, 22, 24))):
                 camera(f'{films}/{name}.y4m', *colours)
-            session(town, [f'{films}/{n}.y4m' for n in ('asha', 'meera')],
-                    folder)
-        live(town, folder)
+            session(town, [f'{films}/{n}.y4m' for n in ('asha', 'meera')])
+        live(town)
     finally:
         stack.down()
+    small(folder)
 
 
 if __name__ == '__main__':

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import zlib
 
 from .browser import Browser
 from .routes import ROOT
@@ -193,20 +192,3 @@ class Window:
 
     def close(self):
         self.page.close()
-
-
-def shrunk(png, most=150000):
-    """The same picture in as few bytes as zlib can, without what it does not
-    need."""
-    head, rest, parts, data = png[:8], png[8:], [], b''
-    while rest:
-        n = int.from_bytes(rest[:4], 'big')
-        if rest[4:8] == b'IDAT':
-            data += rest[8:8 + n]
-        elif rest[4:8] in (b'IHDR', b'PLTE', b'IEND'):
-            parts.append((rest[4:8], rest[8:8 + n]))
-        rest = rest[12 + n:]
-    parts.insert(-1, (b'IDAT', zlib.compress(zlib.decompress(data), 9)))
-    return head + b''.join(
-        len(d).to_bytes(4, 'big') + k + d + zlib.crc32(k + d).to_bytes(4, 'big')
-        for k, d in parts)
