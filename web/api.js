@@ -84,18 +84,41 @@ async function call(method, path, body, headers = {}) {
 }
 
 
+/*
+ * A window that was copied has the same login; a token that was used twice
+ * ends it for both.  So one of them asks at a time, and tells the others.
+ */
+const others = globalThis.document && new BroadcastChannel(KEY);
+const TOLD_MS = 50;             /* what was told before comes, too */
+
+const nameOf = refresh => refresh.slice(0, refresh.lastIndexOf('.'));
+
+others?.addEventListener('message', ({data}) => {
+    if (login && nameOf(login.refresh) == nameOf(data.refresh_token))
+        signed(data);
+});
+
+const alone = (of, does) => globalThis.navigator?.locks
+    ? navigator.locks.request(`${KEY}.${nameOf(of.refresh)}`, async () => {
+        await new Promise(ok => setTimeout(ok, TOLD_MS));
+        return does();
+    }) : does();
+
 /* Whoever has signed out meanwhile stays out, and the next one in. */
-async function renew(of) {
+const renew = of => alone(of, async () => {
+    if (login != of) return;            /* another window has done it */
+
     try {
         const answer = await call('POST', '/auth/refresh',
                                   {refresh_token: of.refresh});
 
+        others?.postMessage(answer);
         if (login == of) signed(answer);
     } catch (e) {
         if (login == of && !e.retry) signed(null);
         throw e;
     }
-}
+});
 
 
 /* {fresh}: another one than the last.  Signed out if there is none any more. */
@@ -106,7 +129,8 @@ export async function token({fresh = false} = {}) {
     renewing ??= renew(login).finally(() => { renewing = null; });
 
     await renewing;
-    return token();
+    if (!login) throw new Problem(401, {code: 'unauthorized'});
+    return login.token;
 }
 
 

@@ -177,18 +177,21 @@ function seen({users = []}) {
 }
 
 
+let opened = 0;
+
 async function open(login) {
     line?.stop();
     line = null;
+    opened++;
     now = empty();
     names.clear();                  /* who the others are depends on oneself */
     watched = [];
     change({user: login ? {...login.user, name: '', currency: null} : null});
     if (!login) return;
 
-    const id = await device();
+    const turn = ++opened, id = await device();
 
-    if (who() != login.user) return;    /* it is somebody else's by now */
+    if (turn != opened) return;         /* it is somebody else's by now */
 
     const mine = line = new Consult({
         url: `wss://${location.host}/ws`, token, box: sessionStorage,
