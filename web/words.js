@@ -171,11 +171,11 @@ const WORDS = {
     'booking.answer': 'To be answered before {when}.',
     'booking.opens': 'The room opens at {when}.',
     'booking.enter': 'Go in',
-    'booking.cancel': 'Cancel this booking',
+    'booking.giveup': 'Cancel this booking',
     'booking.keep': 'Keep it',
     'booking.do': 'Cancel it',
     'booking.why': 'Why (not needed)',
-    'booking.back': 'All of your deposit is given back: {rest}.',
+    'booking.all': 'All of your deposit is given back: {rest}.',
     'booking.loses': '{money} of your deposit go to the advisor, {rest} are '
                      + 'given back.',
     'booking.gone': 'Cancelled. {money} are yours again.',

@@ -53,7 +53,7 @@ export function Booking({booking: b, onChange}) {
                 go(`session/${s.session}`);
             }}>${say('booking.enter')}</${Act}>`}
             <button class="secondary small" onClick=${() => ask(true)}>${
-                say('booking.cancel')}</button></p>`}
+                say('booking.giveup')}</button></p>`}
         ${asks && html`<${Cancel} booking=${b} onDone=${onChange}
             onClose=${() => ask(false)} />`}
     </li>`;
@@ -65,8 +65,8 @@ function Cancel({booking: b, onDone, onClose}) {
     const at = useClock(1000) + now.skew;
     const minus = lost(b, at), {currency} = b.deposit;
 
-    return html`<${Dialog} title=${say('booking.cancel')} onClose=${onClose}>
-        <p>${say(minus ? 'booking.loses' : 'booking.back', {
+    return html`<${Dialog} title=${say('booking.giveup')} onClose=${onClose}>
+        <p>${say(minus ? 'booking.loses' : 'booking.all', {
             money: money(minus, currency),
             rest: money(b.deposit.amount - minus, currency)})}</p>
         <${Field} label=${say('booking.why')} value=${reason} maxlength="200"
