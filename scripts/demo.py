@@ -99,7 +99,7 @@ class Party:
         reply = self.replies[self.ids] = asyncio.get_running_loop() \
             .create_future()
         await self.send(kind, payload, id=self.ids)
-        message = await asyncio.wait_for(reply, 10)
+        message = await asyncio.wait_for(reply, 30)
         if 'error' in message:
             raise RuntimeError(f'{kind}: {message["error"]}')
         return message['payload']

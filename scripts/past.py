@@ -57,7 +57,7 @@ class Rest:
         if token:
             request.add_header('Authorization', f'Bearer {token}')
         with urllib.request.urlopen(request, context=self.tls,
-                                    timeout=15) as answer:
+                                    timeout=30) as answer:
             return json.load(answer)
 
     def login(self, email):

@@ -97,7 +97,8 @@ class Run:
 def run():
     made = Run('--no-demo')
     try:
-        made.says('Ctrl-C stops it.')
+        made.says('Ctrl-C stops it.', 150)
+        assert 'did not work' not in made.text
         made.rest = Rest(made.port, f'{made.var}/tls/cert.pem')
         made.rest.documented = False
         made.people = made.rest.get('/demo.json').json
