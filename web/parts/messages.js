@@ -60,7 +60,8 @@ export function Messages({conv, me, name, open}) {
     if (!chat) return null;
 
     return html`<section class="chat" aria-label=${say('chat.title')}>
-        <div class="said" role="log" tabindex="0" ref=${box}
+        <div class="said" role="log" aria-relevant="additions" tabindex="0"
+             ref=${box}
              aria-label=${say('chat.title')} onScroll=${e => {
                 const b = e.currentTarget;
                 stick.current = b.scrollHeight - b.scrollTop
@@ -70,10 +71,11 @@ export function Messages({conv, me, name, open}) {
                 does=${() => { stick.current = false; return chat.older(); }}
                 >${say('chat.older')}</${Act}>`}
             ${list.map(m => html`<${Message} key=${m.seq} m=${m} chat=${chat}
-                own=${m.from == me} name=${name} about=${setAbout} />`)}
+                own=${m.from == me} name=${name}
+                about=${open && setAbout} />`)}
             ${mine.map(m => html`<${Message} key=${m.cid} m=${m} chat=${chat}
                 own=${true} name=${name} />`)}
-            ${chat.typing && html`<p class="typing">${
+            ${chat.typing && html`<p class="typing" aria-hidden="true">${
                 say('chat.typing', {name})}</p>`}
         </div>
         ${open ? html`<${Write} chat=${chat} about=${about}
