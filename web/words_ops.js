@@ -180,15 +180,17 @@ learn({
     'payouts.count': 'Count only',
     'payouts.now': 'Pay out now',
     'payouts.yes': 'Pay out {money}',
-    'payouts.what': '{money} of {n} advisors are sent to their banks. What '
-                    + 'is on its way cannot be called back.',
+    'payouts.what': '{n} advisors are sent {money}. What is on its way '
+                    + 'cannot be called back.',
+    'payouts.nobody': 'Nobody is to be paid: what is owed is less than the '
+                      + 'least amount, or there is nowhere to pay it to.',
     'payouts.ordered': 'Payouts of {date} are under way.',
     'payouts.none': 'Nothing was paid out yet.',
     'payouts.day': 'Day',
     'payouts.n': 'How many',
     'payouts.counted': 'It would be {n}, {money}.',
     'payouts.made': '{n} were made, {money}.',
-    'payouts.nowhere': '{n} have nowhere to be paid to.',
+    'payouts.nowhere': 'With nowhere to be paid to: {n}.',
     'payouts.waiting': 'Waits for a billing worker that has a key of the '
                        + 'payment service.',
     'payouts.running': 'Under way.',

@@ -314,19 +314,34 @@ def test_w7_a_dispute_is_decided(busy, screen, talk):
 
 
 def test_w7_payouts_are_ordered(busy, screen):
-    """Asked once, with the sum that then is in the order."""
+    """Counted first: what is asked is what then is made."""
+    client, advisor = busy.person(balance=9000), busy.person('advisor')
+    given = busy.rest.post(f'/api/advisors/{advisor.id}/gifts',
+                           {'amount': 5001, 'cid': str(uuid.uuid4())},
+                           client.token)
+    assert given.status == 201, given
+    with busy.db() as db:
+        db.execute('INSERT INTO ledger.payee (account_id, destination)'
+                   " VALUES (%s, 'acct_ops')", (advisor.number,))
+        owed, = db.execute('SELECT balance FROM ledger.wallet WHERE'
+                           " owner_id = %s AND kind = 'advisor'",
+                           (advisor.number,)).fetchone()
+    sum = f'₹{owed / 100:.2f}'
     screen.go('money', 'Payouts')
     screen.press('Pay out now')
-    eventually(lambda: 'cannot be called back' in screen.dialog(), 20)
-    screen.page.get('[...document.querySelectorAll("dialog button")].at(-1)'
-                    '.click()')
+    screen.sees('cannot be called back', 20)
+    assert f'1 advisors are sent {sum}' in screen.dialog()
+    screen.press(f'Pay out {sum}', DIALOG)
     screen.sees('Payouts of')
 
-    def ordered():
-        found = busy.rest.get('/api/admin/payouts', screen.boss.token).json
-        return found['orders'] and found['orders'][0]
+    def made():
+        with busy.db() as db:
+            return db.execute('SELECT amount, state FROM ledger.payout WHERE'
+                              ' advisor_id = %s', (advisor.number,)).fetchall()
 
-    order = eventually(ordered, 10)
-    assert order['asked_by'] == screen.boss.id and not order['dry_run']
-    eventually(lambda: ordered()['state'] == 'done', 30)
-    screen.sees('were made', 20)
+    eventually(lambda: made() and made()[0][1] != 'pending', 30)
+    assert made()[0][0] == owed
+    screen.sees(f'1 were made, {sum}', 20)
+    orders = busy.rest.get('/api/admin/payouts', screen.boss.token).json
+    assert [(o['asked_by'], o['dry_run']) for o in orders['orders']] \
+        == [(screen.boss.id, False), (screen.boss.id, True)]

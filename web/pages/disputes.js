@@ -53,7 +53,7 @@ function Case({of: d, onDecide}) {
     knownAs(d.advisor.id, d.advisor.name);
 
     return html`<article>
-        <h2><${Who} id=${d.client.id} />, <${Who} id=${d.advisor.id} />
+        <h2><${Who} id=${d.client.id} />, <${Who} id=${d.advisor.id} />${' '}
             <small>${d.session}</small></h2>
         <p>${say('dispute.says', {when: moment(d.at), name: d.by == d.client.id
                 ? d.client.name : d.advisor.name})} <strong>${

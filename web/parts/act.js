@@ -13,5 +13,6 @@ export const sayAct = act => known(`act.${act}`) ? say(`act.${act}`)
 export function sayDetail(detail) {
     return Object.entries(detail ?? {}).filter(([, v]) => v !== null)
         .map(([k, v]) => `${k.replaceAll('_', ' ')}: ${
-            typeof v == 'object' ? sayDetail(v) || '-' : v}`).join(', ');
+            Array.isArray(v) ? v.join(' ')
+            : typeof v == 'object' ? sayDetail(v) || '-' : v}`).join(', ');
 }

@@ -13,6 +13,7 @@ import {Act, List, Wait, tell, useData, useEvery, useList} from '../ui.js';
 import {Why} from './ask.js';
 
 const EVERY_MS = 2000;
+const COUNT_MS = 400, COUNT_TRIES = 40;
 
 
 export function Payouts() {
@@ -66,16 +67,33 @@ function Order({of: o}) {
         && say('payouts.nowhere', {n: number(o.nowhere)})}`;
 }
 
-/* how much it would be is what statistics say is owed */
+/* counted first, by who would make them: what is said is what will be */
+async function counted() {
+    const {id} = await post('/admin/payouts', {dry_run: true});
+
+    for (let n = 0; n < COUNT_TRIES; n++) {
+        const {orders} = await get('/admin/payouts?limit=1');
+        const mine = orders.find(o => o.id == id);
+
+        if (mine?.state == 'done') return mine;
+        await new Promise(ok => setTimeout(ok, COUNT_MS));
+    }
+    throw new Error(say('payouts.waiting'));
+}
+
 function Ask({onClose, does}) {
-    const of = useData(() => get('/admin/stats?period=today'));
-    const due = of.data?.payouts_due;
+    const of = useData(counted);
+    const {made, amount, nowhere} = of.data ?? {};
+    const text = of.data && [
+        made > 0 ? say('payouts.what', {money: money(amount),
+                                        n: number(made)})
+                 : say('payouts.nobody'),
+        nowhere > 0 ? say('payouts.nowhere', {n: number(nowhere)}) : ''];
 
     return html`<${Why} title=${say('payouts.now')} free=${true}
-        ready=${!!due} onClose=${onClose} does=${does}
-        yes=${due ? say('payouts.yes', {money: money(due.amount)})
-                  : say('payouts.now')}>
-        <${Wait} of=${of}><p>${due && say('payouts.what', {
-            money: money(due.amount), n: number(due.advisors)})}</p></${Wait}>
+        ready=${made > 0} onClose=${onClose} does=${does}
+        yes=${made > 0 ? say('payouts.yes', {money: money(amount)})
+                       : say('payouts.now')}>
+        <${Wait} of=${of}><p>${text?.join(' ')}</p></${Wait}>
     </${Why}>`;
 }

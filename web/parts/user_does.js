@@ -48,7 +48,7 @@ export function Does({what, user, onClose, onDone}) {
         onClose=${onClose} does=${async reason => {
             await what.does(user, reason, f);
             if (f.name) knownAs(user.id, f.name);
-            tell(say(`users.${name}.done`, {name: user.name}));
+            tell(say(`users.${name}.done`, {name: f.name ?? user.name}));
             onDone();
         }}>${Fields && html`<${Fields} of=${user} f=${f} set=${set} />`}
     </${Why}>`;
