@@ -49,6 +49,8 @@ export class Time {
         for (;;) {
             let next = null, which;
 
+            for (let n = 0; n < 10; n++) await null;
+
             for (let i = this.due.length - 1; i >= 0; i--) {
                 const t = this.due[i];
 
@@ -69,7 +71,6 @@ export class Time {
             this.due.pop();
             this.at = Math.max(this.at, next.at);
             next.f();
-            for (let n = 0; n < 10; n++) await null;
         }
 
         this.at = until;
