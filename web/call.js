@@ -373,6 +373,12 @@ export class Call {
         this.changed();
     }
 
+    /* it goes on without this window, which sends nothing any more */
+    leave() {
+        this.line.say('session_media', {session: this.session, mic: false,
+                                        cam: false, screen: false});
+    }
+
     close() {
         if (this.closed) return;
         this.closed = true;

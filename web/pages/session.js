@@ -87,13 +87,23 @@ function useCall(s, me) {
         const relayed = new URLSearchParams(location.search).has('relay');
         const c = new Call(line, s.session, {relayed, onChange: draw,
                                              onError: tellError});
-        const free = hold(`astro.call.${me}.${s.session}`,
-                          () => c.closed || setAway(true));
+        let here = true;
+
+        const free = hold(`astro.call.${me}.${s.session}`, () => {
+            here = false;
+            if (!c.closed) setAway(true);
+        });
 
         c.join().catch(tellError);
         set(c);
         voice.current = false;
-        return () => { c.close(); free(); set(null); };
+        return () => {
+            /* gone to another page: what they saw last is no picture of us */
+            if (here && now.sessions.has(s.session)) c.leave();
+            c.close();
+            free();
+            set(null);
+        };
     }, [on, s?.session]);
 
     /*
