@@ -100,7 +100,7 @@ def test_g8_many_at_once_never_overdraw(stack, talk):
             == len(paid)
     for _ in paid:
         talk.a.expect('gift', lambda m:
-                      m['payload']['from'] == client.id)
+                      m['payload']['from'] == client.id, 20)
 
 
 def test_h10_a_coupon_is_promo(stack):
