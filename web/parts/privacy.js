@@ -10,6 +10,7 @@ import {use} from '../live.js';
 import {forget, get, post, signIn} from '../api.js';
 import {moment, money} from '../format.js';
 import {Act, Dialog, Field, useData} from '../ui.js';
+import {go} from '../app.js';
 import {saveAs} from './save.js';
 
 const LOOK_MS = 1500;
@@ -96,6 +97,7 @@ function Sure({email, onClose}) {
             return setWrong(e.message);
         }
         forget();
+        go('');
     }
 
     return html`<${Dialog} title=${say('erase.title')} onClose=${onClose}>

@@ -99,11 +99,11 @@ export function Pay({onDone}) {
     }
 
     return html`<form class="pay" onSubmit=${e => e.preventDefault()}>
-        <div class="row" role="group" aria-label=${say('topup.sums')}>${
-            SUMS.map(n => html`<button type="button"
-            class="secondary small" aria-pressed=${text == String(n)
-            ? 'true' : 'false'} onClick=${() => set(String(n))}>${
-            whole(n)}</button>`)}</div>
+        <fieldset class="row"><legend class="unseen">${
+            say('topup.sums')}</legend>${SUMS.map(n => html`<button
+            type="button" class="secondary small"
+            aria-pressed=${text == String(n) ? 'true' : 'false'} onClick=${() => set(String(n))}>${
+            whole(n)}</button>`)}</fieldset>
         <${Field} label=${say('topup.amount', {currency})} inputmode="decimal"
             value=${text} error=${!(amount > 0) && say('desk.wrong')}
             onInput=${e => set(e.currentTarget.value)} />
