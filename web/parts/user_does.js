@@ -14,6 +14,9 @@ import {knownAs} from './who.js';
 
 const at = u => `/admin/users/${u.id}`;
 
+/* as the last act about it says; acts are newest first */
+const held = u => u.acts.find(a => a.act == 'user_hold')?.detail.hold === true;
+
 export const DOES = [
     {name: 'edit', when: () => true, fields: Edit,
      changed: (u, f) => Object.keys(f).length > 0,
@@ -27,10 +30,9 @@ export const DOES = [
      does: (u, reason) => post('/admin/disconnect', {user: u.id, reason})},
     {name: 'logout', when: () => true, free: true,
      does: u => post(`${at(u)}/logout`)},
-    {name: 'hold', when: () => true,
+    {name: 'hold', when: u => !held(u),
      does: (u, reason) => put(`${at(u)}/hold`, {hold: true, reason})},
-    {name: 'unhold', when: u => u.acts.find(a => a.act == 'user_hold')
-        ?.detail.hold === true, free: true,
+    {name: 'unhold', when: held, free: true,
      does: u => put(`${at(u)}/hold`, {hold: false})},
     {name: 'block', when: u => !u.blocked, class: 'end',
      does: (u, reason) => put(`${at(u)}/blocked`, {blocked: true, reason})},
