@@ -28,7 +28,7 @@ export function Payments() {
     const [list, set] = useState([]);
 
     useEffect(() => {
-        let here = true, timer;
+        let here = true, looks = 0, timer;  /* the longer, the rarer */
 
         async function look() {
             clearTimeout(timer);
@@ -40,7 +40,7 @@ export function Payments() {
             if (!here) return;
             set(all);
             if (all.some(p => OPEN.includes(p.state)))
-                timer = setTimeout(look, LOOK_MS);
+                timer = setTimeout(look, LOOK_MS * ++looks);
         }
 
         look();
