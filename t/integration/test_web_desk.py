@@ -138,6 +138,7 @@ def test_w6_hours_of_several_spans_and_a_day_off(house, open_):
     put('Monday, from', '11:00')
     window.shows('do not overlap: Monday')
     put('Monday, from', '14:00')
+    put('Monday, to', '00:00')          # the end of the day
     window.until("!document.querySelector('.hours .wrong')")
     put('Which day', off, 'input')
     window.click('Take it off')
@@ -210,7 +211,7 @@ def test_w6_earnings_are_those_of_the_books(house, open_, talk):
     window.shows('Nowhere to pay you out to yet')
     window.get("""(() => {
         const make = URL.createObjectURL;
-        URL.createObjectURL = blob => { window.file = blob; return make(blob); };
+        URL.createObjectURL = blob => make(window.file = blob);
     })()""")
     window.click('Save as CSV')
     window.until('window.file')

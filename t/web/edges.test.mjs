@@ -162,6 +162,10 @@ test('of two that are kept the second waits for the first', async () => {
     await s.run(2000);
     assert.deepEqual(s.types('chat_message').map(f => f.payload.text),
                      ['one', 'else', 'one', 'one', 'two']);
+
+    const at = s.types('chat_message').map(f => f.at);
+
+    assert.ok(at[2] - at[0] >= 300 && at[3] - at[2] >= 300, 'too soon');
 });
 
 test('a reply that never comes is asked for again, on the same line',
