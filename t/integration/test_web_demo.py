@@ -80,8 +80,8 @@ class Run:
         return found
 
     def stop(self):
-        """Ctrl-C; its status."""
-        self.process.send_signal(signal.SIGINT)
+        """Ctrl-C, as a terminal sends it to all in front; its status."""
+        os.killpg(self.process.pid, signal.SIGINT)
         status = self.process.wait(60 * SLOW)
         self.reader.join(10)
         return status
