@@ -3,6 +3,7 @@ by keys alone, at 320 px, with reduced motion; and a picture of each, wide and
 narrow, in ASTRO_SHOTS (build/shots)."""
 
 import contextlib
+import os
 
 import pytest
 
@@ -93,7 +94,8 @@ def looked_at(window, name, keys=True):
     window.media('dark')
     bad, _ = window.axe('color-contrast')
     assert not bad, f'{name} in the dark: {bad}'
-    window.shot(f'{name}-dark')
+    if 'ASTRO_SHOTS' in os.environ:         # make shots
+        window.shot(f'{name}-dark')
     window.media('light')
     window.size(320, 640)
     assert window.get('document.scrollingElement.scrollWidth') <= 320, name
