@@ -102,7 +102,8 @@ export function Pay({onDone}) {
         <fieldset class="row"><legend class="unseen">${
             say('topup.sums')}</legend>${SUMS.map(n => html`<button
             type="button" class="secondary small"
-            aria-pressed=${text == String(n) ? 'true' : 'false'} onClick=${() => set(String(n))}>${
+            aria-pressed=${text == String(n) ? 'true' : 'false'}
+            onClick=${() => set(String(n))}>${
             whole(n)}</button>`)}</fieldset>
         <${Field} label=${say('topup.amount', {currency})} inputmode="decimal"
             value=${text} error=${!(amount > 0) && say('desk.wrong')}
