@@ -34,6 +34,7 @@ const BEAT_MS = 2000;
 const TELL_EVERY = 3;               /* beats: quality, to the server */
 const REPEAT_EVERY = 2;             /* beats: an offer that has no answer */
 const QUIET_MS = 2000;              /* of the line, before it is asked */
+const NEVER_CAME = 6;               /* beats: a path that is not found */
 const PATIENCE_MS = 2500;           /* most paths come back by themselves */
 const HEAL_MS = 4000;
 const RENEW_MIN_MS = 5000;
@@ -339,6 +340,14 @@ export class Call {
     beat() {
         if (this.pc.signalingState != 'have-local-offer') this.unanswered = 0;
         else if (++this.unanswered >= REPEAT_EVERY) this.describe();
+
+        /* a relay that was not to be had in time is asked once more */
+        const waits = this.pc.remoteDescription
+                      && ['new', 'checking'].includes(this.path);
+
+        this.waited = waits ? (this.waited ?? 0) + 1 : 0;
+        if (this.waited % NEVER_CAME == NEVER_CAME - 1)
+            this.join().then(() => this.pc.restartIce()).catch(() => {});
 
         this.measure().catch(() => {});
     }

@@ -13,16 +13,27 @@ from astro.stack import Stack, eventually
 from astro.window import Window
 
 PASSWORD = 'correct horse battery'
-SLOWLY = 60
+SLOWLY = 50
 
-# Ten pictures a second are enough to see that they move, and two cores encode
+# Five pictures a second are enough to see that they move, and two cores encode
 # two calls' worth of them; a tab of that title is what is shared.
-FLAGS = ['--use-fake-device-for-media-stream=fps=10,device-count=2',
+FLAGS = ['--use-fake-device-for-media-stream=fps=5,device-count=3',
          '--auto-select-tab-capture-source-by-title=Astro',
          '--force-prefers-reduced-motion']
 
-# Looks on: which connections a page has made.
+# Looks on: which connections a page has made, and when it lost them.
 PEERS = """globalThis.peers = [];
+globalThis.lines = [];
+globalThis.WebSocket = class extends WebSocket {
+    constructor(...of) {
+        super(...of);
+        const say = (...what) => lines.push([new Date().toISOString(),
+                                             ...what].join(' '));
+        say('new');
+        this.addEventListener('open', () => say('open'));
+        this.addEventListener('close', e => say('close', e.code, e.reason));
+    }
+};
 globalThis.RTCPeerConnection = class extends RTCPeerConnection {
     constructor(...of) { super(...of); peers.push(this); }
 };"""
@@ -46,7 +57,8 @@ STATS = """(async () => {
 })()"""
 
 LOCAL = """JSON.stringify([peers.map(p => [p.signalingState,
-    p.iceConnectionState, p.getSenders().map(s => s.track?.kind)]),
+    p.iceConnectionState, p.iceGatheringState, p.localDescription?.sdp
+    .match(/a=cand.*/g), p.getConfiguration().iceServers, p.getSenders().map(s => s.track?.kind)]),
     [...document.querySelectorAll('video')].map(
         v => v.srcObject?.getTracks().map(t => [t.kind, t.readyState]))])"""
 
@@ -63,15 +75,15 @@ class Person(Window):
         super().__init__(browser, 'about:blank', scripts, context, watch)
         self.call('Page.addScriptToEvaluateOnNewDocument', source=PEERS)
         self.call('Page.navigate', url=url)
-        self.says('Sign in')
+        self.says('login.in')
 
     def sign_in(self, email):
-        self.fill('E-mail', email)
-        self.fill('Password', PASSWORD)
-        self.button('Sign in')
+        self.fill('login.email', email)
+        self.fill('login.password', PASSWORD)
+        self.button('login.in')
 
     def write(self, text):
-        self.fill('Write a message', text)
+        self.fill('chat.write', text)
         self.press('Enter')
 
     def shown(self):
@@ -123,12 +135,12 @@ class House:
 
     def register(self, page, name):
         page.name, page.email = name, f'{name.lower()}@{os.urandom(4).hex()}.t'
-        page.button('Create an account')
-        for field, text in (('Your name', name), ('E-mail', page.email),
-                            ('Password', PASSWORD)):
+        page.button('login.new')
+        for field, text in (('login.name', name), ('login.email', page.email),
+                            ('login.password', PASSWORD)):
             page.fill(field, text)
-        page.button('Create an account')
-        page.says('Connected')
+        page.button('login.new')
+        page.says('nav.find')
         with self.stack.db() as db:
             number, page.hash = db.execute(
                 'SELECT id, password_hash FROM identity.account'
@@ -198,5 +210,6 @@ def kept(name, *pages):
             page.screenshot(f'{folder}/{name}-{n}.png')
             with open(f'{folder}/{name}-{n}.txt', 'w', encoding='utf-8') as f:
                 f.write('\n'.join([page.text, *page.problems,
-                                   str(page.stats()), page.get(LOCAL)]))
+                                   *page.get('lines'), str(page.stats()),
+                                   page.get(LOCAL)]))
         raise

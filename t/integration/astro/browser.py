@@ -117,7 +117,7 @@ class Browser:
 class Page:
     def __init__(self, browser, url, scripts=(), context=None, watch=False):
         self.browser = browser
-        self.problems = []
+        self.problems, self.context = [], context
         self.target = browser.call(
             'Target.createTarget', url='about:blank',
             **({'browserContextId': context} if context else {}))['targetId']

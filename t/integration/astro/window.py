@@ -2,6 +2,7 @@
 clicked with a mouse where it is, typed with a keyboard.  Whatever is looked for
 is waited for."""
 
+import functools
 import re
 
 from .browser import Page
@@ -12,10 +13,33 @@ BOXES = ('textbox', 'searchbox', 'spinbutton', 'combobox')
 KEYS = {'Enter': (13, '\r'), 'Escape': (27, ''), 'Tab': (9, '')}
 
 
+KEY = re.compile(r'[a-z]+(\.[A-Za-z_]+)+$')
+
+
 class Window(Page):
+    """Names are those of the catalogue (web/words.js): 'ring.accept'; what is
+    filled in may be anything but what is given.  Else regular expressions."""
+
+    @functools.cached_property
+    def catalogue(self):
+        return {}
+
+    def word(self, name, /, **given):
+        """A regular expression for it."""
+        if not KEY.match(name):
+            return name
+        if name not in self.catalogue:
+            self.catalogue[name] = self.get(
+                f"import('/words.js').then(m => m.say('{name}'))")
+        return ''.join(
+            part if n % 2 == 0 else re.escape(given[part]) if part in given
+            else '.*?' for n, part in enumerate(re.split(
+                r'\\{(\w+)\\}', re.escape(self.catalogue[name]))))
+
     def nodes(self, role, name):
         """What has that role and a name that begins so, in the order of the
         page; nothing that a dialog covers."""
+        name = self.word(name)
         roles = (role,) if isinstance(role, str) else role
         found = []
         for node in self.call('Accessibility.getFullAXTree')['nodes']:
@@ -37,7 +61,10 @@ class Window(Page):
         """Where to click on it; None if something lies over it."""
         node = {'backendNodeId': node['backendDOMNodeId']}
         self.call('DOM.scrollIntoViewIfNeeded', **node)
-        quad = self.call('DOM.getContentQuads', **node)['quads'][0]
+        quad = self.call('DOM.getContentQuads', **node)['quads']
+        if not quad:
+            return None
+        quad = quad[0]
         x, y = sum(quad[::2]) / 4, sum(quad[1::2]) / 4
         it = self.call('DOM.resolveNode', **node)['object']['objectId']
         free = self.call(
@@ -101,8 +128,17 @@ class Window(Page):
     def text(self):
         return self.get("document.body?.innerText ?? ''")
 
-    def says(self, *texts, patience=PATIENCE):
+    def has(self, *names, **given):
+        """Which of them it shows."""
+        text = self.text
+        return next((n for n in names
+                     if re.search(self.word(n, **given), text)), None)
+
+    def says(self, *names, patience=PATIENCE, **given):
         """Waits until it shows one of them; that."""
-        return eventually(
-            lambda: next((t for t in texts if t in self.text), None),
-            patience, f'{texts} on the page')
+        return eventually(lambda: self.has(*names, **given), patience,
+                          f'{names} on the page')
+
+    def goes(self, *names, patience=PATIENCE):
+        eventually(lambda: not self.has(*names), patience,
+                   f'{names} no more on the page')
