@@ -146,13 +146,27 @@ function Message({m, chat, own, name, about}) {
 
 
 function Write({chat, about, setAbout}) {
-    const [text, set] = useState('');
+    const draft = `astro.draft.${chat.me}.${chat.conv}`;
+    const [text, set] = useState(() => sessionStorage.getItem(draft) ?? '');
     const field = useRef(null);
+
+    /* it is there again when one comes back */
+    useEffect(() => {
+        if (text && !about?.edit) sessionStorage.setItem(draft, text);
+        else sessionStorage.removeItem(draft);
+    }, [text]);
 
     useEffect(() => {
         if (about?.edit) set(about.edit.text);
         if (about) field.current.focus();
     }, [about]);
+
+    /* whoever thinks better of a reply has not thought better of the words */
+    function cancel() {
+        if (about.edit) set('');
+        setAbout(null);
+        field.current.focus();
+    }
 
     function send(e) {
         e?.preventDefault();
@@ -176,14 +190,14 @@ function Write({chat, about, setAbout}) {
             ? say('chat.editing')
             : say('chat.replying', {text: about.reply.text})}</span>
             <button type="button" class="plain" aria-label=${say('app.cancel')}
-                onClick=${() => { setAbout(null); set(''); }}>×</button></p>`}
+                onClick=${cancel}>×</button></p>`}
         <textarea ref=${field} rows="1" value=${text} maxlength="4000"
             aria-label=${say('chat.write')} placeholder=${say('chat.write')}
             onInput=${e => { set(e.target.value); chat.write(e.target.value); }}
             onBlur=${() => chat.write('')}
             onKeyDown=${e => {
                 if (e.key == 'Enter' && !e.shiftKey && !e.isComposing) send(e);
-                if (e.key == 'Escape' && about) { setAbout(null); set(''); }
+                if (e.key == 'Escape' && about) cancel();
             }}></textarea>
         <${EmojiButton} field=${field} />
         <button type="submit">${say('chat.send')}</button>
