@@ -114,6 +114,23 @@ def test_w6_away_and_online_again(house, open_):
         assert ask(house, 'GET', '/advisors/me', advisor)['away'] is away
 
 
+def test_w6_who_is_not_approved_is_told_what_to_do(house, open_):
+    advisor = house.person('advisor')
+
+    def approved(at):
+        with house.db() as db:
+            db.execute(f'UPDATE identity.advisor SET approved_at = {at}'
+                       ' WHERE account_id = %s', (advisor.number,))
+
+    approved('NULL')
+    window = open_(advisor, 'desk')
+    window.shows('You are not approved yet')
+    assert not window.get('document.querySelector("main").textContent'
+                          '.includes("You are online")')
+    approved('now()')
+    window.shows('You are online')
+
+
 def test_w6_hours_of_several_spans_and_a_day_off(house, open_):
     advisor = house.person('advisor')
     window = open_(advisor, 'desk')

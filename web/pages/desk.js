@@ -40,7 +40,7 @@ export default function Desk() {
         <${Wait} of=${of}>${of.data && html`
             <div class="page">
             <${Status} me=${of.data} live=${live} onChange=${of.again} />
-            <${Waitlist} me=${of.data} />
+            ${of.data.approved && html`<${Waitlist} me=${of.data} />`}
             <${Wait} of=${figures}>${figures.data && html`
                 <${Figures} of=${figures.data} />`}</${Wait}>
             <${Bookings} />
@@ -58,9 +58,9 @@ function Status({me, live, onChange}) {
     const does = me.away ? 'desk.show' : busy ? 'desk.after' : 'desk.hide';
 
     return html`<section class="desk-status">
-        ${!me.approved && html`<div class="banner" role="status">
+        ${!me.approved ? html`<div class="banner" role="status">
             <strong>${say('desk.unapproved')}</strong>
-            ${' '}${say('desk.unapproved.do')}</div>`}
+            ${' '}${say('desk.unapproved.do')}</div>` : html`
         <div class="row">
             <p class="here ${me.away ? 'offline' : busy ? 'busy' : 'online'}"
                role="status"><i aria-hidden="true"></i>${
@@ -72,7 +72,7 @@ function Status({me, live, onChange}) {
             }}>${say(does)}</${Act}>
             ${live && html`<a role="button" href="#/session/${live}">${
                 say('history.live')}</a>`}
-        </div>
+        </div>`}
         <${Sound} on=${loud} set=${setLoud} />
     </section>`;
 }
