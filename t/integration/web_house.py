@@ -13,7 +13,7 @@ from astro.stack import Stack, eventually
 from astro.window import Window
 
 PASSWORD = 'correct horse battery'
-SLOWLY = 50
+SLOWLY = 90
 
 # Five pictures a second are enough to see that they move, and two cores encode
 # two calls' worth of them; a tab of that title is what is shared.
