@@ -205,6 +205,7 @@ const WORDS = {
     'gift.note': 'A word with it (not needed)',
     'gift.do': 'Give {money}',
     'gift.given': '{name} has {money} from you.',
+    'gift.came': '{name} gives you {money}. {note}',
     'gift.short': 'Your wallet has {money}.',
 
     'limits.title': 'My own limits',

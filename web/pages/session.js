@@ -7,9 +7,10 @@
 import {html, useEffect, useReducer, useRef, useState}
     from '../vendor/preact.js';
 import {say, sayError} from '../words.js';
-import {change, line, nameOf, now, use} from '../live.js';
+import {change, line, nameOf, now, use, useLine} from '../live.js';
 import {get} from '../api.js';
-import {Act, tellError, useTitle} from '../ui.js';
+import {money} from '../format.js';
+import {Act, tell, tellError, useTitle} from '../ui.js';
 import {Call} from '../call.js';
 import {Controls} from '../parts/controls.js';
 import {Messages} from '../parts/messages.js';
@@ -133,6 +134,12 @@ export default function Session({id}) {
     const [short, setShort] = useState(null);   /* why to top up, or '' */
     const name = s && !s.error ? nameOf(s) : '';
     const client = s?.client == user.id;
+
+    /* the advisor hears of a gift; who gave it knows */
+    useLine('gift', ({conv, payload: p}) => conv == s?.conv
+        && p.from != user.id && tell(say('gift.came', {
+            name, money: money(p.amount), note: p.note ?? ''})),
+        [s?.conv, name]);
 
     useTitle(name && say('session.title',
                          {service: say(`service.${s.service}`), name}));
