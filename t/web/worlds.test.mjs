@@ -141,7 +141,12 @@ class World {
         if (dice < 0.81) return w.sleep(5000 + random() * 60000);
         if (dice < 0.83) return w.line.poke();
         if (dice < 0.85) return w.line.cut();
-        if (dice < 0.87) { server.token++; return undefined; }
+        if (dice < 0.87) {
+            /* one that was made this moment does not end in it */
+            if (!this.windows.some(({line}) => line.renewed || line.refused))
+                server.token++;
+            return undefined;
+        }
 
         for (const wire of [...server.wires])
             if (dice < 0.93) wire.cut();
