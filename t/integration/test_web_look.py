@@ -53,22 +53,28 @@ def windows(town, browser):
 
 def by_keys(window):
     """Tab goes to each control in its turn, and each shows that it is there."""
-    window.get("(document.querySelector('dialog[open]') ?? document.body)"
-               '.querySelector("a, button, input, select").focus()')
-    window.get("controls()[0].focus({focusVisible: true})")
-    all_ = window.get('controls().map(named)')
-    seen = []
+    window.get("""(() => {
+        window.stops = [];
+        window.stop_ ??= addEventListener('focusin',
+                                          () => stops.push(focused())) ?? 1;
+        document.activeElement.blur();
+        stops.length = 0;
+        controls()[0].focus({focusVisible: true});
+    })()""")
+    every = window.get('controls().map(named)')
     # a box that scrolls is a stop, too, and a time has some of its own
-    for _ in range(2 * len(all_) + 40):
-        at = window.get('focused()')
-        if at['n'] >= 0 and at['n'] != len(seen) - 1:
-            assert at['n'] == len(seen), (at, all_)
-            assert at['seen'] and at['inside'], at
-            seen.append(at['name'])
-        if len(seen) == len(all_):
-            break
-        window.press('Tab')
-    assert len(seen) == len(all_), (seen, all_)
+    for tabs in range(2 * len(every) + 40):
+        if tabs % len(every) == len(every) - 1 or tabs > 2 * len(every) \
+                or len(every) == 1:
+            if window.get(f'stops.some(s => s.n == {len(every) - 1})'):
+                break
+        window.tab()
+    stops = [s for s in window.get('stops') if s['n'] >= 0]
+    # not what follows when it begins again
+    stops = stops[:len(every)]
+    assert [s['n'] for s in stops] == list(range(len(every))), (stops, every)
+    hidden = [s for s in stops if not (s['seen'] and s['inside'])]
+    assert not hidden, hidden
 
 
 def looked_at(window, name, keys=True):
@@ -404,28 +410,6 @@ def test_w3_a_ring_looked_at(windows, town):
     looked_at(window, 'desk-ring')
     window.press('Escape')
     assert talk.ended()['reason'] == 'rejected'
-
-
-def test_w3_a_video_session_looked_at(windows, town):
-    mine, theirs = windows(town.asha), windows(town.meera)
-    talk = Talk(town.stack, town.asha, town.meera, 'video')
-    talk.ring()
-    talk.accept()
-    mine.go(f'session/{talk.id}')
-    theirs.go(f'session/{talk.id}')
-    theirs.shows('session.active')
-    for window in (mine, theirs):
-        window.until("document.querySelector('.pictures > video:not([hidden])')"
-                     '?.videoWidth > 0')
-    talk.speak()
-    mine = windows(town.asha)
-    mine.shows('tenth house')
-    looked_at(mine, 'session-video')
-    with dialog(mine, 'session.devices', 'session-devices'):
-        mine.until("document.querySelector('dialog option')")
-    talk.end()
-    for window in (mine, theirs):
-        window.shows('session.ended')
 
 
 def test_w3_nothing_was_blocked(browser):

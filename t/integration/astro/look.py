@@ -160,6 +160,10 @@ class Window:
             {'name': 'prefers-color-scheme', 'value': scheme},
             {'name': 'prefers-reduced-motion', 'value': motion}])
 
+    def tab(self):
+        self.call('Input.dispatchKeyEvent', type='keyDown', key='Tab',
+                  code='Tab', windowsVirtualKeyCode=9)
+
     def press(self, key, shift=False):
         said = {'key': key, 'code': 'Space' if key == ' ' else key,
                 'windowsVirtualKeyCode': KEYS[key], 'modifiers': 8 * shift}
