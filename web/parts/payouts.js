@@ -40,7 +40,7 @@ export function Payouts() {
             does=${() => order(true)}>${say('payouts.count')}</${Act}>
         <button class="small" onClick=${() => ask(true)}>${
             say('payouts.now')}</button></p>
-        <ul class="plain" role="list" aria-live="polite">${(orders.data?.orders ?? []).map(
+        <ul class="plain" aria-live="polite">${(orders.data?.orders ?? []).map(
             o => html`<li key=${o.id}><${Order} of=${o} /></li>`)}</ul>
         <${List} of=${list} empty=${say('payouts.none')}>
         <div class="wide"><table><thead><tr><th scope="col">${
