@@ -10,13 +10,11 @@ import pytest
 
 from astro.fixtures import watch
 from astro.stack import eventually
-from web_house import SLOWLY, House, clean, flowing, kept, session
+from web_house import NONE_YET, SLOWLY, House, clean, flowing, kept, session
 
 LOW = 30                        # seconds left: the client is told
 
 # what Chromium's network layer logs when the line to a server is gone
-# there is no review yet
-NONE_YET = r'network: .* 404 .*/api/sessions/s_\d+/(review|dispute) *$'
 GONE = (r"network: WebSocket connection to 'wss://127\.0\.0\.1:\d+/ws' failed",
         r'network: Failed to load resource: net::ERR_'
         r'(CONNECTION_\w+|INTERNET_DISCONNECTED|TIMED_OUT|NETWORK_CHANGED)')

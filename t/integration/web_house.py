@@ -57,10 +57,14 @@ STATS = """(async () => {
 })()"""
 
 LOCAL = """JSON.stringify([peers.map(p => [p.signalingState,
-    p.iceConnectionState, p.iceGatheringState, p.localDescription?.sdp
-    .match(/a=cand.*/g), p.getConfiguration().iceServers, p.getSenders().map(s => s.track?.kind)]),
+    p.iceConnectionState, p.iceGatheringState,
+    p.localDescription?.sdp.match(/a=cand.*/g), p.getConfiguration().iceServers,
+    p.getSenders().map(s => s.track?.kind)]),
     [...document.querySelectorAll('video')].map(
         v => v.srcObject?.getTracks().map(t => [t.kind, t.readyState]))])"""
+
+# Chromium says each 404 on the console: there is no review yet, no dispute
+NONE_YET = r'network: .* 404 .*/api/sessions/s_\d+/(review|dispute) *$'
 
 SHOWN = """[...document.querySelectorAll('[role=log] article')].map(
     a => [a.dataset.seq ? +a.dataset.seq : null,
