@@ -1,4 +1,4 @@
-"""What a call in the web client is besides its story: a ring on every tab, what
+"""What a call in the web client is besides its story: a ring on every tab,
 what the other one sees of one's switches, the screen, devices."""
 
 import contextlib
