@@ -5,7 +5,8 @@
  * it is to a screen reader.
  */
 
-import {html, useEffect, useRef, useState} from './vendor/preact.js';
+import {Component, html, useEffect, useRef, useState}
+    from './vendor/preact.js';
 import {say, sayError} from './words.js';
 import {get} from './api.js';
 
@@ -48,6 +49,21 @@ export function Told() {
                     onClick=${() => set(null)}>×</button></p>`}
     </div>`;
 }
+
+
+/*
+ * One of a long list: drawn again only if a prop of it is another one.  What
+ * it shows has to come by its props.
+ */
+export const still = Of => class extends Component {
+    shouldComponentUpdate(next) {
+        return Object.keys(next).some(k => next[k] !== this.props[k]);
+    }
+
+    render(props) {
+        return html`<${Of} ...${props} />`;
+    }
+};
 
 
 /* A button that does something that takes a while: once, and shows it. */

@@ -305,6 +305,13 @@ const WORDS = {
     'session.switch.yes': 'Switch, for {money} a minute',
     'session.mine': 'You',
     'session.theirs': '{name}',
+    'session.asked.audio': '{name} has switched to voice. Your microphone is '
+        + 'off until you switch it on.',
+    'session.asked.audio.yes': 'Switch it on',
+    'session.asked.video': '{name} has switched to video. Your camera is off '
+        + 'until you switch it on.',
+    'session.asked.video.yes': 'Show and hear me',
+    'session.asked.no': 'Not now',
     'session.theirs.off': '{name} shows no picture',
     'session.theirs.muted': '{name} is muted',
     'session.quality.good': 'Good connection',

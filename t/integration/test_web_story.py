@@ -116,6 +116,11 @@ def story(house, stack, c, a):
     a.write('Only words now.')
     switch(c, 'Video', c.money(12000))
     says_all((c, a), 'Video with')
+
+    # the advisor's camera is the advisor's
+    a.says('session.asked.video', name='Asha')
+    assert not a.there('button', 'session.cam.off')
+    a.button('session.asked.video.yes')
     flowing(c, a)
 
     # nginx is reloaded: the picture goes on, nothing is lost
@@ -170,6 +175,7 @@ def story(house, stack, c, a):
                            {'rates': {'video': rate}}, who.token).status == 200
     switch(c, 'Video', c.money(rate))
     says_all((c, a), 'Video with')
+    a.button('session.asked.video.yes')
     c.says('session.low', patience=SLOWLY)
     assert not a.has('session.low')
 

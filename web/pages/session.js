@@ -75,11 +75,12 @@ function hold(what, lost) {
 }
 
 /* takes part for as long as this page is there and the session lives */
-function useCall(s, me) {
+function useCall(s, me, client) {
     const [, draw] = useReducer(n => n + 1, 0);
     const [call, set] = useState(null);
     const [away, setAway] = useState(false);    /* in another window */
-    const voice = useRef(false);
+    const [asked, ask] = useState(null);        /* what they switched to */
+    const voice = useRef(null);
     const on = !!s && JOINED.includes(s.state) && !away;
 
     useEffect(() => {
@@ -97,7 +98,8 @@ function useCall(s, me) {
 
         c.join().catch(tellError);
         set(c);
-        voice.current = false;
+        voice.current = null;
+        ask(null);
         return () => {
             /* gone to another page: what they saw last is no picture of us */
             if (here && now.sessions.has(s.session)) c.leave();
@@ -109,31 +111,55 @@ function useCall(s, me) {
 
     /*
      * What the service needs; more or less than that is one's own choice: who
-     * was silent stays so when a picture is added.
+     * was silent stays so when a picture is added.  It is the client who
+     * switches: that opens no microphone and no camera of the advisor, who is
+     * asked.
      */
     useEffect(() => {
         if (!call || call.closed || !s?.service) return;
 
-        const had = voice.current, has = s.service != 'chat';
+        const had = voice.current ?? false, has = s.service != 'chat';
+        const cam = s.service == 'video';
+        const own = client || voice.current === null;
 
         voice.current = has;
-        if (s.service != 'video' && call.screen)
-            call.share(false).catch(tellError);
-        call.media({...has != had && {mic: has}, cam: s.service == 'video'})
-            .catch(tellError);
+        if (!cam && call.screen) call.share(false).catch(tellError);
+
+        const wants = {mic: has == had ? call.wants.mic : has && own,
+                       cam: cam && (own || call.wants.cam)};
+
+        ask(!own && (cam && !wants.cam || has && !had) ? s.service : null);
+        call.media(wants).catch(tellError);
     }, [call, s?.service]);
 
-    return {call, away, take: () => setAway(false)};
+    const answer = async yes => {
+        ask(null);
+        if (yes) await call.media({...asked == 'audio' && {mic: true},
+            ...asked == 'video' && {mic: true, cam: true}});
+    };
+
+    return {call, away, take: () => setAway(false),
+            asked: asked == s?.service ? asked : null, answer};
+}
+
+/* the client has switched to more than is sent to them */
+function Asked({service, name, answer}) {
+    return html`<p class="banner" role="alert">
+        ${say(`session.asked.${service}`, {name})}
+        <${Act} class="small" does=${() => answer(true)}>${
+            say(`session.asked.${service}.yes`)}</${Act}>
+        <${Act} class="secondary small" does=${() => answer(false)}>${
+            say('session.asked.no')}</${Act}></p>`;
 }
 
 
 export default function Session({id}) {
     const {user} = use();
     const s = useSession(id);
-    const {call, away, take} = useCall(s, user.id);
     const [short, setShort] = useState(null);   /* why to top up, or '' */
     const name = s && !s.error ? nameOf(s) : '';
     const client = s?.client == user.id;
+    const {call, away, take, asked, answer} = useCall(s, user.id, client);
 
     /* the advisor hears of a gift; who gave it knows */
     useLine('gift', ({conv, payload: p}) => conv == s?.conv
@@ -168,6 +194,8 @@ export default function Session({id}) {
         ${away && html`<p class="banner" role="alert">${
             say('session.away')} <button class="small" onClick=${take}>${
             say('line.use')}</button></p>`}
+        ${call && asked && html`<${Asked} service=${asked} name=${name}
+            answer=${answer} />`}
         ${call && s.service != 'chat' && html`<${Stage} call=${call}
             session=${s} name=${name} />`}
         <${Messages} conv=${s.conv} me=${user.id} name=${name} open=${true} />

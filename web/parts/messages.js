@@ -10,7 +10,7 @@ import {say, sayError} from '../words.js';
 import {line, now, use} from '../live.js';
 import {Chat} from '../chat.js';
 import {moment, time} from '../format.js';
-import {Act, tellError} from '../ui.js';
+import {Act, still, tellError} from '../ui.js';
 import {EmojiButton} from './emoji_button.js';
 
 /* a message of nothing else */
@@ -47,8 +47,7 @@ export function Messages({conv, me, name, open}) {
     const box = useRef(null);
     const stick = useRef(true);
 
-    use();
-
+    const {line: state} = use();
     const list = chat?.list ?? [], mine = chat?.mine ?? [];
 
     /* what is new is shown, unless one reads further up */
@@ -71,10 +70,12 @@ export function Messages({conv, me, name, open}) {
                 does=${() => { stick.current = false; return chat.older(); }}
                 >${say('chat.older')}</${Act}>`}
             ${list.map(m => html`<${Message} key=${m.seq} m=${m} chat=${chat}
-                own=${m.from == me} name=${name}
-                about=${open && setAbout} />`)}
+                mark=${m.from == me ? chat.mark(m) : null}
+                name=${name} about=${open && setAbout} />`)}
             ${mine.map(m => html`<${Message} key=${m.cid} m=${m} chat=${chat}
-                own=${true} name=${name} />`)}
+                mark=${m.state == 'sending' && state != 'ready' ? 'kept'
+                                                                : m.state}
+                name=${name} />`)}
             ${chat.typing && html`<p class="typing" aria-hidden="true">${
                 say('chat.typing', {name})}</p>`}
         </div>
@@ -88,10 +89,10 @@ export function Messages({conv, me, name, open}) {
 
 const MINUTES = 60000;
 
-function Message({m, chat, own, name, about}) {
+/* mark: how far one's own has come; null: the other party's */
+const Message = still(({m, chat, mark, name, about}) => {
     const [open, set] = useState(false);
-    const {line: state} = use();
-    const mark = own ? chat.mark(m) : null;
+    const own = mark !== null;
     const who = own ? say('session.mine') : name;
 
     return html`<article class="message ${own ? 'own' : ''}"
@@ -107,8 +108,7 @@ function Message({m, chat, own, name, about}) {
             ${m.edited && !m.deleted && html` ${say('chat.edited')}`}
             ${mark && html` <span class="mark ${mark}">${
                 mark == 'failed' ? sayError(m.error)
-                : say(mark == 'sending' && state != 'ready' ? 'chat.kept'
-                      : `chat.${mark}`)}</span>`}
+                                 : say(`chat.${mark}`)}</span>`}
             ${mark == 'failed' && html` <button class="plain small"
                 onClick=${() => chat.forget(m.cid)}>${
                 say('app.close')}</button>`}
@@ -142,7 +142,7 @@ function Message({m, chat, own, name, about}) {
             }}>${say('chat.delete')}</${Act}>`}
         </p>`}
     </article>`;
-}
+});
 
 
 function Write({chat, about, setAbout}) {
