@@ -57,7 +57,7 @@ astro_live_silence 4s
 astro_ready 5s"}
 export ASTRO_WORKER_SETTINGS=${ASTRO_WORKER_SETTINGS-"tick_seconds = 2
 paid_ahead_seconds = 10
-low_seconds = 8"}
+low_seconds = 30"}
 
 
 finish() {

@@ -17,7 +17,6 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / 't' / 'integration'))
 
-from astro.stack import eventually      # noqa: E402
 from web_house import House, session    # noqa: E402
 
 SENDER = """globalThis.typed = [];
@@ -26,14 +25,20 @@ document.addEventListener('keydown', e => e.key == 'Enter'
     true);"""
 
 RECEIVER = """globalThis.seen = {};
+globalThis.waits = {};
+globalThis.shown = text => new Promise(ok => {
+    if (seen[text]?.[1]) ok(true); else waits[text] = ok;
+});
 new MutationObserver(() => {
     const now = performance.timeOrigin + performance.now();
     const last = [...document.querySelectorAll('[role=log] article > p')]
         .slice(-3).map(p => p.textContent).filter(t => !(t in seen));
     for (const text of last) {
         seen[text] = [now];
-        requestAnimationFrame(() => setTimeout(() => seen[text].push(
-            performance.timeOrigin + performance.now())));
+        requestAnimationFrame(() => setTimeout(() => {
+            seen[text].push(performance.timeOrigin + performance.now());
+            waits[text]?.(true);
+        }));
     }
 }).observe(document.querySelector('[role=log]'),
            {childList: true, subtree: true, characterData: true});"""
@@ -81,11 +86,14 @@ def main():
         c.get(SENDER + '0')
         a.get(RECEIVER + '0')
         c.click(('textbox',), 'chat.write')
+        # which was how to find one's way; nobody is read to
+        for page in (c, a):
+            page.call('Accessibility.disable')
         for n in range(count):
             text = f'message {n} of somebody who writes as people write'
             c.call('Input.insertText', text=text)
             c.press('Enter')
-            eventually(lambda t=text: len(a.get(f'seen[{t!r}] ?? []')) == 2)
+            assert a.get(f'shown({text!r})')
         typed, seen = c.get('typed'), a.get('seen')
         line('typed until there', [seen[t][0] - at for t, at in typed])
         line('typed until shown', [seen[t][1] - at for t, at in typed])
