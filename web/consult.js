@@ -385,7 +385,9 @@ export class Consult {
         this.send(ws, frame);
     }
 
+    /* into one that is closing nothing goes: its end is told in a moment */
     send(ws, frame) {
+        if (ws.readyState > 1) return;
         this.tell('sent', frame);
         ws.send(JSON.stringify(frame));
     }

@@ -50,10 +50,18 @@ export function Messages({conv, me, name, open}) {
     const {line: state} = use();
     const list = chat?.list ?? [], mine = chat?.mine ?? [];
 
-    /* what is new is shown, unless one reads further up */
+    /*
+     * What is new is shown, unless one reads further up: in the frame that it
+     * is painted in, so that the page is laid out once for all that came.
+     */
     useLayoutEffect(() => {
-        if (box.current && stick.current)
-            box.current.scrollTop = box.current.scrollHeight;
+        if (!stick.current) return;
+
+        const frame = requestAnimationFrame(() => {
+            if (box.current) box.current.scrollTop = box.current.scrollHeight;
+        });
+
+        return () => cancelAnimationFrame(frame);
     }, [list.length, mine.length, chat?.typing]);
 
     if (!chat) return null;
