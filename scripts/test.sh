@@ -15,7 +15,7 @@
 #     unit          the C units; unit-asan: again under ASan and UBSan;
 #                   unit-tsan: what threads share, under ThreadSanitizer
 #     web           the web client's modules that know no page, under Node
-#     fuzz          the parsers under libFuzzer, 5 s each (FUZZ_SECONDS)
+#     fuzz          the parsers under libFuzzer, 3 s each (FUZZ_SECONDS)
 #     integration   against a private stack; integration-asan: again, sanitized
 #     deaths        all of these, side by side, as they mostly wait:
 #     chaos         kills in mid-session: 200 pairs for a minute, and sanitized
@@ -93,9 +93,9 @@ units() {
 }
 
 
-# half of the rounds: `make unit` and `make soak` have all of them
+# a part of the rounds: `make unit` and `make soak` have all of them
 plain_units() {
-    ASTRO_EFFORT="${ASTRO_EFFORT:-0.5}" units unit BUILD="$BUILD"
+    ASTRO_EFFORT="${ASTRO_EFFORT:-0.3}" units unit BUILD="$BUILD"
 }
 
 
@@ -140,9 +140,9 @@ units_verdict() {
 }
 
 
-# Each target of t/fuzz is a test; 5 s of it find what is near its corpus.
+# Each target of t/fuzz is a test; 3 s of it find what is near its corpus.
 fuzzes() {
-    make BUILD="$BUILD" FUZZ_SECONDS="${FUZZ_SECONDS:-5}" fuzz \
+    make BUILD="$BUILD" FUZZ_SECONDS="${FUZZ_SECONDS:-3}" fuzz \
         > "$LOGS/fuzz.log" 2>&1
 }
 
@@ -368,8 +368,14 @@ mapfile -t SANITIZED < <(ls t/integration/test_*.py \
 # longest of what the workers do, is looked at sanitized alone: all that the
 # other build could show, that one shows, too.  The other one has the deaths.
 ONCE='rfc6455|rfc7692|misbehave|hostile|hosts|lifecycle|outbox'
-ONCE="$ONCE|billing_worker|billing_heart"
-mapfile -t PLAINLY < <(ls t/integration/test_*.py | grep -vE "/test_($ONCE)")
+ONCE="$ONCE|billing_worker|billing_heart|auth_|ws_|hello|heal"
+mapfile -t PLAINLY < <(ls t/integration/test_*.py \
+    | grep -vE "/test_($ONCE|web_story)")
+
+# two people at their pages, from an account to a review: the longest test of
+# all, which would begin last, as its file has one test
+STORY=(story "$BUILD" t/integration/test_web_story.py
+       t/integration/test_web_story_call.py)
 
 mkdir -p "$LOGS"
 rm -rf "$LOGS"/*
@@ -419,7 +425,8 @@ for what in "$@"; do
     integration)
         mkdir -p "$LOGS/seen"
         export ASTRO_SEEN=$LOGS/seen
-        together integration "$BUILD" "${SPREAD[@]}" "${PLAINLY[@]}"
+        together "${STORY[@]}" -- integration "$BUILD" "${SPREAD[@]}" \
+            -n $((${ASTRO_TEST_JOBS:-6} - 1)) "${PLAINLY[@]}"
         unset ASTRO_SEEN ;;
 
     # with it all of t/integration has run

@@ -152,7 +152,7 @@ def story(house, stack, c, a):
     c.says('session.reconnecting.me', patience=SLOWLY)
     a.says('session.reconnecting', patience=SLOWLY)
     c.says('session.path', patience=SLOWLY)
-    billed = house.row(s, 'billed_ms')[0]
+    billed = eventually(lambda: house.still(s), SLOWLY)
     c.write('written without a network')
     a.write('written to nobody')
     assert house.row(s, 'billed_ms, state') == (billed, 'reconnecting')

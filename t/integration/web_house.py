@@ -5,6 +5,7 @@ of web/ in contexts of their own."""
 import contextlib
 import os
 import re
+import time
 
 from astro.browser import Browser
 from astro.coturn import Coturn
@@ -165,6 +166,13 @@ class House:
         with self.stack.db() as db:
             return db.execute(f'SELECT {what} FROM consult.session'
                               ' WHERE id = %s', (int(session[2:]),)).fetchone()
+
+    def still(self, session):
+        """What is billed, once two ticks have not made it more: what was
+        before a cut may be billed a moment after it."""
+        billed = self.row(session, 'billed_ms')
+        time.sleep(2)
+        return billed == self.row(session, 'billed_ms') and billed[0]
 
     def said(self, conv):
         """What PostgreSQL has of a conversation, in order."""

@@ -7,6 +7,13 @@ from .stack import Stack, alive, eventually
 GAUGES = ('astro_connections', 'astro_registry_entries')
 
 
+def settled(stack):
+    """Nobody is connected, and each worker has its seat: one look at both."""
+    now = stack.metrics()
+    return all(now.get(g) == 0 for g in GAUGES) \
+        and now.get('astro_seats_taken') == stack.workers
+
+
 def watch(stack):
     """Runs a test on that stack, and looks for what it left behind."""
     stack.begin()
@@ -18,9 +25,8 @@ def watch(stack):
     assert not stack.alerts()
     assert not stack.reports()
 
-    eventually(lambda: all(stack.metrics().get(g) == 0 for g in GAUGES), 10,
-               f'{GAUGES} back at 0')
-    stack.wait_seats()
+    eventually(lambda: settled(stack), 20,
+               f'{GAUGES} back at 0, as many seats taken as workers')
 
     if not stack.moved:
         assert stack.serving() == workers, 'a worker of nginx was replaced'
