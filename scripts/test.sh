@@ -372,6 +372,14 @@ ONCE="$ONCE|billing_worker|billing_heart|auth_|ws_|hello|heal"
 mapfile -t PLAINLY < <(ls t/integration/test_*.py \
     | grep -vE "/test_($ONCE|web_story)")
 
+# but for what a sanitized build cannot be asked: memory, what is preloaded
+PLAINLY+=(t/integration/test_hosts.py::test_a_host_whose_clock_is_late
+    t/integration/test_outbox.py::test_a_name_that_nobody_finds_keeps_nothing_waiting
+    t/integration/test_misbehave.py::test_{floods,deflate_bombs}
+    t/integration/test_misbehave.py::test_messages_that_never_end
+    t/integration/test_misbehave.py::test_a_flood_of_connections
+    t/integration/test_misbehave.py::test_memory_after_floods)
+
 # two people at their pages, from an account to a review: the longest test of
 # all, which would begin last, as its file has one test
 STORY=(story "$BUILD" t/integration/test_web_story.py
