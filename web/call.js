@@ -341,12 +341,8 @@ export class Call {
         if (this.pc.signalingState != 'have-local-offer') this.unanswered = 0;
         else if (++this.unanswered >= REPEAT_EVERY) this.describe();
 
-        /*
-         * A relay that was not to be had is asked once more: when all has been
-         * tried, for whoever begins anew gives up what was on its way.
-         */
+        /* a relay that was not to be had in time is asked once more */
         const waits = this.pc.remoteDescription
-                      && this.pc.iceGatheringState == 'complete'
                       && ['new', 'checking'].includes(this.path);
 
         this.waited = waits ? (this.waited ?? 0) + 1 : 0;
