@@ -364,9 +364,9 @@ PLAIN="$PLAIN|private|consult_acts"
 mapfile -t SANITIZED < <(ls t/integration/test_*.py \
     | grep -vE "/test_($PLAIN)")
 
-# What is sent to a parser, byte by byte, and between hosts, and what takes
-# longest of what the workers do, is looked at sanitized alone: all that the
-# other build could show, that one shows, too.  The other one has the deaths.
+# What is sent to a parser, byte by byte, logins, hosts, and what takes longest
+# of what the workers do, is looked at sanitized alone: what the other build
+# could show, that one shows, too.  The other one has the deaths.
 ONCE='rfc6455|rfc7692|misbehave|hostile|hosts|lifecycle|outbox'
 ONCE="$ONCE|billing_worker|billing_heart|auth_|ws_|hello|heal"
 mapfile -t PLAINLY < <(ls t/integration/test_*.py \

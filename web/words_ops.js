@@ -173,9 +173,6 @@ learn({
     'payment.wrong': 'not as expected',
     'payment.disputed': 'disputed at the bank',
 
-    'refund.pending': 'on its way',
-    'refund.done': 'done',
-    'refund.failed': 'failed',
 
     'payouts.count': 'Count only',
     'payouts.now': 'Pay out now',
